@@ -1,0 +1,76 @@
+import { globSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { lostFrames } from '../../test/support/frames.ts';
+import { probe, unplayable } from '../../test/support/media-files.ts';
+import { Rig } from '../../test/support/rig.ts';
+import { check, type Check } from '../measure.ts';
+import type { Scale } from './scale.ts';
+
+const HOUR_S = 3600;
+
+function libfaketime(): string {
+  const file = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1')[0];
+  if (file === undefined) throw new Error('libfaketime is missing: apt-get install libfaketime');
+  return file;
+}
+
+/** (h) The wall clock steps by an hour, forward and then two hours back. */
+export async function clockStep({ cameras, calmMs }: Scale): Promise<Check[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'flow-nvr-clock-'));
+  const offset = join(folder, 'offset');
+  await writeFile(offset, '+0');
+  const env = {
+    LD_PRELOAD: libfaketime(),
+    FAKETIME_TIMESTAMP_FILE: offset,
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    FAKETIME_NO_CACHE: '1',
+  };
+  let rig: Rig | undefined;
+  try {
+    rig = await Rig.recording({ cameras, env });
+    const begin = Date.now();
+    await wait(calmMs);
+    const stepped: { hours: number; at: number }[] = [];
+    for (const hours of [1, -1]) {
+      await writeFile(offset, `${hours < 0 ? '' : '+'}${hours * HOUR_S}`);
+      stepped.push({ hours, at: Date.now() });
+      await wait(calmMs + 2000);
+    }
+    const end = Date.now() - 1000;
+    await rig.red.stop();
+
+    const checks = [check('h: frames lost', await rig.lost(begin, end), 'frames', 0)];
+    const files = await rig.files();
+    const rows = rig.segments();
+    // A step must not stretch a row over an hour that was not filmed, nor put a frame of after the step under the time of before.
+    const lengthErrors: number[] = [];
+    const timeErrors: number[] = [];
+    for (const row of rows) {
+      const stamp = new Date(row.start).toISOString().replaceAll(':', '-');
+      const file = files.find((name) => name.includes(`${row.camera}/`) && name.endsWith(`${stamp}_${row.stream}.mp4`));
+      if (file === undefined || row.end === null) {
+        lengthErrors.push(Infinity);
+        continue;
+      }
+      lengthErrors.push(Math.abs(row.end - row.start - (await probe(file)).durationS * 1000));
+      const { first } = await lostFrames([file]);
+      if (first === null) continue;
+      const hours = stepped.findLast(({ at }) => at <= first.sentMs)?.hours ?? 0;
+      timeErrors.push(Math.abs(row.start - (first.sentMs + hours * HOUR_S * 1000)));
+    }
+    checks.push(
+      check('h: error of a segment’s length in the catalogue', Math.max(...lengthErrors) / 1000, 's', 1),
+      // Up to a key frame's distance may pass before a new segment can begin.
+      check('h: error of a segment’s start', Math.max(...timeErrors) / 1000, 's', 2),
+      check('h: files that do not play', (await unplayable(files)).length, 'files', 0),
+      check('h: rows of the catalogue beside files', Math.abs(rows.length - files.length), 'rows', 0),
+    );
+    return checks;
+  } finally {
+    await rig?.dispose();
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * npm run -s bench -- NAME [--short] [--json] [options of the benchmark]
+ *
+ * Runs bench/NAME.ts and prints its checks. The last line is one JSON object, and with --json the only one on stdout.
+ * Exit code 0: every check is ok. 1: one is not, or the benchmark failed. 2: wrong usage.
+ */
+import { parseArgs } from 'node:util';
+import { progress, type BenchResult } from './measure.ts';
+
+export interface Options {
+  short: boolean;
+  cameras: number | undefined;
+  seconds: number | undefined;
+  sub: boolean;
+  only: string[] | undefined;
+}
+
+const BENCHES: Record<
+  string,
+  { about: string; load: () => Promise<{ default: (options: Options) => Promise<BenchResult> }> }
+> = {
+  ingest: {
+    about: 'CPU and memory of recording against bare ffmpeg; lost frames. [--cameras 8] [--sub=false] [--seconds 60]',
+    load: () => import('./ingest.ts'),
+  },
+  faults: {
+    about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
+    load: () => import('./faults.ts'),
+  },
+};
+
+function usage(problem: string): never {
+  const names = Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(8)} ${about}`);
+  console.error(`${problem}\nusage: npm run -s bench -- NAME [--short] [--json] [options]\n${names.join('\n')}`);
+  process.exit(2);
+}
+
+function count(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) usage(`--${name} wants a whole number above 0, not '${text}'`);
+  return value;
+}
+
+function parse(): { name: string; json: boolean; options: Options } {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        short: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        cameras: { type: 'string' },
+        seconds: { type: 'string' },
+        sub: { type: 'string', default: 'true' },
+        only: { type: 'string' },
+      },
+    });
+    const [name, ...rest] = positionals;
+    if (name === undefined) usage('which benchmark?');
+    if (rest.length > 0) usage(`unexpected: ${rest.join(' ')}`);
+    if (!['true', 'false'].includes(values.sub)) usage(`--sub wants true or false, not '${values.sub}'`);
+    return {
+      name,
+      json: values.json,
+      options: {
+        short: values.short,
+        cameras: count('cameras', values.cameras),
+        seconds: count('seconds', values.seconds),
+        sub: values.sub === 'true',
+        only: values.only?.split(','),
+      },
+    };
+  } catch (error) {
+    usage((error as Error).message);
+  }
+}
+
+const { name, json, options } = parse();
+const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
+if (bench === undefined) usage(`no benchmark '${name}'`);
+
+// SIGINT must reach the `exit` handlers that end the processes a benchmark has started.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+
+const started = performance.now();
+let result: BenchResult & { error?: string };
+try {
+  result = await (await bench.load()).default(options);
+} catch (error) {
+  progress((error as Error).stack ?? String(error));
+  result = { checks: [], error: String(error).split('\n')[0] ?? '' };
+}
+const { checks, details, error } = result;
+const seconds = Math.round((performance.now() - started) / 100) / 10;
+const ok = checks.length > 0 && checks.every((one) => one.ok);
+if (!json) {
+  for (const { name: what, value, unit, limit, ok: good } of checks) {
+    console.log(`${good ? 'ok  ' : 'FAIL'} ${what}: ${value} ${unit} (limit ${limit})`);
+  }
+}
+console.log(JSON.stringify({ bench: name, ok, checks, seconds, short: options.short, error, ...details }));
+process.exit(ok ? 0 : 1);

@@ -1,0 +1,262 @@
+/** The catalogue: one SQLite file that says what footage there is and what is missing. Synchronous; owned by a thread. */
+import { mkdirSync, renameSync } from 'node:fs';
+import { dirname } from 'node:path';
+import Sqlite, { type Database, type Statement } from 'better-sqlite3';
+import {
+  EngineError,
+  type Coverage,
+  type GapCause,
+  type RecordingTrigger,
+  type StreamName,
+  type TimeRange,
+} from '../types.ts';
+import { computeCoverage } from './coverage.ts';
+import { migrate } from './schema.ts';
+
+export interface NewSegment {
+  camera: string;
+  stream: StreamName;
+  storage: string;
+  path: string;
+  recordingId: string | null;
+  init: Uint8Array;
+  startMs: number;
+  startTicks: number;
+}
+
+export interface SegmentEnd {
+  storage: string;
+  path: string;
+  endMs: number;
+  bytes: number;
+  frames: number;
+  gops: Uint8Array;
+}
+
+export interface GapRow {
+  id: number;
+  camera: string;
+  stream: StreamName;
+  start: number;
+  end: number | null;
+  cause: GapCause;
+}
+
+export interface SegmentRow {
+  id: number;
+  camera: string;
+  stream: StreamName;
+  storage: string;
+  path: string;
+  start: number;
+  end: number | null;
+  bytes: number;
+  state: 'open' | 'closed';
+}
+
+const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end, s.bytes, s.state
+  FROM segment s JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id`;
+const GAP_ROW = `SELECT g.id, c.key AS camera, g.stream, g.start_ms AS start, g.end_ms AS end, g.cause
+  FROM gap g JOIN camera c ON c.id = g.camera_id`;
+
+/** No segment is longer (a GOP without end is cut by the ring); bounds the look back of range queries. */
+const MAX_SEGMENT_MS = 2 * 3_600_000;
+
+export class Catalog {
+  readonly db: Database;
+  /** Where a catalogue that could not be read was moved, or null. */
+  readonly setAside: string | null;
+  private readonly statements = new Map<string, Statement>();
+
+  private constructor(db: Database, setAside: string | null) {
+    this.db = db;
+    this.setAside = setAside;
+  }
+
+  /**
+   * Opens or makes it. A file that is not a catalogue any more is moved aside (never deleted); reconcile then
+   * rebuilds it from the footage.
+   */
+  static open(file: string): Catalog {
+    mkdirSync(dirname(file), { recursive: true });
+    try {
+      return new Catalog(Catalog.connect(file), null);
+    } catch (error) {
+      const code = (error as { code?: string }).code ?? '';
+      if (!/^SQLITE_(CORRUPT|NOTADB)/.test(code)) {
+        throw new EngineError('catalog', `cannot open the catalogue ${file}: ${(error as Error).message}`, {
+          cause: error,
+        });
+      }
+      const aside = `${file}.broken-${new Date().toISOString().replaceAll(':', '-')}`;
+      for (const suffix of ['', '-wal', '-shm']) {
+        try {
+          renameSync(file + suffix, aside + suffix);
+        } catch (renameError) {
+          if ((renameError as NodeJS.ErrnoException).code !== 'ENOENT') throw renameError;
+        }
+      }
+      return new Catalog(Catalog.connect(file), aside);
+    }
+  }
+
+  private static connect(file: string): Database {
+    const db = new Sqlite(file, { timeout: 5000 });
+    try {
+      db.pragma('journal_mode = WAL');
+      // NORMAL: a power cut may lose the last commits, never the file; reconcile finds their footage again.
+      db.pragma('synchronous = NORMAL');
+      db.pragma('foreign_keys = ON');
+      db.pragma('journal_size_limit = 16777216');
+      migrate(db);
+      return db;
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.db.close();
+  }
+
+  private sql(text: string): Statement {
+    let statement = this.statements.get(text);
+    if (!statement) this.statements.set(text, (statement = this.db.prepare(text)));
+    return statement;
+  }
+
+  private idOf(table: 'camera' | 'storage' | 'init', column: string, value: unknown): number {
+    const found = this.sql(`SELECT id FROM ${table} WHERE ${column} = ?`).get(value) as { id: number } | undefined;
+    if (found) return found.id;
+    return Number(this.sql(`INSERT INTO ${table} (${column}) VALUES (?)`).run(value).lastInsertRowid);
+  }
+
+  startRecording(of: {
+    id: string;
+    camera: string;
+    stream: StreamName;
+    trigger: RecordingTrigger;
+    startMs: number;
+  }): void {
+    this.sql('INSERT OR REPLACE INTO recording (id, camera_id, stream, trigger, start_ms) VALUES (?, ?, ?, ?, ?)').run(
+      of.id,
+      this.idOf('camera', 'key', of.camera),
+      of.stream,
+      of.trigger,
+      of.startMs,
+    );
+  }
+
+  endRecording(id: string, endMs: number): void {
+    this.sql('UPDATE recording SET end_ms = ? WHERE id = ?').run(endMs, id);
+  }
+
+  openSegment(segment: NewSegment): void {
+    this.sql(
+      `INSERT OR IGNORE INTO segment (camera_id, stream, storage_id, path, recording_id, init_id, start_ms, start_ticks, state)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open')`,
+    ).run(
+      this.idOf('camera', 'key', segment.camera),
+      segment.stream,
+      this.idOf('storage', 'path', segment.storage),
+      segment.path,
+      segment.recordingId,
+      this.idOf('init', 'data', segment.init),
+      segment.startMs,
+      segment.startTicks,
+    );
+  }
+
+  closeSegment(end: SegmentEnd): void {
+    this.sql(
+      `UPDATE segment SET end_ms = ?, bytes = ?, frames = ?, gops = ?, state = 'closed'
+       WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?`,
+    ).run(end.endMs, end.bytes, end.frames, end.gops, end.storage, end.path);
+  }
+
+  dropSegment(storage: string, path: string): void {
+    this.sql('DELETE FROM segment WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?').run(
+      storage,
+      path,
+    );
+  }
+
+  openGap(gap: Omit<GapRow, 'end'> & { end: number | null }): void {
+    this.sql(
+      'INSERT OR REPLACE INTO gap (id, camera_id, stream, start_ms, end_ms, cause) VALUES (?, ?, ?, ?, ?, ?)',
+    ).run(gap.id, this.idOf('camera', 'key', gap.camera), gap.stream, gap.start, gap.end, gap.cause);
+  }
+
+  /** Ends a gap; one that turned out to be none is forgotten. */
+  closeGap(id: number, endMs: number): void {
+    this.sql('DELETE FROM gap WHERE id = ? AND start_ms >= ?').run(id, endMs);
+    this.sql('UPDATE gap SET end_ms = ? WHERE id = ?').run(endMs, id);
+  }
+
+  openGaps(): GapRow[] {
+    return this.sql(`${GAP_ROW} WHERE g.end_ms IS NULL`).all() as GapRow[];
+  }
+
+  openSegments(): SegmentRow[] {
+    return this.sql(`${SEGMENT_ROW} WHERE s.state = 'open'`).all() as SegmentRow[];
+  }
+
+  /** Rows of one folder (`<camera>/<day>/<hour>/`) of a storage. */
+  segmentsUnder(storage: string, folder: string): SegmentRow[] {
+    return this.sql(`${SEGMENT_ROW} WHERE st.path = ? AND s.path >= ? AND s.path < ?`).all(
+      storage,
+      `${folder}/`,
+      `${folder}0`, // '0' follows '/'
+    ) as SegmentRow[];
+  }
+
+  /** The folders of a storage that rows name. */
+  folders(storage: string): string[] {
+    const rows = this.sql(
+      `SELECT DISTINCT rtrim(rtrim(s.path, replace(s.path, '/', '')), '/') AS folder
+       FROM segment s JOIN storage st ON st.id = s.storage_id WHERE st.path = ?`,
+    ).all(storage) as { folder: string }[];
+    return rows.map((row) => row.folder);
+  }
+
+  /** Ends recordings that a crash left open, at the end of their last file, and opens their `restart` gaps. */
+  endCrashedRecordings(nextGapId: () => number): void {
+    const rows = this.sql(
+      `SELECT r.id, c.key AS camera, r.stream, coalesce((SELECT max(s.end_ms) FROM segment s WHERE s.recording_id = r.id), r.start_ms) AS end,
+        EXISTS (SELECT 1 FROM gap g WHERE g.camera_id = r.camera_id AND g.stream = r.stream AND g.end_ms IS NULL) AS told
+       FROM recording r JOIN camera c ON c.id = r.camera_id WHERE r.end_ms IS NULL`,
+    ).all() as { id: string; camera: string; stream: StreamName; end: number; told: number }[];
+    for (const row of rows) {
+      this.endRecording(row.id, row.end);
+      if (!row.told)
+        this.openGap({
+          id: nextGapId(),
+          camera: row.camera,
+          stream: row.stream,
+          start: row.end,
+          end: null,
+          cause: 'restart',
+        });
+    }
+  }
+
+  transaction<T>(call: () => T): T {
+    return this.db.transaction(call).immediate();
+  }
+
+  /** Throws `unknown-camera` for one that was never recorded. */
+  coverage(camera: string, stream: StreamName, range: TimeRange, extra: readonly TimeRange[], nowMs: number): Coverage {
+    if (extra.length === 0 && !this.sql('SELECT 1 FROM camera WHERE key = ?').get(camera)) {
+      throw new EngineError('unknown-camera', `nothing was ever recorded of a camera ${camera}`);
+    }
+    const segments = this.sql(
+      `SELECT s.start_ms AS start, s.end_ms AS end FROM segment s JOIN camera c ON c.id = s.camera_id
+       WHERE c.key = ? AND s.stream = ? AND s.start_ms >= ? AND s.start_ms < ? AND s.end_ms > ? ORDER BY s.start_ms`,
+    ).all(camera, stream, range.start - MAX_SEGMENT_MS, range.end, range.start) as TimeRange[];
+    const gaps = this.sql(
+      `${GAP_ROW} WHERE c.key = ? AND g.stream = ? AND g.start_ms < ? AND (g.end_ms IS NULL OR g.end_ms > ?)`,
+    ).all(camera, stream, range.end, range.start) as GapRow[];
+    return computeCoverage({ camera, stream, ...range }, [...segments, ...extra], gaps, nowMs);
+  }
+}

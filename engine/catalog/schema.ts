@@ -1,0 +1,61 @@
+/** The catalogue's schema, as a list of migrations; `user_version` counts those that were run. */
+import type { Database } from 'better-sqlite3';
+
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE camera (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE storage (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE init (id INTEGER PRIMARY KEY, data BLOB NOT NULL UNIQUE) STRICT;
+  CREATE TABLE recording (
+    id TEXT PRIMARY KEY,
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    stream TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER -- null while it goes on
+  ) STRICT;
+  CREATE INDEX recording_by_time ON recording (camera_id, stream, start_ms);
+  CREATE INDEX recording_open ON recording (id) WHERE end_ms IS NULL;
+  CREATE TABLE segment (
+    id INTEGER PRIMARY KEY,
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    stream TEXT NOT NULL,
+    storage_id INTEGER NOT NULL REFERENCES storage,
+    path TEXT NOT NULL, -- relative to the storage folder
+    recording_id TEXT, -- null for a file that was found without its row
+    init_id INTEGER REFERENCES init,
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER, -- null while it is written
+    start_ticks INTEGER NOT NULL, -- of the stream's run, so that playback can join files without a seam
+    bytes INTEGER NOT NULL DEFAULT 0,
+    frames INTEGER NOT NULL DEFAULT 0,
+    gops BLOB, -- see gop-index.ts
+    state TEXT NOT NULL CHECK (state IN ('open', 'closed')),
+    UNIQUE (storage_id, path)
+  ) STRICT;
+  CREATE INDEX segment_by_time ON segment (camera_id, stream, start_ms);
+  CREATE INDEX segment_open ON segment (id) WHERE state = 'open';
+  CREATE TABLE gap (
+    id INTEGER PRIMARY KEY,
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    stream TEXT NOT NULL,
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER, -- null while it lasts
+    cause TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX gap_by_time ON gap (camera_id, stream, start_ms);
+  CREATE INDEX gap_open ON gap (id) WHERE end_ms IS NULL;
+  `,
+];
+
+/** Brings a catalogue up to date. Throws for one that a later version wrote. */
+export function migrate(db: Database): void {
+  const version = db.pragma('user_version', { simple: true }) as number;
+  if (version > MIGRATIONS.length) {
+    throw new Error(`the catalogue was written by a later version (schema ${version}); install that or a newer one`);
+  }
+  db.transaction(() => {
+    for (const sql of MIGRATIONS.slice(version)) db.exec(sql);
+    db.pragma(`user_version = ${MIGRATIONS.length}`);
+  }).immediate();
+}

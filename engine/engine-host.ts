@@ -1,0 +1,263 @@
+/**
+ * The engine as seen from the main thread: starts its thread, remembers what it was told so that a thread that died
+ * can be started again with its cameras, and lets what its users release live on for a grace time, so that a Deploy
+ * that closes and reopens nodes loses no frame.
+ */
+import { EventEmitter } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { EngineEvent, RecorderCommand, Trigger } from './engine.ts';
+import type { EngineCalls, EngineReply, EngineRequest } from './thread/engine-thread.ts';
+import { sibling } from './thread/sibling.ts';
+import {
+  EngineError,
+  type CameraMessage,
+  type CameraSpec,
+  type Coverage,
+  type EngineConfig,
+  type GapMessage,
+  type RecorderSpec,
+  type RecorderState,
+  type RecordingMessage,
+  type StreamName,
+} from './types.ts';
+
+export interface EngineHostEvents {
+  camera: [CameraMessage];
+  recording: [string, RecordingMessage];
+  gap: [string, GapMessage];
+  recorder: [RecorderState];
+  problem: [string | null];
+}
+
+/** How long a released camera or recorder goes on, waiting to be taken up again. */
+export const GRACE_MS = 15_000;
+const RESTART_MS = 500;
+const SHUTDOWN_MS = 10_000;
+
+export class EngineHost extends EventEmitter<EngineHostEvents> {
+  readonly config: EngineConfig;
+  private worker: Worker | null = null;
+  private nextId = 1;
+  private readonly calls = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  private readonly cameras = new Map<string, CameraSpec>();
+  private readonly recorders = new Map<string, { spec: RecorderSpec; cameras: Set<string> }>();
+  private readonly releases = new Map<string, NodeJS.Timeout>();
+  private readonly lastCamera = new Map<string, CameraMessage>();
+  private panic = false;
+  private problem: string | null = null;
+  private closed = false;
+
+  constructor(config: EngineConfig) {
+    super();
+    this.setMaxListeners(0);
+    this.config = config;
+    this.start();
+  }
+
+  /** The last thing known of a camera. */
+  cameraMessage(id: string): CameraMessage | undefined {
+    return this.lastCamera.get(id);
+  }
+
+  get currentProblem(): string | null {
+    return this.problem;
+  }
+
+  private start(): void {
+    const worker = new Worker(sibling('thread/engine-thread', import.meta.url), { workerData: this.config });
+    this.worker = worker;
+    let died = '';
+    worker.on('message', (reply: EngineReply) => this.onMessage(reply));
+    worker.on('error', (error: unknown) => {
+      died = error instanceof Error ? error.message : String(error);
+    });
+    worker.on('exit', () => {
+      if (this.worker !== worker) return;
+      this.worker = null;
+      for (const { reject } of this.calls.values())
+        reject(new EngineError('engine', 'the recording engine stopped; it is started again'));
+      this.calls.clear();
+      if (this.closed) return;
+      this.tellProblem(`the recording engine stopped (${died || 'no reason given'}) and is started again`);
+      setTimeout(() => {
+        if (!this.closed) this.revive();
+      }, RESTART_MS);
+    });
+  }
+
+  private revive(): void {
+    this.start();
+    const quiet = (promise: Promise<unknown>): void => {
+      promise.catch((error: unknown) => this.tellProblem(String(error)));
+    };
+    quiet(this.call('opened').then(() => this.tellProblem(null)));
+    for (const spec of this.cameras.values()) quiet(this.call('setCamera', spec));
+    for (const { spec, cameras } of this.recorders.values()) {
+      quiet(this.call('setRecorder', spec));
+      for (const camera of cameras) quiet(this.call('attach', spec.id, camera));
+    }
+    const [first] = this.recorders.keys();
+    if (this.panic && first) quiet(this.call('commandRecorder', first, 'panic', null));
+  }
+
+  private onMessage(reply: EngineReply): void {
+    if ('id' in reply) {
+      const call = this.calls.get(reply.id);
+      this.calls.delete(reply.id);
+      if ('error' in reply) call?.reject(new EngineError(reply.error.code, reply.error.message));
+      else call?.resolve(reply.result);
+      return;
+    }
+    this.onEvent(reply);
+  }
+
+  private onEvent(event: EngineEvent): void {
+    switch (event.event) {
+      case 'camera':
+        this.lastCamera.set(event.message.camera, event.message);
+        this.emit('camera', event.message);
+        return;
+      case 'recording':
+        this.emit('recording', event.recorder, event.message);
+        return;
+      case 'gap':
+        this.emit('gap', event.recorder, event.message);
+        return;
+      case 'recorder':
+        this.emit('recorder', event.state);
+        return;
+      case 'problem':
+        this.tellProblem(event.message);
+    }
+  }
+
+  private tellProblem(message: string | null): void {
+    if (message === this.problem) return;
+    this.problem = message;
+    this.emit('problem', message);
+  }
+
+  private call<K extends keyof EngineCalls>(
+    call: K,
+    ...args: Parameters<EngineCalls[K]>
+  ): Promise<Awaited<ReturnType<EngineCalls[K]>>> {
+    return new Promise((resolve, reject) => {
+      if (!this.worker) {
+        reject(new EngineError('engine', 'the recording engine is being started; try again'));
+        return;
+      }
+      const id = this.nextId++;
+      this.calls.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      const request: EngineRequest = { id, call, args };
+      this.worker.postMessage(request);
+    });
+  }
+
+  /** Rejects with `bad-url`. */
+  async setCamera(spec: CameraSpec): Promise<void> {
+    this.keep(`camera ${spec.id}`);
+    this.cameras.set(spec.id, spec);
+    for (const [recorder, { cameras }] of this.recorders)
+      if (cameras.has(spec.id)) this.expectAttach(recorder, spec.id);
+    await this.call('setCamera', spec);
+  }
+
+  /** @param now false lets it run on for {@link GRACE_MS} in case it is taken up again */
+  releaseCamera(id: string, now: boolean): void {
+    this.release(`camera ${id}`, now, () => {
+      this.cameras.delete(id);
+      this.lastCamera.delete(id);
+      for (const { cameras } of this.recorders.values()) cameras.delete(id);
+      return this.call('removeCamera', id);
+    });
+  }
+
+  commandCamera(id: string, command: 'start' | 'stop' | 'restart'): Promise<void> {
+    return this.call('commandCamera', id, command);
+  }
+
+  snapshot(id: string): Promise<{ image: Uint8Array; time: number }> {
+    return this.call('snapshot', id);
+  }
+
+  async setRecorder(spec: RecorderSpec): Promise<void> {
+    this.keep(`recorder ${spec.id}`);
+    const known = this.recorders.get(spec.id);
+    if (known) {
+      known.spec = spec;
+      for (const camera of known.cameras) this.expectAttach(spec.id, camera);
+    } else {
+      this.recorders.set(spec.id, { spec, cameras: new Set() });
+    }
+    await this.call('setRecorder', spec);
+  }
+
+  releaseRecorder(id: string, now: boolean): void {
+    this.release(`recorder ${id}`, now, () => {
+      this.recorders.delete(id);
+      return this.call('removeRecorder', id);
+    });
+  }
+
+  /** Rejects with `unknown-camera` or `already-recorded`. */
+  async attach(recorder: string, camera: string): Promise<void> {
+    this.keep(`wire ${recorder} ${camera}`);
+    await this.call('attach', recorder, camera);
+    this.recorders.get(recorder)?.cameras.add(camera);
+  }
+
+  trigger(trigger: Trigger): Promise<void> {
+    return this.call('trigger', trigger);
+  }
+
+  async commandRecorder(recorder: string, command: RecorderCommand, camera: string | null): Promise<void> {
+    await this.call('commandRecorder', recorder, command, camera);
+    if (command === 'panic') this.panic = true;
+    if (command === 'release') this.panic = false;
+  }
+
+  coverage(camera: string, stream: StreamName, start: number, end: number): Promise<Coverage> {
+    return this.call('coverage', camera, stream, start, end);
+  }
+
+  /** Ends files in an orderly way, then the thread; inside the 15 s that Node-RED gives. */
+  async shutdown(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    for (const timer of this.releases.values()) clearTimeout(timer);
+    const { worker } = this;
+    if (!worker) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, SHUTDOWN_MS);
+    });
+    // What an orderly end could not do, the next start does.
+    await Promise.race([this.call('shutdown').catch(() => undefined), late]);
+    clearTimeout(timer);
+    await worker.terminate();
+  }
+
+  /** After a Deploy the camera's first messages must reach the recorder again, else it is not wired to it any more. */
+  private expectAttach(recorder: string, camera: string): void {
+    const key = `wire ${recorder} ${camera}`;
+    this.release(key, false, () => {
+      this.recorders.get(recorder)?.cameras.delete(camera);
+      return this.call('detach', recorder, camera);
+    });
+  }
+
+  private keep(key: string): void {
+    clearTimeout(this.releases.get(key));
+    this.releases.delete(key);
+  }
+
+  private release(key: string, now: boolean, call: () => Promise<unknown>): void {
+    this.keep(key);
+    const go = (): void => {
+      this.releases.delete(key);
+      call().catch((error: unknown) => this.tellProblem(error instanceof Error ? error.message : String(error)));
+    };
+    if (now) go();
+    else this.releases.set(key, setTimeout(go, GRACE_MS).unref());
+  }
+}

@@ -1,0 +1,474 @@
+/**
+ * The engine: cameras and the recorders attached to them. Runs in a thread of its own; talks to the writer threads and
+ * the catalogue thread through {@link EngineBackends} and to its host through events. Nothing here blocks.
+ */
+import { Camera } from './camera.ts';
+import { snapshotArgs } from './ingest/ffmpeg-args.ts';
+import { runJob } from './ingest/ffmpeg-process.ts';
+import type { IngestEffects } from './ingest/stream-ingest.ts';
+import type { CatalogReply, CatalogRequest } from './thread/catalog-thread.ts';
+import type { Catalog, GapRow } from './catalog/catalog.ts';
+import { Demand } from './recording/demand.ts';
+import type { WriterReply, WriterRequest } from './recording/file-writer.ts';
+import { Track, type Demanded, type TrackOutput } from './recording/track.ts';
+import {
+  EngineError,
+  type CameraMessage,
+  type CameraSpec,
+  type Coverage,
+  type EngineConfig,
+  type GapCause,
+  type GapMessage,
+  type OfflineReason,
+  type RecorderSpec,
+  type RecorderState,
+  type RecordingMessage,
+  type StreamName,
+} from './types.ts';
+
+export interface EngineBackends {
+  writer(
+    storage: string,
+    onReply: (reply: WriterReply) => void,
+  ): { send(request: WriterRequest, transfer: ArrayBuffer[]): void };
+  catalog(onReply: (reply: CatalogReply) => void): { send(request: CatalogRequest): void };
+}
+
+export type EngineEvent =
+  | { event: 'camera'; message: CameraMessage }
+  | { event: 'recording'; recorder: string; message: RecordingMessage }
+  | { event: 'gap'; recorder: string; message: GapMessage }
+  | { event: 'recorder'; state: RecorderState }
+  | { event: 'problem'; message: string | null };
+
+export type RecorderCommand = 'start' | 'stop' | 'panic' | 'release';
+
+export interface Trigger {
+  recorder: string;
+  camera: string;
+  key: string;
+  phase: 'start' | 'update' | 'end' | null;
+}
+
+interface Recorder {
+  spec: RecorderSpec;
+  cameras: Map<string, Recorded>;
+}
+
+/** A camera under a recorder. */
+interface Recorded {
+  demand: Demand;
+  tracks: Map<StreamName, Track>;
+  problem: RecorderState['problem'];
+  told: string;
+}
+
+/** Bytes that may wait for one disk before recording on it pauses (a gap `storage-slow`). */
+const MAX_BACKLOG = 192 * 1024 * 1024;
+const TICK_MS = 1000;
+const HEARTBEAT_MS = 10_000;
+const SNAPSHOT_TIMEOUT_MS = 10_000;
+
+export class Engine {
+  private readonly config: EngineConfig;
+  private readonly effects: IngestEffects;
+  private readonly tell: (event: EngineEvent) => void;
+  private readonly cameras = new Map<string, Camera>();
+  private readonly recorders = new Map<string, Recorder>();
+  private readonly writers = new Map<
+    string,
+    { send(request: WriterRequest, transfer: ArrayBuffer[]): void; backlog: number; behind: boolean }
+  >();
+  private readonly owners = new Map<string, { track: Track; storage: string }>();
+  private readonly catalog: { send(request: CatalogRequest): void };
+  private readonly queries = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  private openGaps: GapRow[] = [];
+  private nextQuery = 1;
+  private nextGap: number;
+  private readonly panic = new Set<string>();
+  private lastHeartbeat = 0;
+  private cancelTick: () => void;
+  private readonly ready: Promise<void>;
+
+  constructor(
+    config: EngineConfig,
+    effects: IngestEffects,
+    backends: EngineBackends,
+    tell: (event: EngineEvent) => void,
+  ) {
+    this.config = config;
+    this.effects = effects;
+    this.tell = tell;
+    this.nextGap = effects.clock.now() * 1000;
+    for (const storage of config.storages) {
+      const writer = backends.writer(storage, (reply) => this.onWriter(storage, reply));
+      this.writers.set(storage, {
+        send: (request, transfer) => writer.send(request, transfer),
+        backlog: 0,
+        behind: false,
+      });
+    }
+    let opened: () => void;
+    let failed: (error: Error) => void;
+    this.ready = new Promise((resolve, reject) => {
+      opened = resolve;
+      failed = reject;
+    });
+    this.ready.catch(() => undefined); // told as a problem, and again to whoever waits
+    this.catalog = backends.catalog((reply) => {
+      if ('id' in reply) {
+        const query = this.queries.get(reply.id);
+        this.queries.delete(reply.id);
+        if ('error' in reply) query?.reject(new EngineError('catalog', reply.error));
+        else query?.resolve(reply.result);
+      } else if (reply.event === 'ready') {
+        this.openGaps = reply.openGaps;
+        if (reply.setAside) {
+          this.tell({
+            event: 'problem',
+            message: `the catalogue was broken; it was moved to ${reply.setAside} and is rebuilt from the files`,
+          });
+        }
+        opened();
+      } else if (reply.event === 'failed') {
+        this.tell({ event: 'problem', message: reply.message });
+        failed(new EngineError('catalog', reply.message));
+      } else {
+        this.tell({ event: 'problem', message: reply.message });
+      }
+    });
+    this.cancelTick = effects.clock.after(TICK_MS, () => this.tick());
+  }
+
+  /** Resolves when the catalogue is open and what a crash left behind is in order. */
+  opened(): Promise<void> {
+    return this.ready;
+  }
+
+  /** Throws `bad-url`. A camera that is the same as before goes on untouched. */
+  setCamera(spec: CameraSpec): void {
+    const before = this.cameras.get(spec.id);
+    if (before && JSON.stringify(before.spec) === JSON.stringify(spec)) {
+      this.tell({ event: 'camera', message: before.message() });
+      return;
+    }
+    const camera = new Camera(
+      spec,
+      {
+        run: (stream, init) => this.tracksOf(spec.id, stream, ({ track }) => track.run(init)),
+        fragment: (stream, fragment, ring) =>
+          this.tracksOf(spec.id, stream, ({ track, demanded }) => {
+            const now = this.now();
+            track.fragment(fragment, ring, demanded(now.utc), now);
+          }),
+        clockStep: (stream) => this.tracksOf(spec.id, stream, ({ track }) => track.clockStep()),
+        state: (message) => this.tell({ event: 'camera', message }),
+      },
+      this.effects,
+    );
+    void before?.stop();
+    this.cameras.set(spec.id, camera);
+    this.keepRings(spec.id);
+    camera.start();
+  }
+
+  async removeCamera(id: string): Promise<void> {
+    const camera = this.cameras.get(id);
+    this.cameras.delete(id);
+    for (const recorder of this.recorders.values()) this.drop(recorder, id);
+    await camera?.stop();
+  }
+
+  commandCamera(id: string, command: 'start' | 'stop' | 'restart'): void {
+    const camera = this.need(id);
+    if (command === 'start') camera.start();
+    else if (command === 'restart') camera.restart();
+    else void camera.stop();
+  }
+
+  async snapshot(id: string): Promise<{ image: Uint8Array; time: number }> {
+    const keyframe = this.need(id).keyframe();
+    if (!keyframe) throw new EngineError('offline', `camera ${id} is not online: there is no picture to take`);
+    const job = await runJob(this.effects.ffmpegPath, snapshotArgs(), {
+      timeoutMs: SNAPSHOT_TIMEOUT_MS,
+      input: keyframe.media,
+    });
+    if (job.stdout.length === 0)
+      throw new EngineError('codec', `no picture could be made: ${job.stderr.at(-1) ?? 'FFmpeg said nothing'}`);
+    return { image: job.stdout, time: keyframe.time };
+  }
+
+  setRecorder(spec: RecorderSpec): void {
+    const recorder = this.recorders.get(spec.id);
+    if (!recorder) {
+      this.recorders.set(spec.id, { spec, cameras: new Map() });
+      return;
+    }
+    const streamsChanged = recorder.spec.streams.join() !== spec.streams.join();
+    recorder.spec = spec;
+    for (const [id, recorded] of recorder.cameras) {
+      for (const track of recorded.tracks.values()) track.segmentMs = spec.segmentMs;
+      if (streamsChanged) {
+        this.drop(recorder, id);
+        this.attach(spec.id, id);
+      }
+      this.keepRings(id);
+    }
+  }
+
+  removeRecorder(id: string): void {
+    const recorder = this.recorders.get(id);
+    if (!recorder) return;
+    for (const camera of [...recorder.cameras.keys()]) this.drop(recorder, camera);
+    this.recorders.delete(id);
+  }
+
+  /** Throws `unknown-camera`, `unknown-recorder`, or `already-recorded` when another recorder has the camera. */
+  attach(recorderId: string, cameraId: string): void {
+    const recorder = this.needRecorder(recorderId);
+    const camera = this.need(cameraId);
+    const known = recorder.cameras.get(cameraId);
+    if (known) {
+      known.told = ''; // a node that took the recorder up again after a Deploy knows nothing yet
+      this.tellState(recorderId, cameraId, known);
+      return;
+    }
+    for (const [other, { cameras }] of this.recorders) {
+      if (other !== recorderId && cameras.has(cameraId)) {
+        throw new EngineError(
+          'already-recorded',
+          `camera ${cameraId} is recorded by another recorder node already: wire it to one`,
+        );
+      }
+    }
+    const demand = new Demand();
+    demand.panic = this.panic.has(recorderId);
+    const recorded: Recorded = { demand, tracks: new Map(), problem: undefined, told: '' };
+    recorder.cameras.set(cameraId, recorded);
+    for (const stream of recorder.spec.streams) {
+      if (stream === 'sub' && !camera.spec.subUrl) continue;
+      const gap = this.openGaps.find((row) => row.camera === cameraId && row.stream === stream) ?? null;
+      this.openGaps = this.openGaps.filter((row) => row !== gap);
+      const track: Track = new Track(
+        { camera: cameraId, stream, segmentMs: recorder.spec.segmentMs },
+        this.output(recorderId, cameraId, recorded, () => track),
+        gap,
+      );
+      recorded.tracks.set(stream, track);
+      const init = camera.initOf(stream);
+      if (init) track.run(init);
+    }
+    this.keepRings(cameraId);
+    this.tellState(recorderId, cameraId, recorded);
+  }
+
+  /** A camera that is no longer wired to the recorder. */
+  detach(recorderId: string, cameraId: string): void {
+    const recorder = this.recorders.get(recorderId);
+    if (recorder) this.drop(recorder, cameraId);
+  }
+
+  trigger({ recorder: recorderId, camera, key, phase }: Trigger): void {
+    const recorder = this.needRecorder(recorderId);
+    const recorded = recorder.cameras.get(camera);
+    if (!recorded) throw new EngineError('unknown-camera', `camera ${camera} is not wired to this recorder`);
+    recorded.demand.trigger(key, phase, this.effects.clock.now(), recorder.spec.postRollMs);
+  }
+
+  /** `panic` and `release` are for every camera of every recorder of this engine; the others for one or all of a recorder's. */
+  commandRecorder(recorderId: string, command: RecorderCommand, camera: string | null): void {
+    const recorder = this.needRecorder(recorderId);
+    if (command === 'panic' || command === 'release') {
+      for (const [id, { cameras }] of this.recorders) {
+        if (command === 'panic') this.panic.add(id);
+        else this.panic.delete(id);
+        for (const recorded of cameras.values()) recorded.demand.panic = command === 'panic';
+      }
+      return;
+    }
+    if (camera !== null && !recorder.cameras.has(camera)) {
+      throw new EngineError('unknown-camera', `camera ${camera} is not wired to this recorder`);
+    }
+    for (const [id, recorded] of recorder.cameras) {
+      if (camera !== null && id !== camera) continue;
+      if (command === 'start') recorded.demand.start();
+      else recorded.demand.stop();
+    }
+  }
+
+  async coverage(camera: string, stream: StreamName, start: number, end: number): Promise<Coverage> {
+    await this.ready;
+    const extra = [...this.recorders.values()].flatMap(
+      ({ cameras }) => cameras.get(camera)?.tracks.get(stream)?.openRange() ?? [],
+    );
+    const args: Parameters<Catalog['coverage']> = [camera, stream, { start, end }, extra, this.effects.clock.now()];
+    return (await this.query({ id: this.nextQuery++, query: 'coverage', args })) as Coverage;
+  }
+
+  /** Ends files and rows in order; cameras are let go. `cause` is what the gaps from now on are called. */
+  async shutdown(): Promise<void> {
+    this.cancelTick();
+    for (const { cameras } of this.recorders.values()) {
+      for (const { tracks } of cameras.values()) {
+        for (const track of tracks.values()) track.stop('restart', this.effects.clock.now());
+      }
+    }
+    const stopped = Promise.all([...this.cameras.values()].map((camera) => camera.stop()));
+    while (this.owners.size > 0) await new Promise<void>((resolve) => void this.effects.clock.after(20, resolve));
+    await this.query({ id: this.nextQuery++, query: 'flush', args: [] });
+    await stopped;
+  }
+
+  private query(request: Extract<CatalogRequest, { id: number }>): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.queries.set(request.id, { resolve, reject });
+      this.catalog.send(request);
+    });
+  }
+
+  private now(): { utc: number; mono: number } {
+    return { utc: this.effects.clock.now(), mono: this.effects.clock.monotonic() };
+  }
+
+  private need(id: string): Camera {
+    const camera = this.cameras.get(id);
+    if (!camera) throw new EngineError('unknown-camera', `there is no camera ${id}: add a camera-source node for it`);
+    return camera;
+  }
+
+  private needRecorder(id: string): Recorder {
+    const recorder = this.recorders.get(id);
+    if (!recorder) throw new EngineError('unknown-recorder', `there is no recorder ${id}`);
+    return recorder;
+  }
+
+  private drop(recorder: Recorder, camera: string): void {
+    const recorded = recorder.cameras.get(camera);
+    recorder.cameras.delete(camera);
+    for (const track of recorded?.tracks.values() ?? []) track.stop(null, this.effects.clock.now());
+    this.keepRings(camera);
+  }
+
+  private keepRings(cameraId: string): void {
+    const camera = this.cameras.get(cameraId);
+    if (!camera) return;
+    for (const stream of ['main', 'sub'] as const) {
+      let keep = 0;
+      for (const { spec, cameras } of this.recorders.values()) {
+        const events =
+          spec.mode === 'event' || (spec.mode === 'schedule' && spec.schedule.some((entry) => entry.mode === 'event'));
+        if (events && cameras.get(cameraId)?.tracks.has(stream)) keep = Math.max(keep, spec.preRollMs);
+      }
+      camera.keepMs(stream, keep);
+    }
+  }
+
+  private tracksOf(
+    camera: string,
+    stream: StreamName,
+    call: (of: { track: Track; demanded: (utc: number) => Demanded | null }) => void,
+  ): void {
+    for (const recorder of this.recorders.values()) {
+      const recorded = recorder.cameras.get(camera);
+      const track = recorded?.tracks.get(stream);
+      if (recorded && track) call({ track, demanded: (utc) => demandedOf(recorded.demand, recorder.spec, utc) });
+    }
+  }
+
+  private tick(): void {
+    this.cancelTick = this.effects.clock.after(TICK_MS, () => this.tick());
+    const now = this.now();
+    for (const [recorderId, recorder] of this.recorders) {
+      for (const [cameraId, recorded] of recorder.cameras) {
+        const demanded = demandedOf(recorded.demand, recorder.spec, now.utc);
+        const paused = recorded.demand.stoppedByUser(recorder.spec, now.utc);
+        for (const [stream, track] of recorded.tracks) {
+          const state = this.cameras.get(cameraId)?.streamState(stream);
+          const off = state?.state === 'stopped';
+          track.tick(off ? null : demanded, now, causeOf(state), paused || (off && demanded !== null));
+        }
+        this.tellState(recorderId, cameraId, recorded);
+      }
+    }
+    if (now.mono - this.lastHeartbeat < HEARTBEAT_MS) return;
+    this.lastHeartbeat = now.mono;
+    for (const camera of this.cameras.values()) this.tell({ event: 'camera', message: camera.message() });
+  }
+
+  private tellState(recorder: string, camera: string, recorded: Recorded): void {
+    const state: RecorderState = {
+      recorder,
+      camera,
+      recording: [...recorded.tracks.values()].some((track) => track.isRecording),
+      panic: recorded.demand.panic,
+      ...(recorded.problem ? { problem: recorded.problem } : {}),
+    };
+    const text = JSON.stringify(state);
+    if (text === recorded.told) return;
+    recorded.told = text;
+    this.tell({ event: 'recorder', state });
+  }
+
+  private onWriter(storage: string, reply: WriterReply): void {
+    const writer = this.writers.get(storage)!;
+    const track = this.owners.get(reply.id)?.track;
+    if (reply.event === 'appended') {
+      writer.backlog -= reply.bytes;
+      if (writer.backlog < MAX_BACKLOG / 2) writer.behind = false;
+      track?.appended(reply.id);
+    } else if (reply.event === 'closed') {
+      this.owners.delete(reply.id);
+      track?.closed(reply.id);
+    } else {
+      this.owners.delete(reply.id);
+      track?.failed(reply.id, reply.cause, reply.message, reply.goodBytes, this.effects.clock.monotonic());
+    }
+  }
+
+  private output(recorder: string, camera: string, recorded: Recorded, track: () => Track): TrackOutput {
+    const write = (write: Extract<CatalogRequest, { write: unknown }>['write'], ...args: unknown[]): void =>
+      this.catalog.send({ write, args });
+    return {
+      storages: this.config.storages,
+      open: (id, storage, path, header) => {
+        this.owners.set(id, { track: track(), storage });
+        this.writers.get(storage)!.send({ op: 'open', id, path, header }, []);
+      },
+      append: (id, storage, data) => {
+        const writer = this.writers.get(storage)!;
+        writer.backlog += data.length;
+        if (writer.backlog > MAX_BACKLOG) writer.behind = true;
+        writer.send({ op: 'append', id, data }, [data.buffer as ArrayBuffer]);
+      },
+      close: (id, storage, writes) => this.writers.get(storage)!.send({ op: 'close', id, writes }, []),
+      isBehind: (storage) => this.writers.get(storage)!.behind,
+      startRecording: (of) => write('startRecording', of),
+      endRecording: (id, endMs) => write('endRecording', id, endMs),
+      openSegment: (segment) => write('openSegment', segment),
+      closeSegment: (end) => write('closeSegment', end),
+      dropSegment: (storage, path) => write('dropSegment', storage, path),
+      nextGapId: () => this.nextGap++,
+      gap: (gap, isNew) => {
+        if (isNew) write('openGap', gap);
+        else write('closeGap', gap.id, gap.end);
+        const { id, ...rest } = gap;
+        this.tell({ event: 'gap', recorder, message: { type: 'gap', gapId: id, ...rest } });
+      },
+      recording: (message) => this.tell({ event: 'recording', recorder, message }),
+      problem: (problem) => {
+        recorded.problem = problem ?? undefined;
+        this.tellState(recorder, camera, recorded);
+      },
+    };
+  }
+}
+
+function demandedOf(demand: Demand, spec: RecorderSpec, utc: number): Demanded | null {
+  const trigger = demand.wants(spec, utc);
+  return trigger ? { trigger, preRollMs: spec.preRollMs } : null;
+}
+
+function causeOf(state: { state: string; reason?: OfflineReason } | null | undefined): GapCause | null {
+  if (!state || state.state === 'online') return null;
+  return state.reason === 'stalled' ? 'stalled' : 'camera-offline';
+}

@@ -1,0 +1,94 @@
+/** Every FFmpeg command line of the engine, as pure functions. Options: FFmpeg 5.1 and later. */
+import type { RtspTransport } from '../types.ts';
+import type { Source, SourceKind } from './source-url.ts';
+
+/** What must be encoded because MP4 players cannot take it; found out from the first init segment. */
+export interface Transcode {
+  video: boolean;
+  audio: boolean;
+}
+
+/** Longest wait for an answer of a camera; bounds how long FFmpeg can hang on a dead connection. */
+export const IO_TIMEOUT_MS = 8000;
+
+/**
+ * Fragments are cut at keyframes and at this length. A fragment a frame costs twice the CPU on both sides of the pipe
+ * (docs/architecture.md has the figures) and gains no viewer more than this.
+ */
+export const FRAGMENT_MS = 120;
+
+/** Only what the kind of source needs; a playlist or SDP cannot make FFmpeg open local files or other protocols. */
+const PROTOCOLS: Record<SourceKind, string> = {
+  rtsp: 'rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https',
+  rtmp: 'rtmp,rtmps,rtmpt,tcp,tls',
+  http: 'http,https,httpproxy,tcp,tls,crypto',
+  file: 'file',
+  lavfi: '',
+};
+
+function inputArgs(source: Source, transport: RtspTransport, realTime: boolean): string[] {
+  const timeout = String(IO_TIMEOUT_MS * 1000);
+  const protocols = PROTOCOLS[source.kind] ? ['-protocol_whitelist', PROTOCOLS[source.kind]] : [];
+  const quick = ['-fflags', '+genpts', '-analyzeduration', '3000000', '-fpsprobesize', '0'];
+  switch (source.kind) {
+    case 'rtsp':
+      return [...protocols, ...quick, '-rtsp_transport', transport, '-timeout', timeout, '-i', source.input];
+    case 'rtmp':
+      return [...protocols, ...quick, '-rw_timeout', timeout, '-i', source.input];
+    case 'http':
+      return [...protocols, ...quick, '-rw_timeout', timeout, '-i', source.input];
+    case 'file':
+      return [...protocols, ...(realTime ? ['-re', '-stream_loop', '-1'] : []), '-i', source.input];
+    case 'lavfi':
+      return [...(realTime ? ['-re'] : []), '-f', 'lavfi', '-i', source.input];
+  }
+}
+
+const H264 = ['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-threads', '1'];
+const KEYFRAME_EVERY_SECOND = ['-force_key_frames', 'expr:gte(t,n_forced)'];
+
+/** The one process of a stream: copies it into fragmented MP4 on stdout. */
+export function ingestArgs(
+  source: Source,
+  options: { transport: RtspTransport; audio: boolean; transcode: Transcode },
+): string[] {
+  const encodeVideo = source.kind === 'lavfi' || options.transcode.video;
+  return [
+    '-hide_banner',
+    '-nostats',
+    ...['-loglevel', 'warning'],
+    ...inputArgs(source, options.transport, true),
+    ...['-map', '0:v:0'],
+    ...(options.audio ? ['-map', '0:a:0?'] : []),
+    ...(encodeVideo ? [...H264, ...KEYFRAME_EVERY_SECOND] : ['-c:v', 'copy']),
+    ...(options.audio ? ['-c:a', options.transcode.audio ? 'aac' : 'copy'] : []),
+    ...['-f', 'mp4', '-movflags', '+empty_moov+default_base_moof+frag_keyframe'],
+    ...['-frag_duration', String(FRAGMENT_MS * 1000), '-flush_packets', '1'],
+    'pipe:1',
+  ];
+}
+
+/** ffprobe of an address, as JSON. */
+export function probeArgs(source: Source, transport: RtspTransport): string[] {
+  return ['-v', 'error', '-of', 'json', '-show_streams', ...inputArgs(source, transport, false)];
+}
+
+/** One JPEG of an address on stdout. */
+export function stillArgs(source: Source, transport: RtspTransport): string[] {
+  return [
+    '-hide_banner',
+    ...['-loglevel', 'error'],
+    ...inputArgs(source, transport, false),
+    ...['-map', '0:v:0', '-frames:v', '1', '-vf', "scale='min(640,iw)':-2"],
+    ...['-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '4', 'pipe:1'],
+  ];
+}
+
+/** The first picture of the fMP4 on stdin as JPEG on stdout. */
+export function snapshotArgs(): string[] {
+  return [
+    '-hide_banner',
+    ...['-loglevel', 'error', '-f', 'mp4', '-i', 'pipe:0'],
+    ...['-map', '0:v:0', '-frames:v', '1', '-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '3', 'pipe:1'],
+  ];
+}

@@ -1,0 +1,119 @@
+/** FFmpeg children: one that runs for weeks (spawned, watched, stopped by a ladder) and jobs that end. */
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import type { Clock } from '../clock.ts';
+import { EngineError } from '../types.ts';
+import { redact } from './source-url.ts';
+
+export type Spawn = (file: string, args: readonly string[]) => ChildProcessWithoutNullStreams;
+
+/**
+ * Its stdin stays open for `q`; FFmpeg ends by itself when its stdout is closed (our death included) at the next
+ * fragment, or at its I/O timeout when the camera is silent.
+ */
+export const spawnFfmpeg: Spawn = (file, args) =>
+  spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true });
+
+const KEPT_LINES = 20;
+const LINE_LENGTH = 400;
+
+/** The last lines of a child's stderr, redacted, bounded. */
+export class LastLines {
+  readonly lines: string[] = [];
+  private rest = '';
+  private readonly secrets: readonly (string | undefined)[];
+
+  constructor(secrets: readonly (string | undefined)[]) {
+    this.secrets = secrets;
+  }
+
+  push(chunk: Buffer): void {
+    const parts = (this.rest + chunk.toString('utf8')).split(/[\r\n]+/);
+    this.rest = (parts.pop() ?? '').slice(-LINE_LENGTH);
+    for (const part of parts) this.add(part);
+  }
+
+  end(): void {
+    this.add(this.rest);
+    this.rest = '';
+  }
+
+  private add(line: string): void {
+    if (!line.trim()) return;
+    this.lines.push(redact(line.slice(0, LINE_LENGTH), this.secrets).replace(/^\[[^\]]*\] /, ''));
+    if (this.lines.length > KEPT_LINES) this.lines.shift();
+  }
+}
+
+/** Time for each rung of the stop ladder. */
+const RUNG_MS = 1500;
+
+/** Ends a child: `q`, then SIGTERM, then SIGKILL. Resolves when it is gone. */
+export function stopLadder(child: ChildProcessWithoutNullStreams, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
+      resolve();
+      return;
+    }
+    let cancel = clock.after(RUNG_MS, () => {
+      child.kill('SIGTERM');
+      cancel = clock.after(RUNG_MS, () => child.kill('SIGKILL'));
+    });
+    child.once('exit', () => {
+      cancel();
+      resolve();
+    });
+    if (child.stdin.writable) child.stdin.end('q\n');
+  });
+}
+
+export interface JobResult {
+  stdout: Buffer;
+  stderr: string[];
+  code: number | null;
+}
+
+const MAX_JOB_OUTPUT = 32 * 1024 * 1024;
+
+/** Runs an FFmpeg tool to its end. Rejects with `ffmpeg` when it cannot be started, `timeout` when it takes too long. */
+export function runJob(
+  file: string,
+  args: readonly string[],
+  options: { timeoutMs: number; input?: Buffer; secrets?: readonly (string | undefined)[] },
+): Promise<JobResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawnFfmpeg(file, args);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const last = new LastLines(options.secrets ?? []);
+    let timedOut = false;
+    const timer = setTimeout(() => {
+      timedOut = true;
+      child.kill('SIGKILL');
+    }, options.timeoutMs);
+    child.on('error', (cause) => {
+      clearTimeout(timer);
+      reject(ffmpegMissing(file, cause));
+    });
+    child.stdin.on('error', () => undefined); // it may have read enough and closed; its exit code tells
+    child.stdin.end(options.input);
+    child.stdout.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= MAX_JOB_OUTPUT) chunks.push(chunk);
+    });
+    child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      last.end();
+      if (timedOut) reject(new EngineError('timeout', `no answer within ${options.timeoutMs / 1000} s`));
+      else resolve({ stdout: Buffer.concat(chunks), stderr: last.lines, code });
+    });
+  });
+}
+
+export function ffmpegMissing(file: string, cause: unknown): EngineError {
+  return new EngineError(
+    'ffmpeg',
+    `cannot start ${file}: install FFmpeg 5.1 or later (Debian/Ubuntu: apt install ffmpeg) or set its path in the NVR configuration`,
+    { cause },
+  );
+}

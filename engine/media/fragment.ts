@@ -1,0 +1,212 @@
+/** Fragments (moof + mdat) of fragmented MP4 and the parser that cuts a byte stream into them. */
+import { EngineError } from '../types.ts';
+import { boxesIn, readBoxHeader } from './boxes.ts';
+import { parseInitSegment, type InitSegment } from './init-segment.ts';
+
+/** The times of a fragment are its video track's, in that track's timescale. */
+export interface Fragment {
+  /** moof + mdat. */
+  data: Buffer;
+  startTicks: number;
+  durationTicks: number;
+  /** Video frames in it. */
+  frames: number;
+  /** Its first video frame is a sync sample: a GOP begins here. */
+  key: boolean;
+  /** Where each track's decode time stands in `data`, for {@link copyRebased}. */
+  decodeTimes: DecodeTime[];
+}
+
+interface DecodeTime {
+  track: number;
+  /** Offset of baseMediaDecodeTime in `data`. */
+  offset: number;
+  wide: boolean;
+}
+
+/** What a moof says of one track. Times in that track's timescale. */
+interface TrackRun {
+  startTicks: number;
+  durationTicks: number;
+  samples: number;
+  key: boolean;
+}
+
+/** A copy of the fragment in `target` at `offset`, its decode times lowered by `ticks` (video timescale). */
+export function copyRebased(
+  fragment: Fragment,
+  init: InitSegment,
+  ticks: number,
+  target: Buffer,
+  offset: number,
+): void {
+  fragment.data.copy(target, offset);
+  for (const time of fragment.decodeTimes) {
+    const track = init.tracks.find((candidate) => candidate.id === time.track);
+    if (!track) continue;
+    const by = Math.round((ticks / init.video.timescale) * track.timescale);
+    const at = offset + time.offset;
+    // Audio of the first fragment may begin some milliseconds before its picture.
+    if (time.wide) target.writeBigUInt64BE(BigInt(Math.max(0, Number(target.readBigUInt64BE(at)) - by)), at);
+    else target.writeUInt32BE(Math.max(0, target.readUInt32BE(at) - by), at);
+  }
+}
+
+const NON_SYNC = 0x00010000;
+
+/** Reads the moof at the start of a fragment (14496-12 §8.8). A fragment of audio alone has 0 frames. */
+export function parseFragment(data: Buffer, videoTrack: number): Fragment {
+  const [moof] = boxesIn(data, 0, readBoxHeader(data, 0)?.size ?? 0);
+  if (moof?.type !== 'moof') throw new EngineError('bad-media', 'expected a moof box');
+  const fragment: Fragment = { data, startTicks: -1, durationTicks: 0, frames: 0, key: false, decodeTimes: [] };
+  for (const traf of boxesIn(data, moof.payload, moof.end)) {
+    if (traf.type !== 'traf') continue;
+    const { track, wide, timeOffset, run } = parseTraf(data, traf.payload, traf.end);
+    if (timeOffset > 0) fragment.decodeTimes.push({ track, wide, offset: timeOffset });
+    if (track === videoTrack && run.samples > 0) {
+      fragment.startTicks = run.startTicks;
+      fragment.durationTicks = run.durationTicks;
+      fragment.frames = run.samples;
+      fragment.key = run.key;
+    }
+  }
+  return fragment;
+}
+
+function parseTraf(
+  data: Buffer,
+  start: number,
+  end: number,
+): { track: number; wide: boolean; timeOffset: number; run: TrackRun } {
+  let track = 0;
+  let wide = false;
+  let timeOffset = 0;
+  let defaultDuration = 0;
+  let defaultFlags = 0;
+  const run: TrackRun = { startTicks: 0, durationTicks: 0, samples: 0, key: false };
+  for (const box of boxesIn(data, start, end)) {
+    let p = box.payload;
+    const version = data[p]!;
+    const flags = data.readUIntBE(p + 1, 3);
+    p += 4;
+    if (box.type === 'tfhd') {
+      track = data.readUInt32BE(p);
+      p += 4;
+      if (flags & 0x1) p += 8;
+      if (flags & 0x2) p += 4;
+      if (flags & 0x8) {
+        defaultDuration = data.readUInt32BE(p);
+        p += 4;
+      }
+      if (flags & 0x10) p += 4;
+      if (flags & 0x20) defaultFlags = data.readUInt32BE(p);
+    } else if (box.type === 'tfdt') {
+      timeOffset = p;
+      wide = version === 1;
+      run.startTicks = wide ? Number(data.readBigUInt64BE(p)) : data.readUInt32BE(p);
+    } else if (box.type === 'trun') {
+      const count = data.readUInt32BE(p);
+      p += 4;
+      if (flags & 0x1) p += 4;
+      let firstFlags: number | null = null;
+      if (flags & 0x4) {
+        firstFlags = data.readUInt32BE(p);
+        p += 4;
+      }
+      for (let i = 0; i < count; i++) {
+        let sampleFlags = defaultFlags;
+        if (flags & 0x100) {
+          run.durationTicks += data.readUInt32BE(p);
+          p += 4;
+        } else {
+          run.durationTicks += defaultDuration;
+        }
+        if (flags & 0x200) p += 4;
+        if (flags & 0x400) {
+          sampleFlags = data.readUInt32BE(p);
+          p += 4;
+        }
+        if (flags & 0x800) p += 4;
+        if (i === 0 && run.samples === 0) run.key = ((firstFlags ?? sampleFlags) & NON_SYNC) === 0;
+      }
+      run.samples += count;
+    }
+  }
+  return { track, wide, timeOffset, run };
+}
+
+/** A box of this size is no camera's frame but a broken stream; it would only eat memory. */
+const MAX_BOX_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Cuts FFmpeg's output into the init segment and fragments. Bytes are copied once, into the fragment's own buffer.
+ * Throws `bad-media` on anything that is not fragmented MP4; the caller restarts the stream.
+ */
+export class FragmentParser {
+  private pending: Buffer[] = [];
+  private pendingBytes = 0;
+  /** Bytes the unit being collected needs before it can be looked at. */
+  private need = 8;
+  private head: Buffer[] = [];
+  init: InitSegment | null = null;
+  private readonly onInit: (init: InitSegment) => void;
+  private readonly onFragment: (fragment: Fragment) => void;
+
+  constructor(onInit: (init: InitSegment) => void, onFragment: (fragment: Fragment) => void) {
+    this.onInit = onInit;
+    this.onFragment = onFragment;
+  }
+
+  push(chunk: Buffer): void {
+    this.pending.push(chunk);
+    this.pendingBytes += chunk.length;
+    while (this.pendingBytes >= this.need) {
+      const data = this.pending.length === 1 ? this.pending[0]! : Buffer.concat(this.pending, this.pendingBytes);
+      this.pending = [data];
+      const used = this.take(data);
+      if (used === 0) return;
+      this.pendingBytes -= used;
+      this.pending = this.pendingBytes === 0 ? [] : [data.subarray(used)];
+    }
+  }
+
+  /** Handles one whole unit at the start of `data`; returns its bytes, or 0 after setting `need`. */
+  private take(data: Buffer): number {
+    const first = readBoxHeader(data, 0);
+    if (!first) return this.wait(16);
+    if (first.size > MAX_BOX_BYTES) throw new EngineError('bad-media', `a ${first.type} box of ${first.size} bytes`);
+    let total = first.size;
+    if (first.type === 'moof') {
+      // Collect the moof together with its mdat.
+      if (data.length < first.size + 8) return this.wait(first.size + 8);
+      const second = readBoxHeader(data, first.size);
+      if (!second) return this.wait(first.size + 16);
+      if (second.type !== 'mdat') throw new EngineError('bad-media', `a ${second.type} box follows a moof`);
+      if (second.size > MAX_BOX_BYTES) throw new EngineError('bad-media', `a mdat box of ${second.size} bytes`);
+      total += second.size;
+    }
+    if (data.length < total) return this.wait(total);
+    this.need = 8;
+    this.handle(first.type, data.subarray(0, total));
+    return total;
+  }
+
+  private wait(bytes: number): 0 {
+    this.need = bytes;
+    return 0;
+  }
+
+  private handle(type: string, unit: Buffer): void {
+    if (type === 'ftyp') {
+      this.head = [Buffer.from(unit)];
+    } else if (type === 'moov') {
+      this.init = parseInitSegment(Buffer.concat([...this.head, unit]));
+      this.head = [];
+      this.onInit(this.init);
+    } else if (type === 'moof') {
+      if (!this.init) throw new EngineError('bad-media', 'a fragment came before the init segment');
+      // Its own copy: a slice would keep the pipe's 64 KiB chunks alive for as long as the ring holds it.
+      this.onFragment(parseFragment(Buffer.from(unit), this.init.video.id));
+    }
+  }
+}

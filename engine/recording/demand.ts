@@ -1,0 +1,66 @@
+/** Whether a recorder wants a camera recorded now, and why: triggers, commands and schedule put together. */
+import type { RecorderSpec, RecordingTrigger } from '../types.ts';
+import { scheduledMode } from './schedule.ts';
+
+/** The most events that may be open at once for a camera; the oldest is forgotten beyond that. */
+const MAX_OPEN_EVENTS = 1000;
+/** An event whose end never comes is ended after this. */
+const MAX_EVENT_MS = 3_600_000;
+
+export class Demand {
+  private readonly open = new Map<string, number>();
+  /** UTC ms until which ended triggers (with post-roll) still ask for footage. */
+  private until = 0;
+  private command: 'start' | 'stop' | null = null;
+  panic = false;
+
+  start(): void {
+    this.command = 'start';
+  }
+
+  /** Ends a manual recording; in the other modes it pauses the recorder until `start`. */
+  stop(): void {
+    this.command = 'stop';
+    this.open.clear();
+    this.until = 0;
+  }
+
+  /** @param key identity of the event; triggers without phases are instants */
+  trigger(key: string, phase: 'start' | 'update' | 'end' | null, nowMs: number, postRollMs: number): void {
+    if (phase === 'start' || phase === 'update') {
+      this.open.set(key, nowMs);
+      if (this.open.size > MAX_OPEN_EVENTS) this.open.delete(this.open.keys().next().value!);
+      return;
+    }
+    this.open.delete(key);
+    this.until = Math.max(this.until, nowMs + postRollMs);
+  }
+
+  /** What wants the footage of this moment, or null; `stopped` tells a pause by the user from no demand. */
+  wants(spec: RecorderSpec, nowMs: number): RecordingTrigger | null {
+    if (this.panic) return 'panic';
+    if (spec.mode === 'manual') return this.command === 'start' ? 'manual' : null;
+    if (this.command === 'stop') return null;
+    const mode = spec.mode === 'schedule' ? scheduledMode(spec.schedule, nowMs) : spec.mode;
+    if (mode === 'continuous') return 'continuous';
+    if (mode === 'event' && this.hasEvent(nowMs, spec.postRollMs)) return 'event';
+    return null;
+  }
+
+  /** The user stopped what would otherwise be recorded. */
+  stoppedByUser(spec: RecorderSpec, nowMs: number): boolean {
+    if (this.command !== 'stop' || this.panic) return false;
+    return (
+      spec.mode === 'continuous' || (spec.mode === 'schedule' && scheduledMode(spec.schedule, nowMs) === 'continuous')
+    );
+  }
+
+  private hasEvent(nowMs: number, postRollMs: number): boolean {
+    for (const [key, since] of this.open) {
+      if (nowMs - since <= MAX_EVENT_MS) return true;
+      this.open.delete(key);
+      this.until = Math.max(this.until, since + MAX_EVENT_MS + postRollMs);
+    }
+    return nowMs < this.until;
+  }
+}

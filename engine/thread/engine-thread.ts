@@ -1,0 +1,98 @@
+/** Entry of the engine's thread: wires {@link Engine} to its sub-threads and answers its host. */
+import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { systemClock } from '../clock.ts';
+import { Engine, type EngineEvent } from '../engine.ts';
+import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { EngineError, type EngineConfig } from '../types.ts';
+import type { CatalogThreadData } from './catalog-thread.ts';
+import { sibling } from './sibling.ts';
+
+export type EngineCalls = {
+  [
+    K in
+      | 'opened'
+      | 'setCamera'
+      | 'removeCamera'
+      | 'commandCamera'
+      | 'snapshot'
+      | 'setRecorder'
+      | 'removeRecorder'
+      | 'attach'
+      | 'detach'
+      | 'trigger'
+      | 'commandRecorder'
+      | 'coverage'
+      | 'shutdown'
+  ]: Engine[K];
+};
+
+export interface EngineRequest {
+  id: number;
+  call: keyof EngineCalls;
+  args: unknown[];
+}
+
+export type EngineReply =
+  { id: number; result: unknown } | { id: number; error: { code: string; message: string } } | EngineEvent;
+
+const port = parentPort!;
+const config = workerData as EngineConfig;
+const startedAt = Date.now();
+
+function start(name: string, data: unknown, onReply: (reply: never) => void): Worker {
+  const worker = new Worker(sibling(name, import.meta.url), { workerData: data });
+  worker.on('message', (reply) => onReply(reply as never));
+  // A part that died leaves work undone; the host starts all of it again.
+  worker.on('error', (error) => {
+    setImmediate(() => {
+      throw error;
+    });
+  });
+  return worker;
+}
+
+const engine = new Engine(
+  config,
+  { clock: systemClock, spawn: spawnFfmpeg, ffmpegPath: config.ffmpegPath, random: Math.random },
+  {
+    writer: (storage, onReply) => {
+      const worker = start('writer-thread', storage, onReply);
+      return { send: (request, transfer) => worker.postMessage(request, transfer) };
+    },
+    catalog: (onReply) => {
+      const data: CatalogThreadData = {
+        file: config.catalog,
+        storages: config.storages,
+        firstGapId: startedAt * 1000 + 500_000_000_000,
+        startedAt,
+      };
+      const worker = start('catalog-thread', data, onReply);
+      return { send: (request) => worker.postMessage(request) };
+    },
+  },
+  (event) => port.postMessage(event),
+);
+
+async function answer({ id, call, args }: EngineRequest): Promise<void> {
+  try {
+    const calls = engine as unknown as Record<typeof call, (...args: unknown[]) => unknown>;
+    port.postMessage({ id, result: await calls[call](...args) });
+  } catch (error) {
+    const code = error instanceof EngineError ? error.code : 'error';
+    port.postMessage({ id, error: { code, message: error instanceof Error ? error.message : String(error) } });
+  }
+}
+
+// What a crash left behind is put in order before anything new is recorded; order of requests is kept.
+let queue: Promise<void> = engine.opened().catch(() => undefined);
+port.on('message', (request: EngineRequest) => {
+  const slow =
+    request.call === 'opened' ||
+    request.call === 'snapshot' ||
+    request.call === 'coverage' ||
+    request.call === 'shutdown';
+  queue = queue.then(() => {
+    const done = answer(request);
+    return slow ? undefined : done;
+  });
+});

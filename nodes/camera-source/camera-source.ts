@@ -1,0 +1,127 @@
+/** A camera: connects it and tells the others of it. */
+import type { Node, NodeAPI, NodeDef } from 'node-red';
+import type { CameraMessage, RtspTransport } from '../../engine/types.ts';
+import { commandOf, payloadOf } from '../shared/message.ts';
+import { short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
+import { toCameraSpec, type CameraProperties } from './camera-spec.ts';
+import { testStream } from './test-stream.ts';
+
+const COMMANDS = ['start', 'stop', 'restart', 'snapshot'] as const;
+
+interface Credentials {
+  username?: string;
+  password?: string;
+}
+
+export default function register(RED: NodeAPI): void {
+  /** Which node has which camera of which configuration. */
+  const owners = new Map<string, string>();
+
+  function CameraSource(this: Node<Credentials>, properties: NodeDef & CameraProperties & { nvr: string }): void {
+    RED.nodes.createNode(this, properties);
+    const nvr = RED.nodes.getNode(properties.nvr) as NvrConfigNode | null;
+    const fail = (error: unknown): void => {
+      this.status({ fill: 'red', shape: 'ring', text: short(textOf(error)) });
+      this.error(textOf(error));
+    };
+    if (!nvr?.host) {
+      fail(nvr?.problem ?? 'choose an NVR configuration in this node');
+      this.on('input', (_msg, _send, done) => done(new Error('this camera is not configured')));
+      return;
+    }
+    const { host } = nvr;
+    let spec;
+    try {
+      spec = toCameraSpec(properties, this.credentials, this.id);
+    } catch (error) {
+      fail(error);
+      this.on('input', (_msg, _send, done) => done(new Error(textOf(error))));
+      return;
+    }
+    const { id } = spec;
+    const key = `${nvr.id} ${id}`;
+    const other = owners.get(key);
+    if (other && other !== this.id) {
+      const problem = `another camera-source has the camera id ${id}: give each its own`;
+      fail(problem);
+      this.on('input', (_msg, _send, done) => done(new Error(problem)));
+      return;
+    }
+    owners.set(key, this.id);
+
+    const onCamera = (message: CameraMessage): void => {
+      if (message.camera !== id) return;
+      this.status(statusOf(message));
+      this.send([{ topic: `camera/${id}`, camera: id, payload: message }, null]);
+    };
+    host.on('camera', onCamera);
+    host.setCamera(spec).catch(fail);
+
+    this.on('input', (msg, send, done) => {
+      const run = async (): Promise<void> => {
+        const command = commandOf(payloadOf(msg), COMMANDS);
+        if (command !== 'snapshot') {
+          await host.commandCamera(id, command);
+          return;
+        }
+        const { image, time } = await host.snapshot(id);
+        Object.assign(msg, { topic: `camera/${id}/snapshot`, camera: id, time, payload: Buffer.from(image) });
+        send([null, msg]);
+      };
+      run().then(
+        () => done(),
+        (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
+      );
+    });
+    this.on('close', (removed: boolean, done: () => void) => {
+      host.off('camera', onCamera);
+      owners.delete(key);
+      host.releaseCamera(id, removed);
+      done();
+    });
+  }
+  RED.nodes.registerType('camera-source', CameraSource as never, {
+    credentials: { username: { type: 'text' }, password: { type: 'password' } },
+  });
+
+  RED.httpAdmin.post('/nvr/test-stream', RED.auth.needsPermission('camera-source.write'), (request, response) => {
+    const body = (request.body ?? {}) as Record<string, unknown>;
+    const text = (field: string): string => (typeof body[field] === 'string' ? body[field] : '');
+    const stored = (text('id') ? (RED.nodes.getCredentials(text('id')) as Credentials | undefined) : undefined) ?? {};
+    const typed = text('password');
+    const password = typed && typed !== '__PWRD__' ? typed : (stored.password ?? '');
+    const username = text('username') || (stored.username ?? '');
+    const nvr = RED.nodes.getNode(text('nvr')) as NvrConfigNode | null;
+    testStream({
+      url: text('url'),
+      ...(username ? { username } : {}),
+      ...(password ? { password } : {}),
+      transport: (['tcp', 'udp', 'http'].includes(text('transport')) ? text('transport') : 'tcp') as RtspTransport,
+      ffmpegPath: text('ffmpegPath') || nvr?.host?.config.ffmpegPath || 'ffmpeg',
+    }).then(
+      (result) => response.json(result),
+      (error: unknown) => response.status(500).json({ ok: false, reason: 'error', message: textOf(error) }),
+    );
+  });
+}
+
+function statusOf(message: CameraMessage): {
+  fill: 'red' | 'yellow' | 'green' | 'grey';
+  shape: 'ring' | 'dot';
+  text: string;
+} {
+  switch (message.state) {
+    case 'online': {
+      const main = message.streams.main;
+      const size = main ? `${main.width}x${main.height}` : '';
+      const fps = message.metrics.main?.fps;
+      return { fill: 'green', shape: 'dot', text: fps ? `${size} ${Math.round(fps)} fps` : size };
+    }
+    case 'connecting':
+      return { fill: 'yellow', shape: 'ring', text: 'camera-source.status.connecting' };
+    case 'stopped':
+      return { fill: 'grey', shape: 'ring', text: 'camera-source.status.stopped' };
+    case 'offline':
+      return { fill: 'red', shape: 'ring', text: short(`${message.reason}: ${message.detail}`) };
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * `npm start`: builds, makes sure of FFmpeg, and runs Node-RED with a user folder of its own and the bundled flow, or with
+ * the cameras of the command line.
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { dirname, join, relative, resolve } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { parseCamera, withCameras, type Camera, type FlowNode } from './demo-flow.ts';
+import { ensure } from './install-needs.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+const PACKAGE = '@flow-nvr/node-red-dashboard-2-nvr';
+const BUNDLED_FLOW = join(ROOT, 'flows', 'nvr.json');
+const ANSWER_TIMEOUT_MS = 60_000;
+const USAGE = `npm start -- [--camera ID=URL]… [--port N] [--host ADDRESS] [--user-dir FOLDER]
+
+  --camera    records this camera in place of the demo cameras; as often as you have cameras
+              for example --camera front=rtsp://user:password@192.168.1.10:554/stream1
+  --port      port of the editor (1880)
+  --host      address the editor listens on (127.0.0.1: this computer only)
+  --user-dir  folder for settings, flows and recordings (.nvr in the project)`;
+
+interface Options {
+  cameras: Camera[];
+  port: number;
+  host: string;
+  userDir: string;
+}
+
+function readOptions(args: string[]): Options | 'help' {
+  const { values } = parseArgs({
+    args,
+    options: {
+      camera: { type: 'string', multiple: true, default: [] },
+      port: { type: 'string', default: '1880' },
+      host: { type: 'string', default: '127.0.0.1' },
+      'user-dir': { type: 'string', default: join(ROOT, '.nvr') },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return 'help';
+  const port = Number(values.port);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error('--port takes a number from 1 to 65535');
+  return { cameras: values.camera.map(parseCamera), port, host: values.host, userDir: resolve(values['user-dir']) };
+}
+
+async function requireFreePort({ port, host }: Options): Promise<void> {
+  const server = createServer().listen(port, host);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      throw new Error(
+        `port ${port} is in use, perhaps by another Node-RED: stop that, or start with another port: npm start -- --port ${port + 1}`,
+        { cause: error },
+      );
+    }
+    throw new Error(
+      `cannot listen on ${host}, port ${port} (${code ?? 'unknown error'}): choose another --host or --port`,
+      {
+        cause: error,
+      },
+    );
+  }
+  server.close();
+  await once(server, 'close');
+}
+
+/** Makes the package one of the user folder's modules, as if it had been installed from the palette. */
+function linkPackage(userDir: string): void {
+  const link = join(userDir, 'node_modules', PACKAGE);
+  mkdirSync(dirname(link), { recursive: true });
+  const found = lstatSync(link, { throwIfNoEntry: false });
+  if (found && !found.isSymbolicLink()) {
+    throw new Error(`${link} is an installed copy of this package: remove it, or choose another --user-dir`);
+  }
+  rmSync(link, { force: true });
+  symlinkSync(ROOT, link, 'junction');
+  const file = join(userDir, 'package.json');
+  const known = existsSync(file)
+    ? (JSON.parse(readFileSync(file, 'utf8')) as { dependencies?: Record<string, string> })
+    : null;
+  const base = known ?? {
+    name: 'flow-nvr-user-folder',
+    description: 'Node-RED user folder of npm start',
+    private: true,
+  };
+  // `file:` keeps npm, when it installs another node here, from asking a registry for this package.
+  const dependencies = { ...known?.dependencies, [PACKAGE]: `file:${relative(userDir, ROOT) || '.'}` };
+  writeFileSync(file, `${JSON.stringify({ ...base, dependencies }, null, 2)}\n`);
+}
+
+/** Settings are written once: whoever changes them keeps the change. Port and host come from the command line. */
+function writeSettings(userDir: string): void {
+  const file = join(userDir, 'settings.js');
+  if (existsSync(file)) return;
+  const settings = `/** Node-RED's settings, made by npm start when there were none. Yours to change. */
+module.exports = {
+  flowFile: 'flows.json',
+  flowFilePretty: true,
+  // Encrypts the cameras' passwords in flows_cred.json. Without it they are lost.
+  credentialSecret: '${randomBytes(32).toString('hex')}',
+  editorTheme: { tours: false, page: { title: 'Flow NVR' } },
+  telemetry: { enabled: false, updateNotification: false },
+};
+`;
+  writeFileSync(file, settings, { mode: 0o600 });
+}
+
+/** The flow of the command line's cameras replaces the one that is there, which is kept beside it. */
+function keepFlow(userDir: string): void {
+  const file = join(userDir, 'flows.json');
+  if (!existsSync(file)) return;
+  const kept = join(userDir, `flows-${new Date().toISOString().slice(0, 19).replaceAll(':', '-')}.json`);
+  copyFileSync(file, kept);
+  console.log(`The flow that was there is kept in ${kept}`);
+}
+
+function build(): void {
+  const { status } = spawnSync(process.execPath, [join(ROOT, 'scripts', 'build.ts')], { cwd: ROOT, stdio: 'inherit' });
+  if (status !== 0) throw new Error('this version does not build');
+}
+
+function startNodeRed({ userDir, port, host, cameras }: Options): ChildProcess {
+  const red = createRequire(import.meta.url).resolve('node-red/red.js');
+  const args = [red, '--userDir', userDir, '--settings', join(userDir, 'settings.js'), '--port', String(port)];
+  // Safe mode loads the nodes but starts no flow until one is deployed: the old cameras are not connected for a moment.
+  const safe = cameras.length > 0 ? ['--safe'] : [];
+  const child = spawn(process.execPath, [...args, '-D', `uiHost=${host}`, ...safe], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  return child;
+}
+
+function addressOf({ host, port }: Options): string {
+  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
+}
+
+/** Whether Node-RED answered before it ended or the time was up. */
+async function answers(child: ChildProcess, address: string): Promise<boolean> {
+  const deadline = performance.now() + ANSWER_TIMEOUT_MS;
+  while (child.exitCode === null && child.signalCode === null && performance.now() < deadline) {
+    const response = await fetch(`${address}/settings`).catch(() => null);
+    if (response) return true;
+    await wait(200);
+  }
+  return false;
+}
+
+/** Through the admin API, so that credentials go straight into Node-RED's encrypted store. */
+async function deploy(address: string, flows: FlowNode[]): Promise<void> {
+  const response = await fetch(`${address}/flows`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', 'Node-RED-API-Version': 'v2', 'Node-RED-Deployment-Type': 'full' },
+    body: JSON.stringify({ flows }),
+  });
+  if (response.status === 401) {
+    throw new Error('Node-RED asks for a login, so the cameras cannot be set from here: enter them in the editor');
+  }
+  if (!response.ok) throw new Error(`Node-RED did not take the flow (HTTP ${response.status})`);
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  if (options === 'help') {
+    console.log(USAGE);
+    return;
+  }
+  const { cameras, userDir } = options;
+  const bundled = JSON.parse(readFileSync(BUNDLED_FLOW, 'utf8')) as FlowNode[];
+  const flows = cameras.length > 0 ? withCameras(bundled, cameras) : bundled;
+  await requireFreePort(options);
+  ensure(['ffmpeg']);
+  build();
+  mkdirSync(userDir, { recursive: true });
+  linkPackage(userDir);
+  writeSettings(userDir);
+  if (cameras.length > 0) keepFlow(userDir);
+  else if (!existsSync(join(userDir, 'flows.json'))) copyFileSync(BUNDLED_FLOW, join(userDir, 'flows.json'));
+
+  const child = startNodeRed(options);
+  const ended = once(child, 'exit') as Promise<[number | null]>;
+  const address = addressOf(options);
+  if (await answers(child, address)) {
+    try {
+      if (cameras.length > 0) await deploy(address, flows);
+    } catch (error) {
+      child.kill('SIGTERM');
+      await ended;
+      throw error;
+    }
+    console.log(
+      `\nFlow NVR is running.\n\n  Editor      ${address}/\n  Recordings  ${join(userDir, 'nvr')}\n\nCtrl-C stops it.\n`,
+    );
+  } else if (child.exitCode === null && child.signalCode === null) {
+    console.error(`Node-RED does not answer at ${address}; see its messages above`);
+  }
+  const [code] = await ended;
+  process.exitCode = code ?? 0;
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+}

@@ -1,0 +1,88 @@
+/** The pictures and sounds the simulated cameras send: made by FFmpeg once, kept in the temporary folder. */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, rename } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export type VideoCodec = 'h264' | 'h265';
+/** `main` is 1080p at 4 Mb/s, `sub` 640x360 at 0.5 Mb/s; both 25 fps with a key frame a second. */
+export type PictureSize = 'main' | 'sub';
+export type AudioCodec = 'aac' | 'ulaw' | 'alaw';
+
+export const FPS = 25;
+const PICTURES = { main: { size: '1920x1080', kbps: 4000 }, sub: { size: '640x360', kbps: 500 } };
+
+/** Access unit delimiters, so that the server can cut; no reordering, as in cameras; parameter sets at each key frame. */
+function videoArguments(codec: VideoCodec, size: PictureSize): string[] {
+  const { size: frame, kbps } = PICTURES[size];
+  // x265 is several times slower: its loop is shorter.
+  const seconds = codec === 'h264' ? 10 : 4;
+  const encoder =
+    codec === 'h264'
+      ? ['-c:v', 'libx264', '-preset', 'ultrafast', '-x264-params', `aud=1:scenecut=0:keyint=${FPS}:min-keyint=${FPS}`]
+      : ['-c:v', 'libx265', '-preset', 'ultrafast', '-x265-params', X265];
+  return [
+    ...['-f', 'lavfi', '-i', `testsrc2=size=${frame}:rate=${FPS},noise=alls=10:allf=t`, '-t', `${seconds}`],
+    ...['-pix_fmt', 'yuv420p', ...encoder],
+    ...[
+      '-b:v',
+      `${kbps}k`,
+      '-maxrate',
+      `${kbps}k`,
+      '-bufsize',
+      `${kbps / 2}k`,
+      '-f',
+      codec === 'h264' ? 'h264' : 'hevc',
+    ],
+  ];
+}
+const X265 = `aud=1:keyint=${FPS}:min-keyint=${FPS}:scenecut=0:bframes=0:repeat-headers=1:log-level=error`;
+
+function audioArguments(codec: AudioCodec): string[] {
+  const sine = (rate: number) => [
+    '-f',
+    'lavfi',
+    '-i',
+    `sine=frequency=440:sample_rate=${rate}`,
+    '-t',
+    '10',
+    '-ac',
+    '1',
+  ];
+  return {
+    aac: [...sine(48_000), '-c:a', 'aac', '-b:a', '64k', '-f', 'adts'],
+    ulaw: [...sine(8_000), '-f', 'mulaw'],
+    alaw: [...sine(8_000), '-f', 'alaw'],
+  }[codec];
+}
+
+const making = new Map<string, Promise<string>>();
+
+/** The file made with these arguments; its name changes with them. */
+async function clip(extension: string, args: string[]): Promise<string> {
+  const folder = join(tmpdir(), 'flow-nvr-clips');
+  const name = createHash('sha256').update(args.join(' ')).digest('hex').slice(0, 16);
+  const file = join(folder, `${name}.${extension}`);
+  if (existsSync(file)) return file;
+  await mkdir(folder, { recursive: true });
+  const partial = `${file}.${process.pid}.partial`;
+  await run('ffmpeg', ['-v', 'error', '-nostdin', '-y', ...args, partial]);
+  // Another process may have made the same: whichever comes last wins, both are whole.
+  await rename(partial, file);
+  return file;
+}
+
+function once(extension: string, args: string[]): Promise<string> {
+  const key = `${extension} ${args.join(' ')}`;
+  const made = making.get(key) ?? clip(extension, args);
+  making.set(key, made);
+  return made;
+}
+
+export const videoClip = (codec: VideoCodec, size: PictureSize) => once(codec, videoArguments(codec, size));
+export const audioClip = (codec: AudioCodec) => once(codec, audioArguments(codec));

@@ -1,0 +1,44 @@
+/** Pieces of the flows that tests deploy. */
+import type { FlowNode } from './node-red.ts';
+
+export const TAB = 'test-tab';
+
+/** The tab, with everything that its nodes say about themselves going to the capture names `status` and `error`. */
+export function tab(): FlowNode[] {
+  return [
+    { id: TAB, type: 'tab', label: 'Test' },
+    { id: 'all-status', type: 'status', z: TAB, scope: null, wires: [['capture-status']] },
+    ...capture('status'),
+    { id: 'all-errors', type: 'catch', z: TAB, scope: null, uncaught: false, wires: [['capture-error']] },
+    ...capture('error'),
+  ];
+}
+
+/** A node `capture-NAME` whose messages the test can read back under that name. */
+export function capture(name: string): FlowNode[] {
+  const func = `global.get('capture')(${JSON.stringify(name)}, msg);`;
+  return [{ id: `capture-${name}`, type: 'function', z: TAB, func, outputs: 0, wires: [] }];
+}
+
+/** Lets `NodeRed.send(name, msg)` put messages on the canvas. */
+export function entrance(name: string, to: string[]): FlowNode[] {
+  const id = `entrance-${name}`;
+  return [
+    { id, type: 'http in', z: TAB, url: `/test/${name}`, method: 'post', wires: [[`${id}-msg`, `${id}-answer`]] },
+    {
+      id: `${id}-msg`,
+      type: 'function',
+      z: TAB,
+      func: 'return msg.payload;',
+      outputs: 1,
+      wires: [to],
+    },
+    { id: `${id}-answer`, type: 'http response', z: TAB, statusCode: '204', wires: [] },
+  ];
+}
+
+/** A function node as users write them: `send('block', {ms: 5000})` keeps Node-RED's event loop busy that long. */
+export function blocker(): FlowNode[] {
+  const func = 'const end = Date.now() + msg.ms; while (Date.now() < end);';
+  return [...entrance('block', ['blocker']), { id: 'blocker', type: 'function', z: TAB, func, outputs: 0, wires: [] }];
+}

@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { ingestArgs } from '../../engine/ingest/ffmpeg-args.ts';
+import { backoffMs, classifyFailure, isAudioRefused } from '../../engine/ingest/failure.ts';
+import { parseSource, redact, splitCredentials } from '../../engine/ingest/source-url.ts';
+import { Demand } from '../../engine/recording/demand.ts';
+import { scheduledMode } from '../../engine/recording/schedule.ts';
+import { nextBoundary, parseSegmentPath, segmentPath } from '../../engine/recording/segment-path.ts';
+import type { RecorderSpec } from '../../engine/types.ts';
+import { slug } from '../../nodes/camera-source/camera-spec.ts';
+import { parseCamera, withCameras } from '../../scripts/demo-flow.ts';
+
+describe('camera addresses', () => {
+  it('give up their credentials, well or badly written', () => {
+    const rows: [string, string, string?, string?][] = [
+      ['rtsp://cam/1', 'rtsp://cam/1'],
+      ['rtsp://admin:secret@cam:554/1', 'rtsp://cam:554/1', 'admin', 'secret'],
+      ['rtsp://admin:p@ss@cam/1', 'rtsp://cam/1', 'admin', 'p@ss'],
+      ['rtsp://admin:pa/ss@cam/1', 'rtsp://cam/1', 'admin', 'pa/ss'],
+      ['rtsp://admin:p%40ss@cam/1', 'rtsp://cam/1', 'admin', 'p@ss'],
+      ['http://cam/x?mail=a@b', 'http://cam/x?mail=a@b'],
+    ];
+    for (const [address, url, username, password] of rows) {
+      assert.deepEqual(splitCredentials(address), {
+        url,
+        ...(username ? { username } : {}),
+        ...(password ? { password } : {}),
+      });
+    }
+  });
+
+  it('keep any password through FFmpeg’s URL, and no text shows it', () => {
+    fc.assert(
+      fc.property(fc.string({ minLength: 4 }), (password) => {
+        fc.pre(password.isWellFormed());
+        const { input } = parseSource('rtsp://cam/1', { username: 'u', password });
+        const found = /^rtsp:\/\/u:([^@]*)@cam\/1$/.exec(input);
+        assert.equal(decodeURIComponent(found![1]!), password);
+        assert.equal(redact(`error: ${input} failed`, [password]).includes(`u:${found![1]!}@`), false);
+      }),
+    );
+  });
+
+  it('refuse what they cannot be', () => {
+    for (const bad of [
+      '',
+      'cam',
+      'ftp://cam/x',
+      'rtsp://',
+      'lavfi:',
+      'lavfi:movie=/etc/passwd',
+      'concat:/etc/passwd|x',
+    ]) {
+      assert.throws(() => parseSource(bad), { code: 'bad-url' }, bad);
+    }
+  });
+});
+
+describe('FFmpeg command lines', () => {
+  const copy = { video: false, audio: false };
+  const tail =
+    '-f mp4 -movflags +empty_moov+default_base_moof+frag_keyframe -frag_duration 120000 -flush_packets 1 pipe:1';
+  const head = '-hide_banner -nostats -loglevel warning';
+  const quick = '-fflags +genpts -analyzeduration 3000000 -fpsprobesize 0';
+  const rows: [string, boolean, typeof copy, string][] = [
+    [
+      'rtsp://c/1',
+      true,
+      copy,
+      `-protocol_whitelist rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https ${quick} -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a copy`,
+    ],
+    [
+      'rtsp://c/1',
+      true,
+      { video: false, audio: true },
+      `-protocol_whitelist rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https ${quick} -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac`,
+    ],
+    [
+      'http://c/x.m3u8',
+      false,
+      copy,
+      `-protocol_whitelist http,https,httpproxy,tcp,tls,crypto ${quick} -rw_timeout 8000000 -i http://c/x.m3u8 -map 0:v:0 -c:v copy`,
+    ],
+    ['/a.mp4', false, copy, '-protocol_whitelist file -re -stream_loop -1 -i /a.mp4 -map 0:v:0 -c:v copy'],
+  ];
+  for (const [url, audio, transcode, middle] of rows) {
+    it(`for ${url}${transcode.audio ? ' with other sound' : ''}`, () => {
+      const args = ingestArgs(parseSource(url), { transport: 'tcp', audio, transcode });
+      assert.equal(args.join(' '), `${head} ${middle} ${tail}`);
+    });
+  }
+});
+
+describe('failures', () => {
+  it('are sorted by what FFmpeg said', () => {
+    assert.equal(classifyFailure(['method DESCRIBE failed: 401 Unauthorized']), 'auth');
+    assert.equal(classifyFailure(['Connection to tcp://h:1 failed: Connection refused']), 'refused');
+    assert.equal(classifyFailure(['Failed to resolve hostname nowhere: Name or service not known']), 'host');
+    assert.equal(classifyFailure([]), 'ended');
+    assert.ok(isAudioRefused(['Could not find tag for codec pcm_mulaw in stream #1']));
+  });
+
+  it('back off from 0.5 s to 30 s', () => {
+    assert.equal(backoffMs(1, 0.5), 500);
+    assert.equal(backoffMs(4, 0.5), 4000);
+    assert.equal(backoffMs(50, 0.5), 30_000);
+  });
+});
+
+describe('recording rules', () => {
+  const spec: RecorderSpec = {
+    ...{
+      id: 'r',
+      mode: 'event',
+      streams: ['main'],
+      preRollMs: 5000,
+      postRollMs: 10_000,
+      segmentMs: 60_000,
+      schedule: [],
+    },
+  };
+
+  it('merge overlapping events and end after the post-roll', () => {
+    const demand = new Demand();
+    demand.trigger('a', 'start', 0, spec.postRollMs);
+    demand.trigger('b', 'start', 1000, spec.postRollMs);
+    demand.trigger('a', 'end', 2000, spec.postRollMs);
+    assert.equal(demand.wants(spec, 30_000), 'event');
+    demand.trigger('b', 'end', 30_000, spec.postRollMs);
+    assert.equal(demand.wants(spec, 39_999), 'event');
+    assert.equal(demand.wants(spec, 40_000), null);
+  });
+
+  it('let panic win over stop, until release', () => {
+    const demand = new Demand();
+    demand.stop();
+    demand.panic = true;
+    assert.equal(demand.wants({ ...spec, mode: 'continuous' }, 0), 'panic');
+    demand.panic = false;
+    assert.equal(demand.wants({ ...spec, mode: 'continuous' }, 0), null);
+    assert.ok(demand.stoppedByUser({ ...spec, mode: 'continuous' }, 0));
+  });
+
+  it('run the schedule over midnight', () => {
+    const friday = new Date(2026, 10, 20, 23, 30).getTime();
+    const entries = [{ days: [5], from: '22:00', to: '06:00', mode: 'event' as const }];
+    assert.equal(scheduledMode(entries, friday), 'event');
+    assert.equal(scheduledMode(entries, friday + 6 * 3_600_000), 'event');
+    assert.equal(scheduledMode(entries, friday + 7 * 3_600_000), null);
+    assert.equal(scheduledMode(entries, friday - 2 * 3_600_000), null);
+  });
+
+  it('name files so that they can be read back', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 4e12 }), fc.integer({ min: 0, max: 3 }), (startMs, copy) => {
+        const path = segmentPath('front-door', 'sub', startMs, copy);
+        assert.deepEqual(parseSegmentPath(path), { camera: 'front-door', stream: 'sub', startMs });
+      }),
+    );
+    for (const other of ['../x', 'a/b/c/d.mp4', 'a/2026-01-01/00/x.mp4']) assert.equal(parseSegmentPath(other), null);
+  });
+
+  it('end files within a segment length, later by the camera’s own share', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 4e12 }), (startMs) => {
+        const boundary = nextBoundary('gate', startMs, 60_000);
+        assert.ok(boundary > startMs && boundary <= startMs + 60_000);
+        assert.equal(boundary % 60_000, nextBoundary('gate', 0, 60_000) % 60_000);
+      }),
+    );
+  });
+});
+
+describe('names and the demo flow', () => {
+  it('make ids of names', () => {
+    assert.equal(slug('Front door (2)'), 'front-door-2');
+    assert.equal(slug('Küche'), 'kuche');
+  });
+
+  it('put the user’s cameras in, with credentials apart', () => {
+    const flow = [{ id: 'x', type: 'camera-source', url: 'lavfi:x', wires: [['rec'], []] }];
+    const [camera] = withCameras(flow, [parseCamera('front=rtsp://u:p@h/1')]);
+    assert.equal(camera!['url'], 'rtsp://h/1');
+    assert.deepEqual(camera!.credentials, { username: 'u', password: 'p' });
+    assert.throws(() => parseCamera('rtsp://h/1'), /id=url/);
+  });
+});
