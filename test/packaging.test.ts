@@ -134,7 +134,7 @@ describe('the package', function () {
       assert.deepEqual([...new Set(icons[manifest.name])].sort(), readdirSync(join(root, 'icons')).sort());
       for (const icon of icons[manifest.name]!)
         assert.equal((await get(`/icons/${manifest.name}/${icon}`)).status, 200);
-      const listed = get(`/library/_examples_/flows/${manifest.name}/`);
+      const listed = get(`/library/examples/flows/${manifest.name}/`);
       const examples = await (await listed).text();
       for (const name of readdirSync(join(root, 'examples')))
         assert.ok(examples.includes(name.replace(/\.json$/, '')), name);

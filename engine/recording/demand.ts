@@ -14,11 +14,12 @@ export class Demand {
   private command: 'start' | 'stop' | null = null;
   panic = false;
 
+  /** Records in every mode until `stop`; ends the pause of a continuous or scheduled recorder. */
   start(): void {
     this.command = 'start';
   }
 
-  /** Ends a manual recording; in the other modes it pauses the recorder until `start`. */
+  /** Ends what is recorded by hand or for events; pauses a continuous or scheduled recorder until `start`. */
   stop(): void {
     this.command = 'stop';
     this.open.clear();
@@ -36,13 +37,13 @@ export class Demand {
     this.until = Math.max(this.until, nowMs + postRollMs);
   }
 
-  /** What wants the footage of this moment, or null; `stopped` tells a pause by the user from no demand. */
+  /** What wants the footage of this moment, or null. */
   wants(spec: RecorderSpec, nowMs: number): RecordingTrigger | null {
     if (this.panic) return 'panic';
-    if (spec.mode === 'manual') return this.command === 'start' ? 'manual' : null;
-    if (this.command === 'stop') return null;
     const mode = spec.mode === 'schedule' ? scheduledMode(spec.schedule, nowMs) : spec.mode;
+    if (this.command === 'stop' && (spec.mode === 'continuous' || spec.mode === 'schedule')) return null;
     if (mode === 'continuous') return 'continuous';
+    if (this.command === 'start') return 'manual';
     if (mode === 'event' && this.hasEvent(nowMs, spec.postRollMs)) return 'event';
     return null;
   }

@@ -96,6 +96,9 @@ export class Track {
   private trouble: { cause: StorageCause; message: string; retryAt: number } | null = null;
   private split: GapCause | null = null;
   private failures = 0;
+  /** Files that begin with the same picture are told apart by a number. */
+  private lastStart = -1;
+  private copies = 0;
 
   constructor(
     of: { camera: string; stream: StreamName; segmentMs: number },
@@ -166,10 +169,12 @@ export class Track {
     const from = wanted.trigger === 'event' ? now.utc - wanted.preRollMs : fragment.startMs;
     const start = ring.since(from);
     const after = this.lastEnd;
-    // Never the same pictures twice; a clock that was set back makes all of them new.
-    const fresh =
-      after === null || this.split ? 0 : start.findIndex((held) => held.key && held.startMs >= after - HOLE_MS);
-    if (fresh < 0 || start.length === 0 || !start[fresh]!.key) return;
+    // From the GOP that holds the end of what is recorded already: a few pictures twice rather than one not at all.
+    // A clock that was set back makes all of them new.
+    const known =
+      after === null || this.split ? -1 : start.findLastIndex((held) => held.key && held.startMs <= after + HOLE_MS);
+    const fresh = Math.max(0, known);
+    if (!start[fresh]?.key) return;
     this.begin(start.slice(fresh), wanted.trigger, this.split ?? 'camera-offline');
     for (const held of start.slice(fresh + 1)) if (this.isRecording) this.append(held, now.mono);
   }
@@ -278,10 +283,9 @@ export class Track {
     this.split = null;
     this.recording ??= { id: randomUUID(), trigger, startMs: first.startMs, bytes: 0, told: false };
     const id = randomUUID();
-    const taken = [...this.closing.values()].some(
-      (other) => other.path === segmentPath(this.camera, this.stream, first.startMs),
-    );
-    const path = segmentPath(this.camera, this.stream, first.startMs, taken ? 1 : 0);
+    this.copies = this.lastStart === first.startMs ? this.copies + 1 : 0;
+    this.lastStart = first.startMs;
+    const path = segmentPath(this.camera, this.stream, first.startMs, this.copies);
     const header = fileHeader(init);
     this.segment = {
       ...{ id, storage, path, trigger, init, header, recordingId: this.recording.id },

@@ -13,7 +13,17 @@ describe('credentials that are wrong or in the wrong place', function () {
   this.timeout(60_000);
   let rig: Rig;
   const source = (id: string, url: string, credentials?: object): FlowNode => ({
-    ...{ id, type: 'camera-source', z: TAB, name: id, nvr: 'nvr-store', camera: id, url, subUrl: '', transport: 'tcp' },
+    ...{
+      id: `source-${id}`,
+      type: 'camera-source',
+      z: TAB,
+      name: id,
+      nvr: 'nvr-store',
+      camera: id,
+      url,
+      subUrl: '',
+      transport: 'tcp',
+    },
     ...{ audio: true, wires: [['capture-camera'], []] },
     ...(credentials ? { credentials } : {}),
   });
