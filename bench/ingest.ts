@@ -80,6 +80,8 @@ export default async function ingest(options: Options): Promise<BenchResult> {
     await wait(1000);
     const loop = await rig.red.loopDelay();
     const to = Date.now();
+    // What was sent until then is on its way through a fragment and a batch for some moments.
+    await wait(1000);
     await rig.red.stop();
 
     const counts = [...(await rig.count(from, to)).values()];
