@@ -1,39 +1,49 @@
 /** Builds `dist/`: the compiled nodes and engine, with each node's html, locales and icons beside its script. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..');
+const DIST = join(ROOT, 'dist');
 
 /** Throws when the type check fails, so that nothing half-built is ever packed or started. */
-function compile(): void {
+function compile(folder: string): void {
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
-  const { status, error } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {
-    cwd: ROOT,
-    stdio: 'inherit',
-  });
+  const args = [tsc, '-p', 'tsconfig.build.json', '--outDir', folder];
+  const { status, error } = spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
   if (error) throw error;
   if (status !== 0) throw new Error('the type check failed: see above');
 }
 
-/** Node-RED finds locales and icons only in the folder of the node's own script. */
-function copyAssets(type: string): void {
+/**
+ * Node-RED finds locales and icons only in the folder of the node's own script, and offers what it finds for all nodes of
+ * the package: every icon in every folder would be in the editor's icon picker as often as there are nodes.
+ */
+function copyAssets(type: string, folder: string): void {
   const from = join(ROOT, 'nodes', type);
-  const to = join(ROOT, 'dist', 'nodes', type);
-  mkdirSync(to, { recursive: true });
+  const to = join(folder, 'nodes', type);
   cpSync(join(from, `${type}.html`), join(to, `${type}.html`));
   cpSync(join(from, 'locales'), join(to, 'locales'), { recursive: true });
-  cpSync(join(ROOT, 'icons'), join(to, 'icons'), { recursive: true });
+  const icon = /\bicon: '([\w-]+\.svg)'/.exec(readFileSync(join(from, `${type}.html`), 'utf8'))?.[1];
+  if (icon) cpSync(join(ROOT, 'icons', icon), join(to, 'icons', icon));
 }
 
+/** Made aside and put in place when complete: a Node-RED that runs from `dist/` never finds a part missing. */
 export function build(): void {
-  rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
-  compile();
-  const types = readdirSync(join(ROOT, 'nodes')).filter((name) =>
-    existsSync(join(ROOT, 'nodes', name, `${name}.html`)),
-  );
-  types.forEach(copyAssets);
+  // On the same disk as `dist/`, so that it can be renamed, and where git, eslint and prettier do not look.
+  const folder = join(ROOT, 'node_modules', '.cache', `flow-nvr-build-${process.pid}`);
+  try {
+    compile(folder);
+    const types = readdirSync(join(ROOT, 'nodes')).filter((name) =>
+      existsSync(join(ROOT, 'nodes', name, `${name}.html`)),
+    );
+    for (const type of types) copyAssets(type, folder);
+    rmSync(DIST, { recursive: true, force: true });
+    renameSync(folder, DIST);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 if (import.meta.main) {

@@ -1,202 +1,243 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { basename, dirname, join } from 'node:path';
+import { build } from '../scripts/build.ts';
+import { NodeRed } from './support/node-red.ts';
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+const ROOT = join(import.meta.dirname, '..');
+const LANGUAGES = ['en-US', 'de'];
+
+interface Manifest {
   name: string;
+  scripts: Record<string, string>;
+  dependencies: Record<string, string>;
   'node-red': { nodes: Record<string, string> };
-};
-const types = Object.keys(manifest['node-red'].nodes);
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((closed) => server.close(closed));
-  return port;
 }
 
-/** The packed tarball, where npm would put it in a user folder; its dependencies are the project's. */
-describe('the package', function () {
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest;
+const types = Object.keys(manifest['node-red'].nodes);
+
+function filesIn(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
+}
+
+function run(command: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: ROOT, encoding: 'utf8' });
+  assert.equal(status, 0, `${command} ${args.join(' ')}:\n${stderr}`);
+  return stdout;
+}
+
+/** Packs the project as `npm publish` would and returns the names in the tarball. */
+function pack(folder: string): { tarball: string; files: string[] } {
+  // prepack would build again, into the `dist/` that other tests run from.
+  if (!existsSync(join(ROOT, 'dist'))) build();
+  const [packed] = JSON.parse(run('npm', 'pack', '--json', '--ignore-scripts', '--pack-destination', folder)) as {
+    filename: string;
+    files: { path: string }[];
+  }[];
+  return { tarball: join(folder, basename(packed!.filename)), files: packed!.files.map(({ path }) => path) };
+}
+
+/** What `npm install TARBALL` leaves in a user folder, without a network: the dependencies are the project's own. */
+async function install(tarball: string, userDir: string): Promise<string> {
+  const modules = join(userDir, 'node_modules');
+  const home = join(modules, manifest.name);
+  await rm(home, { recursive: true, force: true });
+  await mkdir(home, { recursive: true });
+  run('tar', '-xzf', tarball, '-C', home, '--strip-components', '1');
+  for (const dependency of Object.keys(manifest.dependencies)) {
+    await mkdir(dirname(join(modules, dependency)), { recursive: true });
+    await symlink(join(ROOT, 'node_modules', dependency), join(modules, dependency), 'dir');
+  }
+  return home;
+}
+
+/** The part of the registry that this test talks to; the typings on offer are of another version. */
+interface Registry {
+  init: (runtime: object) => void;
+  load: () => Promise<void>;
+  getNodeList: () => { module: string; types: string[]; err?: unknown; enabled: boolean }[];
+  getNodeIconPath: (module: string, icon: string) => string | null;
+  getNodeExampleFlowPath: (module: string, path: string) => string | null;
+  getModuleResource: (module: string, path: string) => string | null;
+  registerType: (set: string, type: string, constructor: unknown, options: unknown) => void;
+}
+
+/** Node-RED's loader with as little of a runtime around it as it takes. */
+async function loadRegistry(userDir: string): Promise<Registry> {
+  const require = createRequire(createRequire(import.meta.url).resolve('@node-red/registry'));
+  const registry = require('@node-red/registry') as Registry;
+  const util = require('@node-red/util') as { init: (settings: object) => void };
+  const { version } = require('node-red/package.json') as { version: string };
+  const settings = {
+    userDir,
+    version,
+    logging: { console: { level: 'off' } },
+    available: () => false,
+    get: () => undefined,
+    set: () => Promise.resolve(),
+    registerNodeSettings: () => undefined,
+  };
+  const http = { get: () => undefined, post: () => undefined, use: () => undefined };
+  util.init(settings);
+  registry.init({
+    settings,
+    nodes: { registerType: registry.registerType },
+    plugins: {},
+    hooks: {},
+    adminApp: http,
+    nodeApp: http,
+    adminApi: { auth: { needsPermission: () => () => undefined } },
+    version,
+  });
+  await registry.load();
+  return registry;
+}
+
+describe('the packed package', function () {
   this.timeout(120_000);
+  const examples = filesIn(join(ROOT, 'examples')).map((file) => file.replace(/\.json$/, ''));
+  const icons = filesIn(join(ROOT, 'icons'));
+  const resources = filesIn(join(ROOT, 'resources'));
   let folder: string;
-  let installed: string;
+  let tarball: string;
+  let files: string[];
 
-  before(() => {
-    folder = mkdtempSync(join(tmpdir(), 'flow-nvr-package-'));
-    execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder], {
-      cwd: root,
-      stdio: 'pipe',
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'flow-nvr-pack-'));
+    ({ tarball, files } = pack(folder));
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  it('is built before it is packed', () => {
+    assert.equal(manifest.scripts['prepack'], 'npm run build');
+  });
+
+  it('has what a user needs and nothing else', () => {
+    const wanted = [
+      'README.md',
+      'LICENSE',
+      'CHANGELOG.md',
+      'package.json',
+      ...Object.values(manifest['node-red'].nodes),
+    ];
+    for (const path of wanted) assert.ok(files.includes(path), `${path} is not packed`);
+    const allowed = /^(dist|examples|flows|resources)\/|^(README|CHANGELOG)\.md$|^LICENSE$|^package\.json$/;
+    const stray = files.filter((path) => !allowed.test(path) || /\.(ts|map|tgz|py)$|(^|\/)(test|bench)\//.test(path));
+    assert.deepEqual(stray, []);
+  });
+
+  describe("in Node-RED's registry", () => {
+    let userDir: string;
+    let registry: Registry;
+
+    before(async () => {
+      userDir = await mkdtemp(join(tmpdir(), 'flow-nvr-registry-'));
+      await install(tarball, userDir);
+      // As npm would: only what a package.json names is looked for.
+      await writeFile(join(userDir, 'package.json'), JSON.stringify({ dependencies: { [manifest.name]: '*' } }));
+      registry = await loadRegistry(userDir);
     });
-    const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'))!;
-    execFileSync('tar', ['-xzf', tarball], { cwd: folder });
-    installed = join(folder, 'node_modules', manifest.name);
-    mkdirSync(dirname(installed), { recursive: true });
-    cpSync(join(folder, 'package'), installed, { recursive: true });
-    for (const name of readdirSync(join(root, 'node_modules'))) {
-      if (!name.startsWith('.') && name !== '@flow-nvr')
-        symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
-    }
-    writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'x', dependencies: { [manifest.name]: '*' } }));
-  });
-  after(() => rmSync(folder, { recursive: true, force: true }));
+    after(() => rm(userDir, { recursive: true, force: true }));
 
-  it('holds what runs and nothing else', () => {
-    const files = readdirSync(installed, { recursive: true, encoding: 'utf8' });
-    assert.deepEqual(
-      files.filter((file) => /(^|\/)(test|bench|scripts|engine)$/.test(file) && !file.startsWith('dist')),
-      [],
-    );
-    assert.deepEqual(
-      files.filter((file) => /\.(ts|map|tgz)$/.test(file)),
-      [],
-    );
-    assert.ok(files.includes('README.md'));
+    it('loads every node without an error', () => {
+      const sets = registry.getNodeList().filter(({ module }) => module === manifest.name);
+      assert.deepEqual(sets.flatMap((set) => set.types).sort(), [...types].sort());
+      for (const set of sets) assert.equal(set.err, undefined);
+    });
+
+    it('finds every icon, example and resource', () => {
+      for (const icon of icons) assert.ok(registry.getNodeIconPath(manifest.name, icon), `icon ${icon}`);
+      for (const name of examples) assert.ok(registry.getNodeExampleFlowPath(manifest.name, name), `example ${name}`);
+      for (const path of resources) assert.ok(registry.getModuleResource(manifest.name, path), `resource ${path}`);
+    });
   });
 
-  it('has for each node its editor part, help and texts in each language, an icon and an example', () => {
-    const examples = readdirSync(join(installed, 'examples')).map((name) =>
-      readFileSync(join(installed, 'examples', name), 'utf8'),
-    );
-    for (const type of types) {
-      const js = join(installed, manifest['node-red'].nodes[type]!);
-      const html = readFileSync(js.replace(/\.js$/, '.html'), 'utf8');
-      const keys = (language: string): string[] => {
-        const base = join(dirname(js), 'locales', language, type);
-        assert.match(readFileSync(`${base}.html`, 'utf8'), new RegExp(`data-help-name="${type}"`));
-        const flat = (value: unknown, path: string): string[] =>
-          typeof value === 'object' && value !== null
-            ? Object.entries(value).flatMap(([key, child]) => flat(child, `${path}.${key}`))
-            : [path];
-        return flat(JSON.parse(readFileSync(`${base}.json`, 'utf8')), '').sort();
-      };
-      assert.deepEqual(keys('de'), keys('en-US'), type);
-      for (const [, key] of html.matchAll(/data-i18n="(?:\[\w+\])?([\w.-]+)"/g))
-        assert.ok(keys('en-US').includes(`.${key}`), key);
-      const icon = /icon: '([^']+)'/.exec(html)?.[1];
-      if (icon) assert.ok(existsSync(join(dirname(js), 'icons', icon)), icon);
-      else assert.match(html, /category: 'config'/);
-      assert.ok(
-        examples.some((text) => text.includes(`"type": "${type}"`)),
-        `an example with ${type}`,
-      );
-    }
-  });
+  describe('in a real Node-RED', () => {
+    let red: NodeRed;
+    const fetchText = async (path: string, headers: Record<string, string> = {}): Promise<string> => {
+      const response = await fetch(`${red.url}${path}`, { headers });
+      assert.ok(response.ok, `GET ${path}: ${response.status}`);
+      return response.text();
+    };
 
-  it('is loaded by a real Node-RED, with nothing missing', async () => {
-    const port = await freePort();
-    writeFileSync(
-      join(folder, 'settings.js'),
-      `module.exports = ${JSON.stringify({ uiPort: port, uiHost: '127.0.0.1', flowFile: 'flows.json' })}`,
-    );
-    const red = createRequire(import.meta.url).resolve('node-red/red.js');
-    const child = spawn(process.execPath, [red, '-u', folder], { stdio: 'ignore' });
-    const ended = new Promise((exit) => child.once('exit', exit));
-    const get = (path: string, accept = 'application/json'): Promise<Response> =>
-      fetch(`http://127.0.0.1:${port}${path}`, { headers: { accept, connection: 'close' } });
-    try {
-      for (let tries = 0; ; tries++) {
-        const up = await get('/nodes').then(
-          (response) => response.ok,
-          () => false,
-        );
-        if (up) break;
-        assert.ok(tries < 300, 'Node-RED did not start');
-        await wait(100);
-      }
-      const sets = (await (await get('/nodes')).json()) as {
+    before(async () => {
+      red = await NodeRed.create();
+      await install(tarball, red.userDir);
+      await red.start();
+    });
+    after(() => red.dispose());
+
+    it('loads every node without an error', async () => {
+      const sets = JSON.parse(await fetchText('/nodes', { Accept: 'application/json' })) as {
         module: string;
         types: string[];
-        err?: string;
-        enabled: boolean;
+        err?: unknown;
       }[];
-      const ours = sets.filter((set) => set.module === manifest.name);
+      const ours = sets.filter(({ module }) => module === manifest.name);
       assert.deepEqual(ours.flatMap((set) => set.types).sort(), [...types].sort());
-      for (const set of ours) assert.equal(set.err, undefined);
-      const icons = (await (await get('/icons')).json()) as Record<string, string[]>;
-      assert.deepEqual([...new Set(icons[manifest.name])].sort(), readdirSync(join(root, 'icons')).sort());
-      for (const icon of icons[manifest.name]!)
-        assert.equal((await get(`/icons/${manifest.name}/${icon}`)).status, 200);
-      const listed = get(`/library/examples/flows/${manifest.name}/`);
-      const examples = await (await listed).text();
-      for (const name of readdirSync(join(root, 'examples')))
-        assert.ok(examples.includes(name.replace(/\.json$/, '')), name);
-      for (const type of types) {
-        const catalog = await (await get(`/locales/${manifest.name}/${type}?lng=de`)).text();
-        assert.ok(catalog.includes(type), `locale of ${type}`);
-      }
-      assert.match(await (await get('/nodes', 'text/html')).text(), /registerType\('camera-source'/);
-    } finally {
-      child.kill('SIGTERM');
-      await ended;
-    }
-  });
+      for (const set of ours) assert.equal(set.err, undefined, `${set.types.join()}: ${String(set.err)}`);
+    });
 
-  it('is found by @node-red/registry', async () => {
-    const registry = createRequire(import.meta.url)('@node-red/registry') as {
-      init(runtime: unknown): void;
-      load(): Promise<void>;
-      getNodeList(): { module: string; types: string[]; err?: string }[];
-    };
-    const quiet = (): void => undefined;
-    const log = {
-      log: quiet,
-      info: quiet,
-      warn: quiet,
-      error: quiet,
-      debug: quiet,
-      trace: quiet,
-      _: (key: string) => key,
-      metric: () => false,
-    };
-    const i18n = {
-      registerMessageCatalog: () => Promise.resolve(),
-      registerMessageCatalogs: () => Promise.resolve(),
-      _: (key: string) => key,
-    };
-    const settings = {
-      ...{ userDir: folder, coreNodesDir: join(root, 'node_modules/@node-red/nodes'), version: '5.0.0' },
-      ...{ available: () => true, get: () => undefined, set: () => Promise.resolve(), disableEditor: false },
-      ...{ nodesExcludes: [], editorTheme: {}, registerNodeSettings: quiet, enableNodeSettings: quiet },
-    };
-    const app = { post: quiet, get: quiet, use: quiet };
-    const runtime = {
-      ...{
-        log,
-        i18n,
-        settings,
-        events: { emit: quiet, on: quiet },
-        version: () => Promise.resolve('5.0.0'),
-        util: {},
-        hooks: {},
-      },
-      ...{
-        nodes: { createNode: quiet, registerType: quiet },
-        library: { register: quiet, addNodeExamplesDir: quiet },
-        storage: {},
-      },
-      ...{ adminApi: { adminApp: app, auth: { needsPermission: () => quiet } }, httpAdmin: app, nodeApp: app },
-    };
-    registry.init(runtime);
-    await registry.load();
-    const ours = registry.getNodeList().filter((set) => set.module === manifest.name);
-    assert.equal(ours.length, types.length);
+    it('serves the editor and the help of every node in every language', async () => {
+      for (const language of LANGUAGES) {
+        const html = await fetchText('/nodes', { Accept: 'text/html', 'Accept-Language': language });
+        for (const type of types) {
+          assert.ok(html.includes(`data-template-name="${type}"`), `${type} has no edit dialog`);
+          assert.ok(html.includes(`registerType('${type}'`), `${type} is not registered in the editor`);
+          const help = readFileSync(join(ROOT, 'nodes', type, 'locales', language, `${type}.html`), 'utf8');
+          assert.ok(html.includes(help.trim()), `${type} has no help in ${language}`);
+        }
+      }
+    });
+
+    it('serves the texts of every node in every language', async () => {
+      for (const language of LANGUAGES) {
+        for (const type of types) {
+          const texts = await fetchText(`/locales/${manifest.name}/${type}?lng=${language}`);
+          const source = readFileSync(join(ROOT, 'nodes', type, 'locales', language, `${type}.json`), 'utf8');
+          assert.deepEqual(JSON.parse(texts), JSON.parse(source), `${type} in ${language}`);
+        }
+      }
+    });
+
+    it('serves every icon', async () => {
+      const listed = JSON.parse(await fetchText('/icons')) as Record<string, string[]>;
+      assert.deepEqual(listed[manifest.name]?.sort(), [...icons].sort(), 'each is in the icon picker, once');
+      for (const icon of icons) {
+        // A missing icon is answered with a default one.
+        assert.equal(
+          await fetchText(`/icons/${manifest.name}/${icon}`),
+          readFileSync(join(ROOT, 'icons', icon), 'utf8'),
+        );
+      }
+    });
+
+    it('serves every example', async () => {
+      const listed = await fetchText('/library/examples/flows/');
+      assert.ok(listed.includes(manifest.name), listed);
+      for (const name of examples) {
+        const text = await fetchText(`/library/examples/flows/${manifest.name}/${encodeURIComponent(name)}`);
+        assert.deepEqual(
+          JSON.parse(text),
+          JSON.parse(readFileSync(join(ROOT, 'examples', `${name}.json`), 'utf8')),
+          name,
+        );
+      }
+    });
+
+    it('serves every resource', async () => {
+      for (const path of resources) {
+        const source = readFileSync(join(ROOT, 'resources', path), 'utf8');
+        assert.equal(await fetchText(`/resources/${manifest.name}/${path}`), source, path);
+      }
+    });
   });
 });

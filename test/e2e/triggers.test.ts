@@ -58,7 +58,7 @@ describe('recording on demand', function () {
   it('records all cameras on panic, until released', async () => {
     const panicAt = Date.now();
     await rig.red.send('recorder', { payload: { command: 'panic' } });
-    const latest = await rig.recordingSince(panicAt, 3000);
+    const latest = await rig.recordingSince(panicAt);
     assert.ok(latest - panicAt < 1000, `after ${latest - panicAt} ms`);
     await wait((POST_ROLL_S + 1) * 1000);
     await rig.red.send('recorder', { payload: { command: 'release' } });
