@@ -17,7 +17,6 @@ import { Rig, type CameraSetup } from '../test/support/rig.ts';
 import { check, cpuSeconds, progress, pssMegabytes, tree, type BenchResult } from './measure.ts';
 import type { Options } from './run.ts';
 
-const SETTLE_MS = 4000;
 const MAX_RATIO = 1.3;
 const MAX_P99_MS = 15;
 
@@ -35,8 +34,11 @@ async function end(processes: ChildProcess[]): Promise<void> {
 
 export default async function ingest(options: Options): Promise<BenchResult> {
   const number = options.cameras ?? 8;
-  const seconds = options.seconds ?? (options.short ? 15 : 60);
-  const loopSeconds = options.short ? 6 : 20;
+  const seconds = options.seconds ?? (options.short ? 10 : 60);
+  const loopSeconds = options.short ? 4 : 20;
+  // Until start-up is over: connections, Node compiling what has become hot, and its one big clean-up of what Node-RED's
+  // start left behind, 20 to 25 s later.
+  const settleSeconds = options.short ? 26 : 30;
   const setup: CameraSetup = { main: { size: 'main' }, ...(options.sub ? { sub: { size: 'sub' } } : {}) };
   const names = Array.from({ length: number }, (_, i) => `cam${`${i + 1}`.padStart(2, '0')}`);
 
@@ -53,7 +55,7 @@ export default async function ingest(options: Options): Promise<BenchResult> {
       const name = `${camera}-${stream}`;
       yardstick.push(bareFfmpeg(rig.cameras.url(name), join(folder, name)));
     }
-    await wait(SETTLE_MS);
+    await wait(settleSeconds * 1000);
 
     const bare = yardstick.map(({ pid }) => pid ?? 0);
     const cpu = () => ({

@@ -9,8 +9,9 @@ import type { IngestEffects } from './ingest/stream-ingest.ts';
 import type { CatalogReply, CatalogRequest } from './thread/catalog-thread.ts';
 import type { Catalog, GapRow } from './catalog/catalog.ts';
 import { Demand } from './recording/demand.ts';
-import type { WriterReply, WriterRequest } from './recording/file-writer.ts';
+import type { WriterReply } from './recording/file-writer.ts';
 import { Track, type Demanded, type TrackOutput } from './recording/track.ts';
+import type { WriteQueue } from './recording/write-queue.ts';
 import {
   EngineError,
   type CameraMessage,
@@ -27,10 +28,7 @@ import {
 } from './types.ts';
 
 export interface EngineBackends {
-  writer(
-    storage: string,
-    onReply: (reply: WriterReply) => void,
-  ): { send(request: WriterRequest, transfer: ArrayBuffer[]): void };
+  writer(storage: string, onReply: (reply: WriterReply) => void): Pick<WriteQueue, 'send' | 'append'>;
   catalog(onReply: (reply: CatalogReply) => void): { send(request: CatalogRequest): void };
 }
 
@@ -77,7 +75,7 @@ export class Engine {
   private readonly recorders = new Map<string, Recorder>();
   private readonly writers = new Map<
     string,
-    { send(request: WriterRequest, transfer: ArrayBuffer[]): void; backlog: number; behind: boolean }
+    { queue: Pick<WriteQueue, 'send' | 'append'>; backlog: number; behind: boolean }
   >();
   private readonly owners = new Map<string, { track: Track; storage: string }>();
   private readonly catalog: { send(request: CatalogRequest): void };
@@ -101,12 +99,8 @@ export class Engine {
     this.tell = tell;
     this.nextGap = effects.clock.now() * 1000;
     for (const storage of config.storages) {
-      const writer = backends.writer(storage, (reply) => this.onWriter(storage, reply));
-      this.writers.set(storage, {
-        send: (request, transfer) => writer.send(request, transfer),
-        backlog: 0,
-        behind: false,
-      });
+      const queue = backends.writer(storage, (reply) => this.onWriter(storage, reply));
+      this.writers.set(storage, { queue, backlog: 0, behind: false });
     }
     let opened: () => void;
     let failed: (error: Error) => void;
@@ -432,15 +426,15 @@ export class Engine {
       storages: this.config.storages,
       open: (id, storage, path, header) => {
         this.owners.set(id, { track: track(), storage });
-        this.writers.get(storage)!.send({ op: 'open', id, path, header }, []);
+        this.writers.get(storage)!.queue.send({ op: 'open', id, path, header });
       },
-      append: (id, storage, data) => {
+      append: (id, storage, bytes, fill) => {
         const writer = this.writers.get(storage)!;
-        writer.backlog += data.length;
+        writer.backlog += bytes;
         if (writer.backlog > MAX_BACKLOG) writer.behind = true;
-        writer.send({ op: 'append', id, data }, [data.buffer as ArrayBuffer]);
+        writer.queue.append(id, bytes, fill);
       },
-      close: (id, storage, writes) => this.writers.get(storage)!.send({ op: 'close', id, writes }, []),
+      close: (id, storage, writes) => this.writers.get(storage)!.queue.send({ op: 'close', id, writes }),
       isBehind: (storage) => this.writers.get(storage)!.behind,
       startRecording: (of) => write('startRecording', of),
       endRecording: (id, endMs) => write('endRecording', id, endMs),

@@ -1,17 +1,22 @@
 /** FFmpeg children: one that runs for weeks (spawned, watched, stopped by a ladder) and jobs that end. */
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { spawn, type ChildProcessByStdio, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import type { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../clock.ts';
 import { EngineError } from '../types.ts';
 import { redact } from './source-url.ts';
 
-export type Spawn = (file: string, args: readonly string[]) => ChildProcessWithoutNullStreams;
+/** An FFmpeg that serves for weeks; its output goes where {@link Spawn} was told. */
+export type Worker = ChildProcessByStdio<Writable, Readable | null, Readable>;
 
 /**
- * Its stdin stays open for `q`; FFmpeg ends by itself when its stdout is closed (our death included) at the next
- * fragment, or at its I/O timeout when the camera is silent.
+ * Starts FFmpeg with its output to a socket, or to a pipe of its own. Its stdin stays open for `q`; it ends by itself
+ * when its stdout is closed (our death included) at the next fragment, or at its I/O timeout when the camera is silent.
  */
-export const spawnFfmpeg: Spawn = (file, args) =>
-  spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true });
+export type Spawn = (file: string, args: readonly string[], output: Socket | 'pipe') => Worker;
+
+export const spawnFfmpeg: Spawn = (file, args, output) =>
+  spawn(file, args, { stdio: ['pipe', output, 'pipe'], windowsHide: true }) as Worker;
 
 const KEPT_LINES = 20;
 const LINE_LENGTH = 400;
@@ -48,7 +53,7 @@ export class LastLines {
 const RUNG_MS = 1500;
 
 /** Ends a child: `q`, then SIGTERM, then SIGKILL. Resolves when it is gone. */
-export function stopLadder(child: ChildProcessWithoutNullStreams, clock: Clock): Promise<void> {
+export function stopLadder(child: Worker, clock: Clock): Promise<void> {
   return new Promise((resolve) => {
     if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
       resolve();
@@ -81,7 +86,7 @@ export function runJob(
   options: { timeoutMs: number; input?: Buffer; secrets?: readonly (string | undefined)[] },
 ): Promise<JobResult> {
   return new Promise((resolve, reject) => {
-    const child = spawnFfmpeg(file, args);
+    const child = spawnFfmpeg(file, args, 'pipe') as ChildProcessWithoutNullStreams;
     const chunks: Buffer[] = [];
     let bytes = 0;
     const last = new LastLines(options.secrets ?? []);

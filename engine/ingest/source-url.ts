@@ -22,28 +22,44 @@ const KINDS: Record<string, { kind: SourceKind; port: number }> = {
   'https:': { kind: 'http', port: 443 },
 };
 
-/** Credentials found in an address, taken out of it. Lenient about unescaped `@`, `:` and `/` in passwords. */
+/** A host with its port, and behind it the end of an address's authority. */
+const HOST = /^(\[[0-9a-f:.]+\]|[^\s:@/?#[\]]+)(:\d*)?(?=[/?#]|$)/i;
+/** Names that cameras give to the account in their addresses' queries. */
+const QUERY_USERNAME = /([?&](?:user|username|usr|login|loginuse)=)([^&#]*)/i;
+const QUERY_PASSWORD = /([?&](?:pass|passwd|password|pwd|loginpas)=)([^&#]*)/i;
+
+/**
+ * Credentials found in an address, taken out of it. People type passwords with `@`, `:`, `/` and `?` unescaped, so the
+ * first `@` with a host and the end of the authority behind it is the one that ends them. Those in a query leave
+ * `{username}` and `{password}` in their place, which {@link parseSource} fills in again.
+ */
 export function splitCredentials(address: string): { url: string; username?: string; password?: string } {
   const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(address)?.[0];
   if (!scheme || /^file:/i.test(scheme)) return { url: address };
   const rest = address.slice(scheme.length);
-  const authorityEnd = /[/?#]/.exec(rest)?.index ?? rest.length;
-  let at = rest.slice(0, authorityEnd).lastIndexOf('@');
-  // `admin:pa/ss@host/x`: what stands before the first slash is no host:port, so the password goes on behind it.
-  if (at < 0 && !/^[^:]*(:\d*)?$|^\[[^\]]*\](:\d*)?$/.test(rest.slice(0, authorityEnd))) at = rest.indexOf('@');
-  if (at < 0) return { url: address };
-  const userInfo = rest.slice(0, at);
-  const colon = userInfo.indexOf(':');
-  const decode = (text: string): string => {
-    try {
-      return decodeURIComponent(text);
-    } catch {
-      return text; // a bare % is part of the password
+  if (!HOST.test(rest)) {
+    for (let at = rest.indexOf('@'); at >= 0; at = rest.indexOf('@', at + 1)) {
+      if (!HOST.test(rest.slice(at + 1))) continue;
+      const userInfo = rest.slice(0, at);
+      const colon = userInfo.indexOf(':');
+      const username = decode(colon < 0 ? userInfo : userInfo.slice(0, colon));
+      const password = colon < 0 ? {} : { password: decode(userInfo.slice(colon + 1)) };
+      return { url: scheme + rest.slice(at + 1), username, ...password };
     }
-  };
-  const username = decode(colon < 0 ? userInfo : userInfo.slice(0, colon));
-  const password = colon < 0 ? undefined : decode(userInfo.slice(colon + 1));
-  return { url: scheme + rest.slice(at + 1), username, ...(password === undefined ? {} : { password }) };
+  }
+  const password = QUERY_PASSWORD.exec(rest)?.[2];
+  if (!password || password === '{password}') return { url: address };
+  const username = QUERY_USERNAME.exec(rest)?.[2];
+  const url = scheme + rest.replace(QUERY_PASSWORD, '$1{password}').replace(QUERY_USERNAME, '$1{username}');
+  return { url, ...(username ? { username: decode(username) } : {}), password: decode(password) };
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a bare % is part of the password
+  }
 }
 
 /** Checks an address and turns it into FFmpeg's input. Throws `bad-url` with what to do. */
@@ -81,19 +97,28 @@ export function parseSource(address: string, credentials: { username?: string; p
   if (!url.hostname) throw new EngineError('bad-url', 'the address has no host');
   const username = credentials.username ?? split.username;
   const password = credentials.password ?? split.password;
+  const endpoint = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || known.port };
   const scheme = `${url.protocol}//`;
   const rest = split.url.slice(scheme.length);
+  if (/[?&][^?]*\{(username|password)\}/.test(rest)) {
+    const filled = rest
+      .replaceAll('{username}', encodeURIComponent(username ?? ''))
+      .replaceAll('{password}', encodeURIComponent(password ?? ''));
+    return { kind: known.kind, input: scheme + filled, endpoint };
+  }
   const userInfo = username ? `${encodeURIComponent(username)}:${encodeURIComponent(password ?? '')}@` : '';
   return {
     kind: known.kind,
     input: scheme + userInfo + rest,
-    endpoint: { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || known.port },
+    endpoint,
   };
 }
 
 /** Hides user information of URLs and the given secrets, plain and percent-encoded, in a text meant for people. */
 export function redact(text: string, secrets: readonly (string | undefined)[] = []): string {
-  let out = text.replace(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/'"]*@/gi, '$1***@');
+  let out = text
+    .replace(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s'"]*@/gi, '$1***@')
+    .replace(/([?&](?:pass|passwd|password|pwd|loginpas|token|key|secret|auth)=)[^&\s'"]*/gi, '$1***');
   for (const secret of secrets) {
     if (!secret) continue;
     for (const form of new Set([encodeURIComponent(secret), secret])) out = out.split(form).join('***');

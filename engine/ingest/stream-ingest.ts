@@ -2,7 +2,6 @@
  * One stream of one camera: its FFmpeg process under supervision. Emits fragments with their UTC times, and why there
  * are none. A generation counter makes everything that belongs to an ended process fall on deaf ears.
  */
-import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { connect } from 'node:net';
 import type { Clock } from '../clock.ts';
 import { FragmentParser, type Fragment } from '../media/fragment.ts';
@@ -12,7 +11,8 @@ import { MediaClock, StepDetector } from '../media/media-clock.ts';
 import { EngineError, type CameraSpec, type OfflineReason, type StreamMetrics, type StreamName } from '../types.ts';
 import { backoffMs, classifyFailure, isAudioRefused } from './failure.ts';
 import { ingestArgs, IO_TIMEOUT_MS, type Transcode } from './ffmpeg-args.ts';
-import { ffmpegMissing, LastLines, stopLadder, type Spawn } from './ffmpeg-process.ts';
+import { ffmpegMissing, LastLines, stopLadder, type Spawn, type Worker } from './ffmpeg-process.ts';
+import { PacedPipe } from './paced-pipe.ts';
 import { parseSource, type Source } from './source-url.ts';
 
 export type IngestState =
@@ -54,7 +54,8 @@ export class StreamIngest {
   private readonly effects: IngestEffects;
   private readonly source: Source;
   private generation = 0;
-  private child: ChildProcessWithoutNullStreams | null = null;
+  private child: Worker | null = null;
+  private pipe: PacedPipe | null = null;
   private ending: Promise<void> = Promise.resolve();
   private cancelRetry: (() => void) | null = null;
   private cancelTick: (() => void) | null = null;
@@ -125,7 +126,7 @@ export class StreamIngest {
   }
 
   private launch(): void {
-    const { clock, spawn, ffmpegPath } = this.effects;
+    const { clock } = this.effects;
     const generation = ++this.generation;
     const current = (): boolean => generation === this.generation;
     this.startedAt = clock.monotonic();
@@ -134,25 +135,20 @@ export class StreamIngest {
     this.settling = null;
     this.lastEndTicks = 0;
     this.sink.state({ state: 'connecting' });
-    const secrets = [this.camera.password];
-    const last = new LastLines(secrets);
-    const args = ingestArgs(this.source, {
-      transport: this.camera.transport,
-      audio: this.camera.audio && this.name === 'main',
-      transcode: this.transcode,
+    this.connect(current).catch((error: unknown) => {
+      if (current()) this.fail('error', error instanceof Error ? error.message : String(error));
     });
-    const child = spawn(ffmpegPath, args);
-    this.child = child;
+  }
+
+  /** Starts FFmpeg. Rejects when it cannot be given a pipe. */
+  private async connect(current: () => boolean): Promise<void> {
+    const { spawn, ffmpegPath } = this.effects;
+    const last = new LastLines([this.camera.password]);
     const parser = new FragmentParser(
       (init) => this.onInit(init),
       (fragment) => this.onFragment(fragment),
     );
-    child.on('error', (cause) => {
-      if (current()) this.fail('ffmpeg', ffmpegMissing(ffmpegPath, cause).message);
-    });
-    child.stdin.on('error', () => undefined); // it is gone; `close` says so
-    child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
-    child.stdout.on('data', (chunk: Buffer) => {
+    const data = (chunk: Buffer): void => {
       if (!current()) return;
       this.counters.bytes += chunk.length;
       this.window.bytes += chunk.length;
@@ -163,17 +159,39 @@ export class StreamIngest {
         const code = error instanceof EngineError && error.code === 'codec' ? 'codec' : 'error';
         this.fail(code, error instanceof Error ? error.message : String(error));
       }
-    });
-    child.on('close', () => {
-      if (!current()) return;
+    };
+    let open = 2;
+    /** The process is gone, or its output: it is over when both are. */
+    const closed = (): void => {
+      if (--open > 0 || !current()) return;
       last.end();
       if (this.camera.audio && !this.transcode.audio && isAudioRefused(last.lines)) {
         this.relaunchWith({ ...this.transcode, audio: true });
         return;
       }
-      const reason = classifyFailure(last.lines);
-      this.fail(reason, last.lines.at(-1) ?? 'the stream ended');
+      this.fail(classifyFailure(last.lines), last.lines.at(-1) ?? 'the stream ended');
+    };
+    const pipe = await PacedPipe.open({ data, end: closed });
+    if (!current()) {
+      pipe?.close();
+      return;
+    }
+    const args = ingestArgs(this.source, {
+      transport: this.camera.transport,
+      audio: this.camera.audio && this.name === 'main',
+      transcode: this.transcode,
     });
+    const child = spawn(ffmpegPath, args, pipe?.childEnd ?? 'pipe');
+    pipe?.childEnd.destroy();
+    this.child = child;
+    this.pipe = pipe;
+    child.on('error', (cause) => {
+      if (current()) this.fail('ffmpeg', ffmpegMissing(ffmpegPath, cause).message);
+    });
+    child.stdin.on('error', () => undefined); // it is gone; `close` says so
+    child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
+    child.stdout?.on('data', data).once('close', closed);
+    child.on('close', closed);
   }
 
   private onInit(init: InitSegment): void {
@@ -216,6 +234,7 @@ export class StreamIngest {
       this.settling = null;
       this.media.step(offset);
       this.online = true;
+      if (this.pipe) this.pipe.eager = false;
       this.failures = 0;
       this.window = { at: mono, frames: 0, bytes: 0, fps: 0, bps: 0 };
       this.sink.state({ state: 'online' });
@@ -302,6 +321,8 @@ export class StreamIngest {
     this.settling = null;
     const child = this.child;
     this.child = null;
+    this.pipe?.close();
+    this.pipe = null;
     if (child) this.ending = stopLadder(child, this.effects.clock);
   }
 

@@ -2,10 +2,11 @@
 import { EngineError } from '../types.ts';
 import { boxesIn, readBoxHeader } from './boxes.ts';
 import { parseInitSegment, type InitSegment } from './init-segment.ts';
+import { takeSlab } from './slab.ts';
 
 /** The times of a fragment are its video track's, in that track's timescale. */
 export interface Fragment {
-  /** moof + mdat. */
+  /** moof + mdat. Valid during the call that passes it and while it is in the ring; its memory is used again then. */
   data: Buffer;
   startTicks: number;
   durationTicks: number;
@@ -139,13 +140,15 @@ function parseTraf(
 const MAX_BOX_BYTES = 64 * 1024 * 1024;
 
 /**
- * Cuts FFmpeg's output into the init segment and fragments. Bytes are copied once, into the fragment's own buffer.
- * Throws `bad-media` on anything that is not fragmented MP4; the caller restarts the stream.
+ * Cuts FFmpeg's output into the init segment and fragments. Throws `bad-media` on anything that is not fragmented MP4;
+ * the caller restarts the stream.
  */
 export class FragmentParser {
-  private pending: Buffer[] = [];
-  private pendingBytes = 0;
-  /** Bytes the unit being collected needs before it can be looked at. */
+  private slab: Buffer = Buffer.allocUnsafeSlow(0);
+  /** The unit that is collected is between these offsets of the slab. */
+  private start = 0;
+  private end = 0;
+  /** Bytes it needs before it can be looked at. */
   private need = 8;
   private head: Buffer[] = [];
   init: InitSegment | null = null;
@@ -157,17 +160,28 @@ export class FragmentParser {
     this.onFragment = onFragment;
   }
 
+  /** Takes bytes; they are copied. */
   push(chunk: Buffer): void {
-    this.pending.push(chunk);
-    this.pendingBytes += chunk.length;
-    while (this.pendingBytes >= this.need) {
-      const data = this.pending.length === 1 ? this.pending[0]! : Buffer.concat(this.pending, this.pendingBytes);
-      this.pending = [data];
-      const used = this.take(data);
-      if (used === 0) return;
-      this.pendingBytes -= used;
-      this.pending = this.pendingBytes === 0 ? [] : [data.subarray(used)];
+    let taken = 0;
+    while (taken < chunk.length) {
+      if (this.end === this.slab.length || this.start + this.need > this.slab.length) this.renewSlab();
+      const copied = chunk.copy(this.slab, this.end, taken);
+      this.end += copied;
+      taken += copied;
+      while (this.end - this.start >= this.need) {
+        const used = this.take(this.slab.subarray(this.start, this.end));
+        if (used === 0) break;
+        this.start += used;
+      }
     }
+  }
+
+  /** A new slab that begins with what is unfinished: those before may be in use for as long as the ring holds them. */
+  private renewSlab(): void {
+    const unfinished = this.slab.subarray(this.start, this.end);
+    this.slab = takeSlab(this.need);
+    this.end = unfinished.copy(this.slab);
+    this.start = 0;
   }
 
   /** Handles one whole unit at the start of `data`; returns its bytes, or 0 after setting `need`. */
@@ -205,8 +219,7 @@ export class FragmentParser {
       this.onInit(this.init);
     } else if (type === 'moof') {
       if (!this.init) throw new EngineError('bad-media', 'a fragment came before the init segment');
-      // Its own copy: a slice would keep the pipe's 64 KiB chunks alive for as long as the ring holds it.
-      this.onFragment(parseFragment(Buffer.from(unit), this.init.video.id));
+      this.onFragment(parseFragment(unit, this.init.video.id));
     }
   }
 }

@@ -1,5 +1,6 @@
 /** The last moments of a stream, in whole GOPs, bounded in time and bytes: pre-roll, snapshots, a viewer's start. */
 import type { Fragment } from './fragment.ts';
+import { releaseSlab } from './slab.ts';
 
 /** A fragment with its place in UTC. */
 export interface TimedFragment extends Fragment {
@@ -32,13 +33,23 @@ export class GopRing {
       this.gops.length > 1 &&
       (this.gops[1]!.fragments[0]!.startMs <= fragment.endMs - this.keepMs || this.bytes > this.maxBytes)
     ) {
-      this.bytes -= this.gops.shift()!.bytes;
+      this.dropFirst();
     }
     if (this.bytes > this.maxBytes) {
       // One GOP without end: give up on it rather than on memory.
       this.dropped += current.fragments.length;
       this.clear();
     }
+  }
+
+  private dropFirst(): void {
+    const { fragments, bytes } = this.gops.shift()!;
+    this.bytes -= bytes;
+    // Fragments fill one slab after the other: the one that the next GOP begins in is the first still in use.
+    const inUse = this.gops[0]!.fragments[0]!.data.buffer;
+    const slabs = new Set(fragments.map(({ data }) => data.buffer));
+    slabs.delete(inUse);
+    slabs.forEach(releaseSlab);
   }
 
   /** Fragments from the last keyframe at or before `fromMs` on (or the oldest there is). */

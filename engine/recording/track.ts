@@ -17,9 +17,6 @@ const HOLE_MS = 300;
 /** Without data for so long, a gap is told (it starts at the last picture). */
 const GAP_AFTER_MS = 3000;
 const STORAGE_RETRY_MS = 2000;
-const FLUSH_BYTES = 256 * 1024;
-/** With the writer's own time, well inside "at most a second is lost when the process is killed". */
-const FLUSH_MS = 300;
 
 export interface Demanded {
   trigger: RecordingTrigger;
@@ -29,7 +26,8 @@ export interface Demanded {
 
 export interface TrackOutput {
   open(id: string, storage: string, path: string, header: Uint8Array): void;
-  append(id: string, storage: string, data: Uint8Array): void;
+  /** `fill` writes the bytes to a target at an offset, during the call. */
+  append(id: string, storage: string, bytes: number, fill: (target: Buffer, offset: number) => void): void;
   close(id: string, storage: string, writes: { offset: number; bytes: Uint8Array }[]): void;
   /** Too many bytes wait for this storage's disk. */
   isBehind(storage: string): boolean;
@@ -68,7 +66,6 @@ interface Segment {
   boundaryMs: number;
   gops: Gop[];
   bytes: number;
-  created: boolean;
   /** The disk took its first bytes; before that nothing is told of it. */
   confirmed: boolean;
   /** `lastEnd` before it, and what to blame for the time between. */
@@ -84,7 +81,6 @@ export class Track {
   private init: InitSegment | null = null;
   private segment: Segment | null = null;
   private readonly closing = new Map<string, Segment>();
-  private batch: { fragments: TimedFragment[]; bytes: number; since: number } | null = null;
   private recording: { id: string; trigger: RecordingTrigger; startMs: number; bytes: number; told: boolean } | null =
     null;
   /** End of the last picture that is (or will be) in a file, UTC ms. */
@@ -155,7 +151,7 @@ export class Track {
         this.storageSlow(now.mono);
         return;
       }
-      this.append(fragment, now.mono);
+      this.append(fragment);
       return;
     }
     if (!wanted) {
@@ -176,7 +172,7 @@ export class Track {
     const fresh = Math.max(0, known);
     if (!start[fresh]?.key) return;
     this.begin(start.slice(fresh), wanted.trigger, this.split ?? 'camera-offline');
-    for (const held of start.slice(fresh + 1)) if (this.isRecording) this.append(held, now.mono);
+    for (const held of start.slice(fresh + 1)) if (this.isRecording) this.append(held);
   }
 
   /**
@@ -185,7 +181,6 @@ export class Track {
    * @param stopped the user stopped what would be recorded
    */
   tick(wanted: Demanded | null, now: { utc: number; mono: number }, offline: GapCause | null, stopped: boolean): void {
-    if (this.batch && now.mono - this.batch.since >= FLUSH_MS) this.flush();
     if (!wanted) {
       if (this.segment) this.endRun();
       this.unwanted(now.utc, stopped ? 'user-stop' : null);
@@ -236,9 +231,10 @@ export class Track {
     const wasCurrent = this.segment === segment;
     if (wasCurrent) {
       this.segment = null;
-      this.batch = null;
     }
+    const { bytes } = segment;
     keepBytes(segment, goodBytes);
+    if (this.recording?.id === segment.recordingId) this.recording.bytes -= bytes - segment.bytes;
     if (segment.gops.length > 0) this.commit(segment);
     else this.out.dropSegment(segment.storage, segment.path);
     const end = segment.gops.length > 0 ? this.segmentEnd(segment) : (segment.previousEnd ?? segment.startMs);
@@ -287,16 +283,23 @@ export class Track {
     this.lastStart = first.startMs;
     const path = segmentPath(this.camera, this.stream, first.startMs, this.copies);
     const header = fileHeader(init);
+    this.recording.bytes += header.length;
     this.segment = {
       ...{ id, storage, path, trigger, init, header, recordingId: this.recording.id },
       ...{ startMs: first.startMs, startTicks: first.startTicks, endTicks: first.startTicks, gops: [], bytes: 0 },
-      ...{ created: false, confirmed: false, previousEnd: this.lastEnd, holeCause },
+      ...{ confirmed: false, previousEnd: this.lastEnd, holeCause },
       boundaryMs: nextBoundary(this.camera, first.startMs, this.segmentMs),
     };
-    this.append(first, this.lastData);
+    // In one turn with the first picture: a kill leaves no file without one.
+    this.out.open(id, storage, path, header);
+    const { camera, stream } = this;
+    const { startMs, startTicks } = first;
+    const recordingId = this.recording.id;
+    this.out.openSegment({ camera, stream, storage, path, recordingId, init: init.data, startMs, startTicks });
+    this.append(first);
   }
 
-  private append(fragment: TimedFragment, mono: number): void {
+  private append(fragment: TimedFragment): void {
     const segment = this.segment!;
     if (fragment.key || segment.gops.length === 0) segment.gops.push({ bytes: 0, durationTicks: 0, frames: 0 });
     const gop = segment.gops.at(-1)!;
@@ -304,39 +307,17 @@ export class Track {
     gop.durationTicks += fragment.durationTicks;
     gop.frames += fragment.frames;
     segment.bytes += fragment.data.length;
+    this.recording!.bytes += fragment.data.length;
     segment.endTicks = Math.max(segment.endTicks, fragment.startTicks + fragment.durationTicks);
     this.lastEnd = this.segmentEnd(segment);
-    this.batch ??= { fragments: [], bytes: 0, since: mono };
-    this.batch.fragments.push(fragment);
-    this.batch.bytes += fragment.data.length;
-    if (this.batch.bytes >= FLUSH_BYTES || mono - this.batch.since >= FLUSH_MS) this.flush();
-  }
-
-  private flush(): void {
-    const { batch, segment } = this;
-    this.batch = null;
-    if (!batch || !segment) return;
-    if (!segment.created) {
-      // Not before there is something to put in: a kill leaves no file without a picture.
-      segment.created = true;
-      const { storage, path, init, startMs, startTicks, recordingId } = segment;
-      this.out.open(segment.id, storage, path, segment.header);
-      const { camera, stream } = this;
-      this.out.openSegment({ camera, stream, storage, path, recordingId, init: init.data, startMs, startTicks });
-    }
-    const data = Buffer.allocUnsafeSlow(batch.bytes);
-    let offset = 0;
-    for (const fragment of batch.fragments) {
-      copyRebased(fragment, segment.init, segment.startTicks, data, offset);
-      offset += fragment.data.length;
-    }
-    this.out.append(segment.id, segment.storage, data);
+    this.out.append(segment.id, segment.storage, fragment.data.length, (target, offset) =>
+      copyRebased(fragment, segment.init, segment.startTicks, target, offset),
+    );
   }
 
   private finishSegment(): void {
     const segment = this.segment;
     if (!segment) return;
-    this.flush();
     this.segment = null;
     this.closing.set(segment.id, segment);
     this.out.close(segment.id, segment.storage, sealHeader(segment.header, segment.init.video, segment.gops));
@@ -374,7 +355,6 @@ export class Track {
       gops: segment.gops,
     });
     this.out.closeSegment({ storage: segment.storage, path: segment.path, endMs, bytes, frames, gops });
-    if (this.recording?.id === segment.recordingId) this.recording.bytes += bytes;
     this.out.recording({
       ...{ type: 'recording', phase: 'segment', camera: this.camera, stream: this.stream },
       ...{ recordingId: segment.recordingId, trigger: segment.trigger },

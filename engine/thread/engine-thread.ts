@@ -3,9 +3,11 @@ import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.ts';
 import { Engine, type EngineEvent } from '../engine.ts';
 import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { WriteQueue } from '../recording/write-queue.ts';
 import { EngineError, type EngineConfig } from '../types.ts';
 import type { CatalogThreadData } from './catalog-thread.ts';
 import { sibling } from './sibling.ts';
+import type { WriterAnswer } from './writer-thread.ts';
 
 export type EngineCalls = {
   [
@@ -56,8 +58,12 @@ const engine = new Engine(
   { clock: systemClock, spawn: spawnFfmpeg, ffmpegPath: config.ffmpegPath, random: Math.random },
   {
     writer: (storage, onReply) => {
-      const worker = start('writer-thread', storage, onReply);
-      return { send: (request, transfer) => worker.postMessage(request, transfer) };
+      const worker = start('writer-thread', storage, ({ replies, buffers }: WriterAnswer) => {
+        queue.recycle(buffers);
+        replies.forEach(onReply);
+      });
+      const queue = new WriteQueue((requests, buffers) => worker.postMessage(requests, buffers));
+      return queue;
     },
     catalog: (onReply) => {
       const data: CatalogThreadData = {

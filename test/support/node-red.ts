@@ -125,13 +125,14 @@ export class NodeRed {
   #capturedBytes = 0;
   #reading: Promise<void> = Promise.resolve();
   #partial = '';
+  readonly #onExit = (): void => this.#killAll();
 
   private constructor(userDir: string, port: number, env: Record<string, string>, temporary: boolean) {
     this.userDir = userDir;
     this.port = port;
     this.#env = env;
     this.#temporary = temporary;
-    process.once('exit', () => this.#killAll());
+    process.once('exit', this.#onExit);
   }
 
   /** Prepares a user folder; nothing runs yet. */
@@ -309,6 +310,7 @@ export class NodeRed {
   async dispose(): Promise<void> {
     await this.stop();
     this.#killAll();
+    process.off('exit', this.#onExit);
     if (this.#temporary) await rm(this.userDir, { recursive: true, force: true, maxRetries: 3 });
   }
 }

@@ -18,7 +18,12 @@ describe('camera addresses', () => {
       ['rtsp://admin:p@ss@cam/1', 'rtsp://cam/1', 'admin', 'p@ss'],
       ['rtsp://admin:pa/ss@cam/1', 'rtsp://cam/1', 'admin', 'pa/ss'],
       ['rtsp://admin:p%40ss@cam/1', 'rtsp://cam/1', 'admin', 'p@ss'],
+      ['rtsp://u:S3cr/e@t@cam/x', 'rtsp://cam/x', 'u', 'S3cr/e@t'],
+      ['rtsp://u:a?b#c@[fe80::1]:554/x', 'rtsp://[fe80::1]:554/x', 'u', 'a?b#c'],
+      ['rtsp://cam:554/x@y', 'rtsp://cam:554/x@y'],
       ['http://cam/x?mail=a@b', 'http://cam/x?mail=a@b'],
+      ['http://cam/v?user=u&pwd=p%40s&ch=1', 'http://cam/v?user={username}&pwd={password}&ch=1', 'u', 'p@s'],
+      ['http://cam/v?user={username}&pwd={password}', 'http://cam/v?user={username}&pwd={password}'],
     ];
     for (const [address, url, username, password] of rows) {
       assert.deepEqual(splitCredentials(address), {
@@ -37,6 +42,24 @@ describe('camera addresses', () => {
         const found = /^rtsp:\/\/u:([^@]*)@cam\/1$/.exec(input);
         assert.equal(decodeURIComponent(found![1]!), password);
         assert.equal(redact(`error: ${input} failed`, [password]).includes(`u:${found![1]!}@`), false);
+      }),
+    );
+  });
+
+  it('have the account filled in where the query had it', () => {
+    const { url, ...account } = splitCredentials('http://cam/v?user=u&pwd=p%40s');
+    assert.equal(parseSource(url, account).input, 'http://cam/v?user=u&pwd=p%40s');
+    assert.equal(redact('open http://cam/v?user=u&pwd=other now'), 'open http://cam/v?user=u&pwd=*** now');
+  });
+
+  it('never leave a password in their text, whatever it is made of', () => {
+    const hosts = fc.constantFrom('cam', '10.0.0.1:554', '[fe80::1]:8554');
+    fc.assert(
+      fc.property(fc.string({ minLength: 6 }), hosts, (password, host) => {
+        fc.pre(!/\s|['"%]/.test(password) && password.isWellFormed() && !/^\d*[/?#]|@[^@]*[/?#]/.test(password));
+        const address = `rtsp://admin:${password}@${host}/stream`;
+        assert.equal(splitCredentials(address).url, `rtsp://${host}/stream`);
+        assert.ok(!redact(`cannot open ${address}`).includes(password));
       }),
     );
   });
