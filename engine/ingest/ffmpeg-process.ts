@@ -37,6 +37,10 @@ export class LastLines {
     for (const part of parts) this.add(part);
   }
 
+  clear(): void {
+    this.lines.length = 0;
+  }
+
   end(): void {
     this.add(this.rest);
     this.rest = '';

@@ -56,6 +56,7 @@ export class StreamIngest {
   private generation = 0;
   private child: Worker | null = null;
   private pipe: PacedPipe | null = null;
+  private last: LastLines | null = null;
   private ending: Promise<void> = Promise.resolve();
   private cancelRetry: (() => void) | null = null;
   private cancelTick: (() => void) | null = null;
@@ -144,6 +145,7 @@ export class StreamIngest {
   private async connect(current: () => boolean): Promise<void> {
     const { spawn, ffmpegPath } = this.effects;
     const last = new LastLines([this.camera.password]);
+    this.last = last;
     const parser = new FragmentParser(
       (init) => this.onInit(init),
       (fragment) => this.onFragment(fragment),
@@ -234,6 +236,7 @@ export class StreamIngest {
       this.settling = null;
       this.media.step(offset);
       this.online = true;
+      this.last?.clear(); // what was said until here did not keep it from working
       if (this.pipe) this.pipe.eager = false;
       this.failures = 0;
       this.window = { at: mono, frames: 0, bytes: 0, fps: 0, bps: 0 };
@@ -263,18 +266,19 @@ export class StreamIngest {
     this.sink.state({ state: 'offline', reason, detail });
     const away =
       reason === 'host' || reason === 'refused' || reason === 'ended' || reason === 'timeout' || reason === 'stalled';
-    this.retry(backoffMs(this.failures, this.effects.random()), away);
+    this.retry(backoffMs(this.failures, this.effects.random()), away, reason === 'refused');
   }
 
   /**
    * Next try after `ms`. A camera that was away is knocked at meanwhile: when its port opens after having been closed
    * it is tried at once, however long the backoff has grown.
+   * @param closed it was closed just now
    */
-  private retry(ms: number, knock: boolean): void {
+  private retry(ms: number, knock: boolean, closed = false): void {
     const { clock } = this.effects;
     const due = clock.monotonic() + ms;
     const endpoint = knock ? this.source.endpoint : null;
-    let wasClosed = false;
+    let wasClosed = closed;
     let cancelled = false;
     let cancelTimer: () => void = () => undefined;
     this.cancelRetry?.();

@@ -21,6 +21,7 @@ describe("camera-source's edit dialog", () => {
     ['rtsp://admin:p%40ss@host/x', 'rtsp://host/x', 'admin', 'p@ss'],
     ['rtsp://admin:100%@host/x', 'rtsp://host/x', 'admin', '100%'],
     ['rtsp://admin@host/x', 'rtsp://host/x', 'admin', ''],
+    ['http://host/v?usr=me&pwd=p%40s&ch=1', 'http://host/v?usr={username}&pwd={password}&ch=1', 'me', 'p@s'],
     ['http://u:p@[fe80::1]:80/video?x=1', 'http://[fe80::1]:80/video?x=1', 'u', 'p'],
     ['rtsp://admin:secret@host/user@1', 'rtsp://host/user@1', 'admin', 'secret'],
   ];

@@ -9,7 +9,7 @@ describe("recorder's edit dialog", () => {
     for (const bad of ['', -1, 61, 'five']) {
       assert.equal(validate(definition, 'preRoll', { preRoll: bad }), 'recorder.invalid.seconds', String(bad));
     }
-    assert.equal(validate(definition, 'segment', { segment: 9 }), 'recorder.invalid.seconds');
+    assert.equal(validate(definition, 'segment', { segment: 1 }), 'recorder.invalid.seconds');
   });
 
   it('wants a schedule where it records by one', () => {
