@@ -255,6 +255,9 @@ export class Track {
         },
         true,
       );
+      // The next file is being written already, so this is over; but not without a word.
+      this.out.problem({ cause, message });
+      if (!this.trouble) this.out.problem(null);
     }
   }
 

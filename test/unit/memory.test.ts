@@ -13,7 +13,7 @@ describe('memory that is used again', () => {
   it('is not what the ring still holds', () => {
     const sizes = fc.array(fc.record({ bytes: fc.integer({ min: 1, max: SLAB_BYTES / 2 }), key: fc.boolean() }), {
       minLength: 5,
-      maxLength: 120,
+      maxLength: 60,
     });
     fc.assert(
       fc.property(sizes, fc.integer({ min: 0, max: 5000 }), (fragments, keepMs) => {
@@ -33,7 +33,7 @@ describe('memory that is used again', () => {
           for (const held of ring.since(0)) assert.ok(held.data.every((byte) => byte === held.startTicks));
         });
       }),
-      { numRuns: 30 },
+      { numRuns: 20 },
     );
   });
 

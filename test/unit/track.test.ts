@@ -54,6 +54,8 @@ class Bench {
   ticks = 0;
   index = 0;
   full = false;
+  lostOnClose = false;
+  onProblem: (cause: string | null) => void = () => undefined;
   behind = false;
   wanted: Demanded | null = CONTINUOUS;
   online = true;
@@ -82,7 +84,11 @@ class Bench {
           else this.track.appended(id);
         });
       },
-      close: (id) => void this.replies.push(() => this.track.closed(id)),
+      close: (id) =>
+        void this.replies.push(() => {
+          if (this.lostOnClose) this.track.failed(id, 'storage-missing', 'removed', 0, this.mono);
+          else this.track.closed(id);
+        }),
       isBehind: () => this.behind,
       startRecording: () => undefined,
       endRecording: () => undefined,
@@ -96,7 +102,10 @@ class Bench {
       nextGapId: () => this.nextGap++,
       gap: ({ id, start, end, cause }) => void this.gaps.set(id, { start, end, cause }),
       recording: (message) => void this.messages.push(message),
-      problem: (problem) => (this.problem = problem?.cause ?? null),
+      problem: (problem) => {
+        this.problem = problem?.cause ?? null;
+        this.onProblem(this.problem);
+      },
     };
     this.track = new Track({ camera: 'yard', stream: 'main', segmentMs }, output, null);
     this.track.run(INIT);
@@ -212,6 +221,18 @@ describe('track', () => {
     assert.equal(gaps.length, 1);
     assert.equal(gaps[0]!.cause, 'storage-full');
     assert.equal(gaps[0]!.end, after.start);
+  });
+
+  it('says so when a file that was just ended could not be kept', () => {
+    const bench = new Bench();
+    const problems: (string | null)[] = [];
+    bench.onProblem = (cause) => problems.push(cause);
+    while (bench.files.length < 2) bench.pass(STEP_MS);
+    bench.lostOnClose = true;
+    while (bench.files.length < 3) bench.pass(STEP_MS);
+    const [, lost, next] = bench.files;
+    assert.deepEqual(problems, ['storage-missing', null]);
+    assert.deepEqual([...bench.gaps.values()], [{ start: lost!.start, end: next!.start, cause: 'storage-missing' }]);
   });
 
   it('tells a gap within 3 to 5 s of its start, from the last picture on', () => {
