@@ -83,6 +83,17 @@ export class Camera {
     if (stream) stream.ring.keepMs = ms;
   }
 
+  /** A stream that somebody watches is read as soon as there is something. */
+  setWatched(name: StreamName, watched: boolean): void {
+    this.streams.get(name)?.ingest.setEager(watched);
+  }
+
+  /** The fragments since the last keyframe; none while the stream is down. */
+  currentGop(name: StreamName): TimedFragment[] {
+    const stream = this.streams.get(name);
+    return stream?.state.state === 'online' ? stream.ring.since(Infinity) : [];
+  }
+
   streamState(name: StreamName): IngestState | null {
     return this.streams.get(name)?.state ?? null;
   }

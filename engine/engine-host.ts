@@ -5,7 +5,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import type { EngineEvent, RecorderCommand, Trigger } from './engine.ts';
+import type { EngineEvent, LiveMedia, RecorderCommand, Trigger } from './engine.ts';
 import type { EngineCalls, EngineReply, EngineRequest } from './thread/engine-thread.ts';
 import { sibling } from './thread/sibling.ts';
 import {
@@ -27,6 +27,7 @@ export interface EngineHostEvents {
   gap: [string, GapMessage];
   recorder: [RecorderState];
   problem: [string | null];
+  media: [camera: string, stream: StreamName, media: LiveMedia];
 }
 
 /** How long a released camera or recorder goes on, waiting to be taken up again. */
@@ -43,6 +44,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private readonly recorders = new Map<string, { spec: RecorderSpec; cameras: Set<string> }>();
   private readonly releases = new Map<string, NodeJS.Timeout>();
   private readonly lastCamera = new Map<string, CameraMessage>();
+  private readonly watched = new Map<string, [camera: string, stream: StreamName]>();
   private panic = false;
   private problem: string | null = null;
   private closed = false;
@@ -96,6 +98,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       quiet(this.call('setRecorder', spec));
       for (const camera of cameras) quiet(this.call('attach', spec.id, camera));
     }
+    for (const [camera, stream] of this.watched.values()) quiet(this.call('watch', camera, stream));
     const [first] = this.recorders.keys();
     if (this.panic && first) quiet(this.call('commandRecorder', first, 'panic', null));
   }
@@ -128,6 +131,9 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
         return;
       case 'problem':
         this.tellProblem(event.message);
+        return;
+      case 'media':
+        this.emit('media', event.camera, event.stream, event.media);
     }
   }
 
@@ -174,6 +180,27 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
 
   commandCamera(id: string, command: 'start' | 'stop' | 'restart'): Promise<void> {
     return this.call('commandCamera', id, command);
+  }
+
+  /** Media of the stream comes as `media` events from now on. Rejects with `unknown-camera` or `no-stream`. */
+  async watch(camera: string, stream: StreamName): Promise<void> {
+    this.watched.set(`${camera} ${stream}`, [camera, stream]);
+    await this.call('watch', camera, stream);
+  }
+
+  async unwatch(camera: string, stream: StreamName): Promise<void> {
+    this.watched.delete(`${camera} ${stream}`);
+    await this.call('unwatch', camera, stream);
+  }
+
+  /** So many bytes of media were dealt with; without it the engine stops sending at some point. */
+  acknowledge(camera: string, stream: StreamName, bytes: number): void {
+    this.call('acknowledge', camera, stream, bytes).catch(() => undefined); // an engine that died starts from zero
+  }
+
+  /** The last thing known of every camera. */
+  get cameraMessages(): CameraMessage[] {
+    return [...this.lastCamera.values()];
   }
 
   snapshot(id: string): Promise<{ image: Uint8Array; time: number }> {

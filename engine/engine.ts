@@ -8,6 +8,8 @@ import { runJob } from './ingest/ffmpeg-process.ts';
 import type { IngestEffects } from './ingest/stream-ingest.ts';
 import type { CatalogReply, CatalogRequest } from './thread/catalog-thread.ts';
 import type { Catalog, GapRow } from './catalog/catalog.ts';
+import type { TimedFragment } from './media/gop-ring.ts';
+import { codecsOf, type InitSegment } from './media/init-segment.ts';
 import { Demand } from './recording/demand.ts';
 import type { WriterReply } from './recording/file-writer.ts';
 import { Track, type Demanded, type TrackOutput } from './recording/track.ts';
@@ -37,7 +39,13 @@ export type EngineEvent =
   | { event: 'recording'; recorder: string; message: RecordingMessage }
   | { event: 'gap'; recorder: string; message: GapMessage }
   | { event: 'recorder'; state: RecorderState }
-  | { event: 'problem'; message: string | null };
+  | { event: 'problem'; message: string | null }
+  | { event: 'media'; camera: string; stream: StreamName; media: LiveMedia };
+
+/** What a watched stream sends: its init segment whenever a run begins, and its fragments. */
+export type LiveMedia =
+  | { kind: 'init'; data: Uint8Array; codecs: string; width: number; height: number; hasAudio: boolean }
+  | { kind: 'fragment'; data: Uint8Array; key: boolean; startMs: number; endMs: number };
 
 export type RecorderCommand = 'start' | 'stop' | 'panic' | 'release';
 
@@ -63,14 +71,19 @@ interface Recorded {
 
 /** Bytes that may wait for one disk before recording on it pauses (a gap `storage-slow`). */
 const MAX_BACKLOG = 192 * 1024 * 1024;
+/** Bytes of one stream on their way to viewers; beyond that they skip to a keyframe, for their thread is busy. */
+const MAX_LIVE_BACKLOG = 8 * 1024 * 1024;
 const TICK_MS = 1000;
+/** The latest that a picture gets here. */
+const LATE_MS = 1000;
 const HEARTBEAT_MS = 10_000;
 const SNAPSHOT_TIMEOUT_MS = 10_000;
 
 export class Engine {
   private readonly config: EngineConfig;
   private readonly effects: IngestEffects;
-  private readonly tell: (event: EngineEvent) => void;
+  private readonly tell: (event: EngineEvent, transfer?: ArrayBuffer[]) => void;
+  private readonly watched = new Map<string, { backlog: number; skipping: boolean }>();
   private readonly cameras = new Map<string, Camera>();
   private readonly recorders = new Map<string, Recorder>();
   private readonly writers = new Map<
@@ -92,7 +105,7 @@ export class Engine {
     config: EngineConfig,
     effects: IngestEffects,
     backends: EngineBackends,
-    tell: (event: EngineEvent) => void,
+    tell: (event: EngineEvent, transfer?: ArrayBuffer[]) => void,
   ) {
     this.config = config;
     this.effects = effects;
@@ -149,12 +162,18 @@ export class Engine {
     const camera = new Camera(
       spec,
       {
-        run: (stream, init) => this.tracksOf(spec.id, stream, ({ track }) => track.run(init)),
-        fragment: (stream, fragment, ring) =>
-          this.tracksOf(spec.id, stream, ({ track, demanded }) => {
+        run: (stream, init) => {
+          this.tracksOf(spec.id, stream, ({ track }) => track.run(init));
+          if (this.watched.has(`${spec.id} ${stream}`)) this.showInit(spec.id, stream, init);
+        },
+        fragment: (stream, fragment, ring) => {
+          this.tracksOf(spec.id, stream, ({ track, demanded, stopped }) => {
             const now = this.now();
-            track.fragment(fragment, ring, demanded(now.utc), now);
-          }),
+            // What counts is when the picture was taken, not when it got here.
+            track.fragment(fragment, ring, demanded(fragment.startMs), now, stopped(now.utc));
+          });
+          this.show(spec.id, stream, fragment);
+        },
         clockStep: (stream) => this.tracksOf(spec.id, stream, ({ track }) => track.clockStep()),
         state: (message) => this.tell({ event: 'camera', message }),
       },
@@ -163,6 +182,7 @@ export class Engine {
     void before?.stop();
     this.cameras.set(spec.id, camera);
     this.keepRings(spec.id);
+    for (const stream of ['main', 'sub'] as const) camera.setWatched(stream, this.watched.has(`${spec.id} ${stream}`));
     camera.start();
   }
 
@@ -178,6 +198,55 @@ export class Engine {
     if (command === 'start') camera.start();
     else if (command === 'restart') camera.restart();
     else void camera.stop();
+  }
+
+  /** Begins to send a stream's media: the current GOP at once, then each fragment. Throws `unknown-camera`, `no-stream`. */
+  watch(id: string, stream: StreamName): void {
+    const camera = this.need(id);
+    if (!camera.streamState(stream)) throw new EngineError('no-stream', `camera ${id} has no ${stream} stream`);
+    this.watched.set(`${id} ${stream}`, { backlog: 0, skipping: false });
+    camera.setWatched(stream, true);
+    const init = camera.initOf(stream);
+    if (!init) return;
+    this.showInit(id, stream, init);
+    for (const fragment of camera.currentGop(stream)) this.show(id, stream, fragment);
+  }
+
+  unwatch(id: string, stream: StreamName): void {
+    this.watched.delete(`${id} ${stream}`);
+    this.cameras.get(id)?.setWatched(stream, false);
+  }
+
+  /** The watchers' thread has taken so many bytes. */
+  acknowledge(id: string, stream: StreamName, bytes: number): void {
+    const watched = this.watched.get(`${id} ${stream}`);
+    if (watched) watched.backlog -= bytes;
+  }
+
+  private showInit(camera: string, stream: StreamName, init: InitSegment): void {
+    const { width, height } = init.video;
+    const media: LiveMedia = {
+      kind: 'init',
+      data: init.data,
+      codecs: codecsOf(init),
+      width,
+      height,
+      hasAudio: init.audio !== null,
+    };
+    this.tell({ event: 'media', camera, stream, media });
+  }
+
+  private show(camera: string, stream: StreamName, { data, key, startMs, endMs }: TimedFragment): void {
+    const watched = this.watched.get(`${camera} ${stream}`);
+    if (!watched) return;
+    if (watched.backlog > MAX_LIVE_BACKLOG) watched.skipping = true;
+    if (watched.skipping && !(key && watched.backlog < MAX_LIVE_BACKLOG / 2)) return;
+    watched.skipping = false;
+    watched.backlog += data.length;
+    const copy = new Uint8Array(data); // the ring's memory is used again
+    this.tell({ event: 'media', camera, stream, media: { kind: 'fragment', data: copy, key, startMs, endMs } }, [
+      copy.buffer,
+    ]);
   }
 
   async snapshot(id: string): Promise<{ image: Uint8Array; time: number }> {
@@ -360,12 +429,19 @@ export class Engine {
   private tracksOf(
     camera: string,
     stream: StreamName,
-    call: (of: { track: Track; demanded: (utc: number) => Demanded | null }) => void,
+    call: (of: { track: Track; demanded: (utc: number) => Demanded | null; stopped: (utc: number) => boolean }) => void,
   ): void {
     for (const recorder of this.recorders.values()) {
       const recorded = recorder.cameras.get(camera);
       const track = recorded?.tracks.get(stream);
-      if (recorded && track) call({ track, demanded: (utc) => demandedOf(recorded.demand, recorder.spec, utc) });
+      if (!recorded || !track) continue;
+      const { demand } = recorded;
+      const { spec } = recorder;
+      call({
+        track,
+        demanded: (utc) => demandedOf(demand, spec, utc),
+        stopped: (utc) => demand.stoppedByUser(spec, utc),
+      });
     }
   }
 
@@ -374,7 +450,8 @@ export class Engine {
     const now = this.now();
     for (const [recorderId, recorder] of this.recorders) {
       for (const [cameraId, recorded] of recorder.cameras) {
-        const demanded = demandedOf(recorded.demand, recorder.spec, now.utc);
+        // Pictures of until now are still on their way: they end what ends, this is for a camera that sends none.
+        const demanded = demandedOf(recorded.demand, recorder.spec, now.utc - LATE_MS);
         const paused = recorded.demand.stoppedByUser(recorder.spec, now.utc);
         for (const [stream, track] of recorded.tracks) {
           const state = this.cameras.get(cameraId)?.streamState(stream);

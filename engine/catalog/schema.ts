@@ -46,6 +46,11 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX gap_by_time ON gap (camera_id, stream, start_ms);
   CREATE INDEX gap_open ON gap (id) WHERE end_ms IS NULL;
   `,
+  // Timelines of weeks are answered from the index alone.
+  `
+  DROP INDEX segment_by_time;
+  CREATE INDEX segment_by_time ON segment (camera_id, stream, start_ms, end_ms);
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

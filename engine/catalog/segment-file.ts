@@ -20,11 +20,14 @@ export interface ScannedFile {
 
 const MAX_HEADER = 1024 * 1024;
 
-/** Null when there is not one whole fragment in it. */
-export function scanSegmentFile(file: string): ScannedFile | null {
+/**
+ * Null when there is not one whole fragment in it.
+ * @param before what was found of the same file when it was shorter: only what was added is read
+ */
+export function scanSegmentFile(file: string, before: ScannedFile | null = null): ScannedFile | null {
   const fd = openSync(file, 'r');
   try {
-    return scan(fd, fstatSync(fd).size);
+    return scan(fd, fstatSync(fd).size, before);
   } finally {
     closeSync(fd);
   }
@@ -35,14 +38,14 @@ function read(fd: number, offset: number, length: number): Buffer {
   return out.subarray(0, readSync(fd, out, 0, length, offset));
 }
 
-function scan(fd: number, fileBytes: number): ScannedFile | null {
-  let offset = 0;
-  let init: InitSegment | null = null;
-  let headerBytes = 0;
-  let firstGop = 0;
-  let sealed = false;
-  const gops: Gop[] = [];
-  let good = 0;
+function scan(fd: number, fileBytes: number, before: ScannedFile | null): ScannedFile | null {
+  let offset = before?.goodBytes ?? 0;
+  let init: InitSegment | null = before?.init ?? null;
+  let headerBytes = before?.headerBytes ?? 0;
+  let firstGop = before?.offset ?? 0;
+  let sealed = before?.sealed ?? false;
+  const gops: Gop[] = before?.gops.map((gop) => ({ ...gop })) ?? [];
+  let good = offset;
   while (offset < fileBytes) {
     let header;
     try {

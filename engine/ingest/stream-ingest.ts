@@ -57,6 +57,7 @@ export class StreamIngest {
   private child: Worker | null = null;
   private pipe: PacedPipe | null = null;
   private last: LastLines | null = null;
+  private eager = false;
   private ending: Promise<void> = Promise.resolve();
   private cancelRetry: (() => void) | null = null;
   private cancelTick: (() => void) | null = null;
@@ -111,6 +112,12 @@ export class StreamIngest {
     this.endProcess();
     this.failures = 0;
     this.retry(0, false);
+  }
+
+  /** Whether media is wanted as soon as it is there (at the price of more waking up), or five times a second. */
+  setEager(eager: boolean): void {
+    this.eager = eager;
+    if (this.pipe && this.online) this.pipe.eager = eager;
   }
 
   metrics(): StreamMetrics {
@@ -237,7 +244,7 @@ export class StreamIngest {
       this.media.step(offset);
       this.online = true;
       this.last?.clear(); // what was said until here did not keep it from working
-      if (this.pipe) this.pipe.eager = false;
+      if (this.pipe) this.pipe.eager = this.eager;
       this.failures = 0;
       this.window = { at: mono, frames: 0, bytes: 0, fps: 0, bps: 0 };
       this.sink.state({ state: 'online' });

@@ -53,6 +53,24 @@ export function copyRebased(
   }
 }
 
+/** Raises the decode times of all fragments in `data` by `ticks` (video timescale), in place. */
+export function shiftDecodeTimes(data: Buffer, init: InitSegment, ticks: number): void {
+  let offset = 0;
+  while (offset < data.length) {
+    const moof = readBoxHeader(data, offset);
+    const mdat = moof && readBoxHeader(data, offset + moof.size);
+    if (!moof || !mdat) throw new EngineError('bad-media', `half a fragment at byte ${offset}`);
+    const fragment = parseFragment(data.subarray(offset, offset + moof.size), init.video.id);
+    for (const { track, offset: at, wide } of fragment.decodeTimes) {
+      const found = init.tracks.find(({ id }) => id === track);
+      const by = found ? Math.round((ticks / init.video.timescale) * found.timescale) : 0;
+      if (wide) data.writeBigUInt64BE(data.readBigUInt64BE(offset + at) + BigInt(by), offset + at);
+      else data.writeUInt32BE((data.readUInt32BE(offset + at) + by) >>> 0, offset + at);
+    }
+    offset += moof.size + mdat.size;
+  }
+}
+
 const NON_SYNC = 0x00010000;
 
 /** Reads the moof at the start of a fragment (14496-12 §8.8). A fragment of audio alone has 0 frames. */

@@ -127,14 +127,21 @@ export class Track {
     this.split = 'clock-step';
   }
 
-  fragment(fragment: TimedFragment, ring: GopRing, wanted: Demanded | null, now: { utc: number; mono: number }): void {
+  /** @param stopped the user stopped what would be recorded */
+  fragment(
+    fragment: TimedFragment,
+    ring: GopRing,
+    wanted: Demanded | null,
+    now: { utc: number; mono: number },
+    stopped: boolean,
+  ): void {
     if (!this.init) return;
     this.lastData = now.mono;
     if (this.segment) {
       const trigger = this.segment.trigger;
       if (!wanted) {
         this.endRun();
-        this.unwanted(now.utc, null);
+        this.unwanted(now.utc, stopped ? 'user-stop' : null);
         return;
       }
       const due =
@@ -155,7 +162,7 @@ export class Track {
       return;
     }
     if (!wanted) {
-      this.unwanted(now.utc, null);
+      this.unwanted(now.utc, stopped ? 'user-stop' : null);
       return;
     }
     this.wantedSince ??= now.utc;
@@ -233,6 +240,7 @@ export class Track {
       this.segment = null;
     }
     const { bytes } = segment;
+    const lostUntil = this.segmentEnd(segment);
     keepBytes(segment, goodBytes);
     if (this.recording?.id === segment.recordingId) this.recording.bytes -= bytes - segment.bytes;
     if (segment.gops.length > 0) this.commit(segment);
@@ -250,7 +258,7 @@ export class Track {
           camera: this.camera,
           stream: this.stream,
           start,
-          end: this.segment?.startMs ?? start,
+          end: lostUntil,
           cause,
         },
         true,

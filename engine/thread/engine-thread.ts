@@ -17,6 +17,9 @@ export type EngineCalls = {
       | 'removeCamera'
       | 'commandCamera'
       | 'snapshot'
+      | 'watch'
+      | 'unwatch'
+      | 'acknowledge'
       | 'setRecorder'
       | 'removeRecorder'
       | 'attach'
@@ -76,7 +79,7 @@ const engine = new Engine(
       return { send: (request) => worker.postMessage(request) };
     },
   },
-  (event) => port.postMessage(event),
+  (event, transfer) => port.postMessage(event, transfer),
 );
 
 async function answer({ id, call, args }: EngineRequest): Promise<void> {

@@ -3,7 +3,7 @@ import { dirname, join, basename } from 'node:path';
 import { classifyFailure } from '../../engine/ingest/failure.ts';
 import { probeArgs, stillArgs } from '../../engine/ingest/ffmpeg-args.ts';
 import { runJob } from '../../engine/ingest/ffmpeg-process.ts';
-import { parseSource, redact } from '../../engine/ingest/source-url.ts';
+import { parseSource, redact, splitCredentials } from '../../engine/ingest/source-url.ts';
 import { EngineError, type OfflineReason, type RtspTransport } from '../../engine/types.ts';
 
 export interface TestRequest {
@@ -37,7 +37,7 @@ interface ProbedStream {
 const TIMEOUT_MS = 20_000;
 
 export async function testStream(request: TestRequest): Promise<TestResult> {
-  const secrets = [request.password];
+  const secrets = [request.password, splitCredentials(request.url.trim()).password];
   try {
     const source = parseSource(request.url, request);
     const ffprobe = join(dirname(request.ffmpegPath), basename(request.ffmpegPath).replace('ffmpeg', 'ffprobe'));

@@ -1,15 +1,21 @@
 /** Config node: where and how to store. Owns the engine that its nodes share, across Deploys. */
 import type { NodeAPI, NodeDef } from 'node-red';
 import { EngineHost } from '../../engine/engine-host.ts';
+import { NvrService } from '../../engine/http/service.ts';
+import { RIGHTS, type Grant, type Right } from '../../engine/http/tokens.ts';
 import type { EngineConfig } from '../../engine/types.ts';
 import { textOf, type NvrConfigNode } from '../shared/nvr.ts';
+import { HttpServer } from './http-server.ts';
 import { checkPaths, ffmpegVersion, toEngineConfig, type NvrConfigProperties } from './settings.ts';
 
 /** Engines outlive the nodes that use them by this, so that a Deploy can take them up again. */
 const GRACE_MS = 12_000;
+/** A year. */
+const MAX_TOKEN_MINUTES = 366 * 24 * 60;
 
 interface Shared {
   host: EngineHost;
+  service: NvrService;
   key: string;
   closing: NodeJS.Timeout | null;
 }
@@ -17,6 +23,7 @@ interface Shared {
 export default function register(RED: NodeAPI): void {
   const engines = new Map<string, Shared>();
   const userDir = RED.settings.userDir ?? process.cwd();
+  const http = new HttpServer(RED);
   let stopping = false;
   const onSignal = (): void => {
     stopping = true;
@@ -26,31 +33,42 @@ export default function register(RED: NodeAPI): void {
   process.prependOnceListener('SIGTERM', onSignal);
 
   /** The engine of a config node: the one from before the Deploy when nothing changed. */
-  function takeUp(id: string, config: EngineConfig): EngineHost {
+  function takeUp(id: string, config: EngineConfig): Shared {
     const key = JSON.stringify(config);
     const found = engines.get(id);
     if (found?.closing) clearTimeout(found.closing);
     if (found?.key === key) {
       found.closing = null;
-      return found.host;
+      return found;
     }
     // The old engine ends its files while the new one starts its own.
-    void found?.host.shutdown();
+    if (found) void end(found);
     const host = new EngineHost(config);
-    engines.set(id, { host, key, closing: null });
-    return host;
+    const shared = { host, service: new NvrService(host), key, closing: null };
+    engines.set(id, shared);
+    return shared;
+  }
+
+  async function end({ host, service }: Shared): Promise<void> {
+    await Promise.all([host.shutdown(), service.close()]);
   }
 
   function NvrConfig(this: NvrConfigNode, properties: NodeDef & NvrConfigProperties): void {
     RED.nodes.createNode(this, properties);
     this.host = null;
+    this.service = null;
+    const path = (properties.httpPath || 'nvr').replace(/^\/|\/$/g, '');
     const [problem] = checkPaths(properties, userDir);
     this.problem = problem?.message ?? null;
     if (problem) {
       this.error(problem.message);
     } else {
       const config = toEngineConfig(properties, userDir);
-      this.host = takeUp(this.id, config);
+      const shared = takeUp(this.id, config);
+      this.host = shared.host;
+      this.service = shared.service;
+      const taken = http.serve(path, this.id, shared.service);
+      if (taken) this.error(taken);
       ffmpegVersion(config.ffmpegPath).catch((error: unknown) => this.error(textOf(error)));
     }
     const { host } = this;
@@ -65,14 +83,16 @@ export default function register(RED: NodeAPI): void {
         done();
         return;
       }
+      http.release(path, this.id, shared.service, removed || stopping);
       if (removed || stopping) {
         engines.delete(this.id);
-        void shared.host.shutdown().then(done, done);
+        void end(shared).then(done, done);
         return;
       }
       shared.closing = setTimeout(() => {
         engines.delete(this.id);
-        void shared.host.shutdown();
+        http.release(path, this.id, shared.service, true);
+        void end(shared);
       }, GRACE_MS).unref();
       done();
     });
@@ -94,4 +114,27 @@ export default function register(RED: NodeAPI): void {
       (error: unknown) => response.json({ problems: [...problems, { field: 'ffmpegPath', message: textOf(error) }] }),
     );
   });
+
+  RED.httpAdmin.post('/nvr/token', RED.auth.needsPermission('nvr-config.write'), (request, response) => {
+    const { nvr, cameras, rights, minutes } = (request.body ?? {}) as Record<string, unknown>;
+    const service = typeof nvr === 'string' ? engines.get(nvr)?.service : undefined;
+    const grant = grantOf(cameras, rights);
+    if (!service || !grant || typeof minutes !== 'number' || !(minutes > 0 && minutes <= MAX_TOKEN_MINUTES)) {
+      const needed = `nvr (id of an nvr-config), cameras ("*" or a list), rights (of ${RIGHTS.join(', ')}), minutes (1 to ${MAX_TOKEN_MINUTES})`;
+      response.status(400).json({ error: 'bad-request', message: `needed: ${needed}` });
+      return;
+    }
+    const answer = async (): Promise<void> => {
+      response.json({ token: await service.tokens.mint(grant, minutes * 60_000) });
+    };
+    answer().catch((error: unknown) => response.status(500).json({ error: 'error', message: textOf(error) }));
+  });
+}
+
+function grantOf(cameras: unknown, rights: unknown): Grant | null {
+  const isText = (value: unknown): value is string => typeof value === 'string';
+  const known = (right: unknown): right is Right => RIGHTS.some((name) => name === right);
+  if (!Array.isArray(rights) || rights.length === 0 || !rights.every(known)) return null;
+  if (cameras === '*') return { cameras, rights };
+  return Array.isArray(cameras) && cameras.length > 0 && cameras.every(isText) ? { cameras, rights } : null;
 }

@@ -1,10 +1,13 @@
 /** What the nodes of one nvr-config share. */
 import type { Node } from 'node-red';
 import type { EngineHost } from '../../engine/engine-host.ts';
+import type { NvrService } from '../../engine/http/service.ts';
 
 export interface NvrConfigNode extends Node {
   /** Null when the configuration is wrong; `problem` says why. */
   host: EngineHost | null;
+  /** What the HTTP routes are made of; null when `host` is. */
+  service: NvrService | null;
   problem: string | null;
 }
 

@@ -7,6 +7,7 @@ import { Rig } from '../support/rig.ts';
 
 const RIGHT = 'r1ght?p@ss';
 const WRONG = 'wr0ng/p@ss#';
+const RAW = 'S3cr/e@t!';
 
 /** Errors are where passwords leak: here every way to be wrong is tried. */
 describe('credentials that are wrong or in the wrong place', function () {
@@ -43,6 +44,16 @@ describe('credentials that are wrong or in the wrong place', function () {
       source('no-host', `rtsp://viewer:${encodeURIComponent(WRONG)}@no-such-host.invalid/main`),
       source('no-path', `${typed(RIGHT)}-nowhere`),
       source('refused', `rtsp://viewer:${encodeURIComponent(WRONG)}@127.0.0.1:9/main`),
+      // As people type them: nothing is percent-encoded.
+      source('raw', `rtsp://viewer:${RAW}@127.0.0.1:9/main`),
+      source('query', `http://127.0.0.1:9/video?user=viewer&pwd=${encodeURIComponent(WRONG)}`),
+      source(
+        'path-of-xm',
+        `rtsp://127.0.0.1:9/user=viewer_password=${encodeURIComponent(WRONG)}_channel=1_stream=0.sdp`,
+      ),
+      source('token', `http://127.0.0.1:9/video?access_token=${encodeURIComponent(WRONG)}`),
+      source('no-scheme', `//viewer:${encodeURIComponent(WRONG)}@127.0.0.1/main`),
+      source('no-url', `rtsp://viewer:${encodeURIComponent(WRONG)}@a host/main`),
       source('bad-url', `gopher://viewer:${encodeURIComponent(WRONG)}@127.0.0.1/main`),
     ]);
   });
@@ -61,6 +72,8 @@ describe('credentials that are wrong or in the wrong place', function () {
       offline('no-host', 'host'),
       offline('no-path', 'path'),
       offline('refused', 'refused'),
+      ...['raw', 'query', 'path-of-xm', 'token'].map((name) => offline(name, 'refused')),
+      offline('no-scheme', 'path'),
       rig.waitForCamera(({ camera, state }) => camera === 'typed-right' && state === 'online', 12_000),
     ]);
   });
@@ -85,7 +98,7 @@ describe('credentials that are wrong or in the wrong place', function () {
   it('are nowhere to be read', async () => {
     const places = { log: rig.red.log, messages: await readFile(join(rig.red.userDir, 'captured.jsonl'), 'utf8') };
     for (const [place, text] of Object.entries(places)) {
-      for (const secret of [RIGHT, WRONG]) {
+      for (const secret of [RIGHT, WRONG, RAW]) {
         for (const form of [secret, encodeURIComponent(secret)])
           assert.ok(!text.includes(form), `${place} has ${form}`);
       }

@@ -22,6 +22,13 @@ describe("camera-source's edit dialog", () => {
     ['rtsp://admin:100%@host/x', 'rtsp://host/x', 'admin', '100%'],
     ['rtsp://admin@host/x', 'rtsp://host/x', 'admin', ''],
     ['http://host/v?usr=me&pwd=p%40s&ch=1', 'http://host/v?usr={username}&pwd={password}&ch=1', 'me', 'p@s'],
+    ['http://u:p@host/v?usr=x&pwd=y', 'http://host/v?usr={username}&pwd={password}', 'u', 'p'],
+    [
+      'rtsp://host/user=u&password=pw&channel=1',
+      'rtsp://host/user={username}&password={password}&channel=1',
+      'u',
+      'pw',
+    ],
     ['http://u:p@[fe80::1]:80/video?x=1', 'http://[fe80::1]:80/video?x=1', 'u', 'p'],
     ['rtsp://admin:secret@host/user@1', 'rtsp://host/user@1', 'admin', 'secret'],
   ];

@@ -59,6 +59,8 @@ class Bench {
   behind = false;
   wanted: Demanded | null = CONTINUOUS;
   online = true;
+  /** The user's command, which takes the wish away. */
+  stopped = false;
   readonly ring = new GopRing();
   readonly files: File[] = [];
   readonly gaps = new Map<number, { start: number; end: number | null; cause: GapCause }>();
@@ -70,7 +72,7 @@ class Bench {
   private replies: (() => void)[] = [];
   private nextGap = 1;
 
-  constructor(segmentMs = 10_000) {
+  constructor(segmentMs = 10_000, camera = 'yard') {
     const output: TrackOutput = {
       storages: ['/a'],
       open: (id, _storage, path) => void this.files.push({ id, path, bytes: 0, start: this.start, end: null }),
@@ -107,7 +109,7 @@ class Bench {
         this.onProblem(this.problem);
       },
     };
-    this.track = new Track({ camera: 'yard', stream: 'main', segmentMs }, output, null);
+    this.track = new Track({ camera, stream: 'main', segmentMs }, output, null);
     this.track.run(INIT);
   }
 
@@ -132,15 +134,26 @@ class Bench {
           ...{ key: this.index % FRAGMENTS_PER_GOP === 0, startMs, endMs: this.utc },
         };
         this.ring.push(fragment);
-        this.track.fragment(fragment, this.ring, this.wanted, now);
+        this.track.fragment(fragment, this.ring, this.demanded, now, this.stopped);
         this.index++;
       }
       this.ticks += this.stepTicks;
       for (const reply of this.replies.splice(0)) reply();
       if ((this.utc / STEP_MS) % 5 === 0)
-        this.track.tick(this.wanted, now, this.online ? null : 'camera-offline', false);
+        this.track.tick(this.demanded, now, this.online ? null : 'camera-offline', this.stopped);
     }
     for (const reply of this.replies.splice(0)) reply();
+  }
+
+  private get demanded(): Demanded | null {
+    return this.stopped ? null : this.wanted;
+  }
+
+  /** The wall clock is set: the times of what the camera films from now on are on the new one. */
+  step(ms: number): void {
+    this.utc += ms;
+    this.ring.clear(); // as the camera does
+    this.track.clockStep();
   }
 
   /** The camera comes back: a new run, which begins with a keyframe. */
@@ -204,6 +217,86 @@ describe('track', () => {
     assert.equal(bench.gaps.size, 0);
   });
 
+  it('records overlapping events as one recording, whose files join', () => {
+    const bench = new Bench(5000);
+    const event: Demanded = { trigger: 'event', preRollMs: 3000 };
+    bench.ring.keepMs = 4000;
+    bench.wanted = null;
+    bench.pass(10_000);
+    // Two triggers, the second within the first one's post-roll: to the track that is one long wish.
+    bench.wanted = event;
+    bench.pass(12_000);
+    bench.wanted = null;
+    bench.pass(1000);
+    assert.equal(bench.messages.filter(({ phase }) => phase === 'start').length, 1);
+    assert.ok(bench.files.length >= 3);
+    bench.files.slice(1).forEach((file, i) => assert.equal(bench.files[i]!.end, file.start));
+
+    // The next one's pre-roll reaches back into the last: no more is taken twice than the GOP that was cut.
+    const before = bench.files.at(-1)!;
+    bench.wanted = event;
+    bench.pass(3000);
+    bench.stop();
+    const next = bench.files.find(({ start }) => start > before.start)!;
+    assert.ok(next.start <= before.end! && next.start > before.end! - FRAGMENTS_PER_GOP * STEP_MS);
+    assert.equal(bench.messages.filter(({ phase }) => phase === 'start').length, 2);
+    assert.equal(bench.gaps.size, 0);
+  });
+
+  it('does not end the files of all cameras at once', () => {
+    const ends = ['cam1', 'cam2', 'cam3', 'cam4', 'cam5', 'cam6'].map((camera) => {
+      const bench = new Bench(20_000, camera);
+      bench.pass(25_000);
+      bench.stop();
+      return bench.files[0]!.end;
+    });
+    assert.equal(new Set(ends).size, 6, ends.join());
+  });
+
+  for (const [where, hour] of [
+    ['forward', 3_600_000],
+    ['back', -3_600_000],
+  ] as const) {
+    it(`begins anew when the clock is set ${where} by an hour, and loses no picture`, () => {
+      const bench = new Bench();
+      bench.pass(7000);
+      const last = bench.utc;
+      bench.step(hour);
+      bench.pass(7000);
+      bench.stop();
+      const before = bench.files.findLast(({ start }) => start < last && start > T0);
+      const after = bench.files[bench.files.indexOf(before!) + 1];
+      // Until the next keyframe the file that is open goes on, on the clock that it began with.
+      assert.ok(before!.end! >= last && before!.end! <= last + FRAGMENTS_PER_GOP * STEP_MS);
+      assert.ok(Math.abs(after!.start - hour - before!.end!) <= STEP_MS);
+      const pictures = bench.files.reduce((sum, { bytes }) => sum + bytes, 0);
+      assert.equal(pictures, 100 * (14_000 / STEP_MS));
+      const gaps = [...bench.gaps.values()];
+      assert.deepEqual(
+        gaps.map(({ cause }) => cause),
+        hour > 0 ? ['clock-step'] : [],
+      );
+      for (const gap of gaps) assert.deepEqual([gap.start, gap.end], [before!.end, after!.start]);
+    });
+  }
+
+  it('tells what the user stopped, from the last picture to the first', () => {
+    const bench = new Bench();
+    bench.pass(5000);
+    bench.stopped = true;
+    const stopped = bench.utc;
+    bench.pass(5000);
+    bench.stopped = false;
+    bench.pass(3000);
+    bench.stop();
+    const [gap, ...others] = [...bench.gaps.values()];
+    assert.deepEqual(others, []);
+    assert.equal(gap!.cause, 'user-stop');
+    assert.ok(Math.abs(gap!.start - stopped) <= STEP_MS);
+    const next = bench.files.find(({ start }) => start > stopped)!;
+    assert.ok(gap!.end! > stopped && next.start - gap!.end! <= STEP_MS, `${next.start - gap!.end!} ms untold`);
+  });
+
   it('waits while the disk is full, goes on by itself, and the gap is what is missing', () => {
     const bench = new Bench();
     bench.pass(12_000);
@@ -251,7 +344,20 @@ describe('track', () => {
 
   it('puts every second that is wanted into a file or into a gap, whatever happens', () => {
     const happening = fc.oneof(
-      fc.constantFrom('offline', 'online', 'full', 'room', 'slow', 'fast', 'run'),
+      fc.constantFrom(
+        'offline',
+        'online',
+        'full',
+        'room',
+        'slow',
+        'fast',
+        'run',
+        'stop',
+        'start',
+        'lost',
+        'kept',
+        'step',
+      ),
       fc.integer({ min: 1, max: 60 }),
     );
     fc.assert(
@@ -264,11 +370,16 @@ describe('track', () => {
           else if (event === 'online' && !bench.online) bench.reconnect();
           else if (event === 'run' && bench.online) bench.reconnect();
           else if (event === 'full' || event === 'room') bench.full = event === 'full';
+          else if (event === 'start') bench.stopped = false;
+          else if (event === 'stop') {
+            bench.stopped = true;
+            bench.pass(1000); // what was stopped for less than a second is not told
+          } else if (event === 'lost' || event === 'kept') bench.lostOnClose = event === 'lost';
+          else if (event === 'step') bench.step(30_000);
           else if (event === 'slow' || event === 'fast') bench.behind = event === 'slow';
         }
         // In the end all is well again.
-        bench.full = false;
-        bench.behind = false;
+        Object.assign(bench, { full: false, behind: false, stopped: false, lostOnClose: false });
         if (!bench.online) bench.reconnect();
         bench.pass(6000);
         bench.stop();

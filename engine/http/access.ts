@@ -1,0 +1,55 @@
+/** Who asks: the token of a request, and whether it is enough. */
+import type { IncomingMessage } from 'node:http';
+import { EngineError } from '../types.ts';
+import { allows, type Access, type Right, type Tokens } from './tokens.ts';
+
+/** The token of a request: `Authorization: Bearer …`, or `token=…` for what cannot send headers. */
+export function tokenOf(request: IncomingMessage, query: Record<string, unknown>): string | null {
+  const bearer = /^Bearer ([\w.-]{1,4096})$/i.exec(request.headers.authorization ?? '')?.[1];
+  if (bearer) return bearer;
+  const { token } = query;
+  return typeof token === 'string' && /^[\w.-]{1,4096}$/.test(token) ? token : null;
+}
+
+/** Throws `unauthorized` without a good token, `forbidden` when it does not allow this. */
+export async function demand(
+  tokens: Tokens,
+  token: string | null,
+  camera: string | null,
+  right: Right,
+): Promise<Access> {
+  if (token === null) throw new EngineError('unauthorized', 'this needs a token');
+  const access = await tokens.verify(token);
+  if (!allows(access, camera, right)) {
+    throw new EngineError(
+      'forbidden',
+      camera ? `the token is not for ${right} of this camera` : `the token is not for ${right}`,
+    );
+  }
+  return access;
+}
+
+const STATUS: Record<string, number> = {
+  'bad-request': 400,
+  unauthorized: 401,
+  forbidden: 403,
+  'not-found': 404,
+  'unknown-camera': 404,
+  'no-stream': 404,
+  'codec-change': 409,
+  busy: 429,
+  offline: 503,
+  catalog: 503,
+  timeout: 503,
+  engine: 503,
+  closed: 503,
+};
+
+/** What to answer for an error. Texts of what was not foreseen may hold paths: they are for the log. */
+export function answerFor(error: unknown): { status: number; body: { error: string; message: string } } {
+  if (error instanceof EngineError) {
+    const status = STATUS[error.code];
+    if (status !== undefined) return { status, body: { error: error.code, message: error.message } };
+  }
+  return { status: 500, body: { error: 'error', message: 'that did not work; the log of Node-RED says why' } };
+}

@@ -1,0 +1,130 @@
+/**
+ * Live media over WebSocket, for Media Source Extensions. The server sends a JSON text when a run begins
+ * (`{type:'init', codecs, width, height, hasAudio}`) and behind it the init segment as binary; then each fragment as
+ * binary. `{type:'skip', fragments}` says that a slow client missed some, `{type:'error', message}` why it ends.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { answerFor, demand, tokenOf } from './access.ts';
+import { cameraOf, streamOf, textOf } from './params.ts';
+import type { NvrService } from './service.ts';
+import type { Access } from './tokens.ts';
+
+/** More than this unsent, and the client skips to the next keyframe. */
+const MAX_UNSENT_BYTES = 2 * 1024 * 1024;
+/** A client that takes nothing for so long is gone. */
+const PING_MS = 15_000;
+const MAX_SOCKETS = 200;
+const CHECK_MS = 5000;
+
+export interface LiveSocketStats {
+  sockets: number;
+  skippedFragments: number;
+}
+
+export class LiveSockets {
+  private readonly server = new WebSocketServer({ noServer: true, maxPayload: 1024, perMessageDeflate: false });
+  readonly stats: LiveSocketStats = { sockets: 0, skippedFragments: 0 };
+
+  /**
+   * Takes an upgrade to `live/<camera>`.
+   * @param path what follows the NVR's HTTP path, `live/front` for example
+   */
+  upgrade(nvr: NvrService | null, path: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const run = async (): Promise<void> => {
+      const query = Object.fromEntries(new URL(request.url ?? '', 'http://nvr').searchParams);
+      const camera = cameraOf(/^live\/([^/]+)$/.exec(path)?.[1]);
+      const stream = streamOf(query);
+      const codecs = textOf(query, 'codecs');
+      if (!nvr || this.stats.sockets >= MAX_SOCKETS) {
+        refuse(socket, 503);
+        return;
+      }
+      const access = await demand(nvr.tokens, tokenOf(request, query), camera, 'live');
+      this.server.handleUpgrade(request, socket, head, (client) => {
+        // `codecs=avc1,hvc1` is what the client plays; without it, it plays everything.
+        const h264 = codecs !== null && !plays(nvr, camera, stream, codecs.split(','));
+        this.show(nvr, camera, stream, client, access, h264);
+      });
+    };
+    socket.on('error', () => socket.destroy());
+    run().catch((error: unknown) => refuse(socket, answerFor(error).status));
+  }
+
+  private show(
+    nvr: NvrService,
+    camera: string,
+    stream: 'main' | 'sub',
+    client: WebSocket,
+    access: Access,
+    h264: boolean,
+  ): void {
+    this.stats.sockets++;
+    let skipped = 0;
+    let waiting = false;
+    let alive = true;
+    const leave = nvr.live.join(
+      camera,
+      stream,
+      {
+        init: ({ codecs, width, height, hasAudio, data }) => {
+          client.send(JSON.stringify({ type: 'init', codecs, width, height, hasAudio }));
+          client.send(data);
+          waiting = true; // for a keyframe
+        },
+        fragment: ({ data, key, startMs }) => {
+          if (client.bufferedAmount > MAX_UNSENT_BYTES) waiting = true;
+          if (waiting && !(key && client.bufferedAmount < MAX_UNSENT_BYTES / 2)) {
+            skipped++;
+            this.stats.skippedFragments++;
+            return;
+          }
+          waiting = false;
+          if (skipped > 0) client.send(JSON.stringify({ type: 'skip', fragments: skipped }));
+          skipped = 0;
+          if (key) client.send(JSON.stringify({ type: 'time', time: startMs }));
+          client.send(data);
+        },
+        failed: (message) => {
+          client.send(JSON.stringify({ type: 'error', message }));
+          client.close(1011);
+        },
+      },
+      h264,
+    );
+    const ping = setInterval(() => {
+      if (!alive) {
+        client.terminate();
+        return;
+      }
+      alive = false;
+      client.ping();
+    }, PING_MS);
+    const watch = setInterval(() => {
+      if (Date.now() >= access.expiresMs || nvr.tokens.isRevoked(access.id)) client.close(4401, 'the token has ended');
+    }, CHECK_MS);
+    client.on('pong', () => (alive = true));
+    client.on('error', () => client.terminate());
+    client.on('close', () => {
+      this.stats.sockets--;
+      clearInterval(ping);
+      clearInterval(watch);
+      leave();
+    });
+  }
+
+  close(): void {
+    for (const client of this.server.clients) client.close(1001);
+    this.server.close();
+  }
+}
+
+function plays(nvr: NvrService, camera: string, stream: 'main' | 'sub', codecs: readonly string[]): boolean {
+  const video = nvr.host.cameraMessage(camera)?.streams[stream]?.codecs.split(',')[0];
+  return video === undefined || codecs.includes(video.split('.')[0]!);
+}
+
+function refuse(socket: Duplex, status: number): void {
+  socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}

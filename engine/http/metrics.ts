@@ -1,0 +1,113 @@
+/** Metrics in Prometheus' text format (version 0.0.4). */
+import type { monitorEventLoopDelay } from 'node:perf_hooks';
+import { EngineError } from '../types.ts';
+import type { NvrService } from './service.ts';
+
+type Labels = Record<string, string>;
+
+class Page {
+  private readonly lines: string[] = [];
+
+  add(name: string, type: 'gauge' | 'counter', help: string, values: readonly [Labels, number | null][]): void {
+    this.lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+    for (const [labels, value] of values) {
+      if (value === null) continue;
+      const escape = (text: string): string =>
+        text.replace(/[\\"\n]/g, (char) => (char === '\n' ? '\\n' : `\\${char}`));
+      const inside = Object.entries(labels).map(([label, text]) => `${label}="${escape(text)}"`);
+      this.lines.push(`${name}${inside.length > 0 ? `{${inside.join(',')}}` : ''} ${value}`);
+    }
+  }
+
+  get text(): string {
+    return `${this.lines.join('\n')}\n`;
+  }
+}
+
+export async function metricsText(nvr: NvrService, delay: ReturnType<typeof monitorEventLoopDelay>): Promise<string> {
+  const page = new Page();
+  const cameras = nvr.host.cameraMessages;
+  const streams = cameras.flatMap(({ camera, metrics }) =>
+    Object.entries(metrics).map(([stream, of]) => ({ labels: { camera, stream }, of })),
+  );
+  page.add(
+    'flow_nvr_camera_up',
+    'gauge',
+    'Whether the camera is online.',
+    cameras.map(({ camera, state }) => [{ camera }, state === 'online' ? 1 : 0]),
+  );
+  page.add(
+    'flow_nvr_stream_fps',
+    'gauge',
+    'Frames a second.',
+    streams.map(({ labels, of }) => [labels, of.fps]),
+  );
+  page.add(
+    'flow_nvr_stream_bits_per_second',
+    'gauge',
+    'Bitrate.',
+    streams.map(({ labels, of }) => [labels, of.bitsPerSecond]),
+  );
+  page.add(
+    'flow_nvr_stream_bytes_total',
+    'counter',
+    'Bytes taken from the camera.',
+    streams.map(({ labels, of }) => [labels, of.bytes]),
+  );
+  page.add(
+    'flow_nvr_stream_reconnects_total',
+    'counter',
+    'Times the stream was lost.',
+    streams.map(({ labels, of }) => [labels, of.reconnects]),
+  );
+  const viewers = nvr.live.viewers();
+  page.add(
+    'flow_nvr_viewers',
+    'gauge',
+    'Live viewers.',
+    cameras.map(({ camera }) => [{ camera }, viewers.get(camera) ?? 0]),
+  );
+  try {
+    const now = Date.now();
+    const [gaps, storage] = await Promise.all([nvr.query.call('gapSeconds', now), nvr.query.call('storage')]);
+    page.add(
+      'flow_nvr_gap_seconds_total',
+      'counter',
+      'Seconds that should have been recorded and were not.',
+      gaps.map(({ camera, cause, seconds }) => [{ camera, cause }, seconds]),
+    );
+    page.add(
+      'flow_nvr_recorded_bytes',
+      'gauge',
+      'Bytes in files.',
+      storage.flatMap(({ path, cameras: of }) =>
+        of.map(({ camera, bytes }): [Labels, number] => [{ camera, storage: path }, bytes]),
+      ),
+    );
+    page.add(
+      'flow_nvr_storage_free_bytes',
+      'gauge',
+      'Room left.',
+      storage.map(({ path, freeBytes }) => [{ storage: path }, freeBytes]),
+    );
+    page.add(
+      'flow_nvr_storage_total_bytes',
+      'gauge',
+      'Size of the disk.',
+      storage.map(({ path, totalBytes }) => [{ storage: path }, totalBytes]),
+    );
+  } catch (error) {
+    if (!(error instanceof EngineError && error.code === 'catalog')) throw error; // nothing was recorded yet
+  }
+  const { user, system } = process.cpuUsage();
+  page.add('flow_nvr_process_cpu_seconds_total', 'counter', 'CPU time of the Node-RED process.', [
+    [{}, (user + system) / 1e6],
+  ]);
+  page.add('flow_nvr_process_resident_bytes', 'gauge', 'Memory of the Node-RED process.', [
+    [{}, process.memoryUsage.rss()],
+  ]);
+  page.add('flow_nvr_event_loop_delay_seconds', 'gauge', 'Delay of the event loop.', [
+    [{ quantile: '0.99' }, delay.percentile(99) / 1e9],
+  ]);
+  return page.text;
+}

@@ -1,0 +1,73 @@
+/** Live pictures as `multipart/x-mixed-replace`, for browsers and panels that can show nothing else. */
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { setPriority } from 'node:os';
+import type { Response } from 'express';
+import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { EngineError, type StreamName } from '../types.ts';
+import type { NvrService } from './service.ts';
+
+/** Each is a decoder: more would cost the recording its CPU. */
+const MAX_AT_ONCE = 8;
+const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+
+let running = 0;
+
+export function mjpegArgs(fps: number, width: number): string[] {
+  return [
+    ...['-hide_banner', '-loglevel', 'error', '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0'],
+    ...['-vf', `fps=${fps},scale='min(${width},iw)':-2`, '-c:v', 'mjpeg', '-q:v', '6'],
+    ...['-f', 'mpjpeg', '-boundary_tag', 'flow-nvr', '-flush_packets', '1', 'pipe:1'],
+  ];
+}
+
+/** Shows a stream until the client goes or its token ends. Throws `busy`. */
+export function sendMjpeg(
+  nvr: NvrService,
+  of: { camera: string; stream: StreamName; fps: number; width: number; until: number },
+  response: Response,
+): void {
+  if (running >= MAX_AT_ONCE)
+    throw new EngineError('busy', `at most ${MAX_AT_ONCE} MJPEG views at once; use live/ over WebSocket`);
+  running++;
+  const child = spawnFfmpeg(
+    nvr.host.config.ffmpegPath,
+    mjpegArgs(of.fps, of.width),
+    'pipe',
+  ) as ChildProcessWithoutNullStreams;
+  let started = false;
+  let skipping = false;
+  const leave = nvr.live.join(of.camera, of.stream, {
+    init: ({ data }) => {
+      // Another codec in the middle: the client connects again.
+      if (started) response.end();
+      else child.stdin.write(data);
+      started = true;
+    },
+    fragment: ({ data, key }) => {
+      if (child.stdin.writableLength > MAX_WAITING_BYTES) skipping = true;
+      if (skipping && !(key && child.stdin.writableLength < MAX_WAITING_BYTES / 2)) return;
+      skipping = false;
+      child.stdin.write(data);
+    },
+    failed: () => response.end(),
+  });
+  const timer = setTimeout(() => response.end(), Math.min(of.until - Date.now(), 2 ** 31 - 1));
+  const end = (): void => {
+    clearTimeout(timer);
+    leave();
+    child.stdin.end();
+    child.kill('SIGTERM');
+  };
+  child.on('spawn', () => setPriority(child.pid!, 10));
+  child.on('error', () => response.destroy());
+  child.stdin.on('error', () => undefined); // `close` follows
+  child.stderr.resume();
+  child.on('close', () => {
+    running--;
+    response.end();
+  });
+  response.on('close', end);
+  response.set({ 'Content-Type': 'multipart/x-mixed-replace; boundary=flow-nvr', 'Cache-Control': 'no-store' });
+  response.flushHeaders();
+  child.stdout.pipe(response);
+}

@@ -1,0 +1,298 @@
+/** The HTTP routes of an NVR, as an Express router. docs/http-api.md describes them, docs/openapi.json defines them. */
+import { createReadStream, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
+import { rateLimit } from 'express-rate-limit';
+import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
+import { mediaPlaylist } from '../playback/playlist.ts';
+import { EngineError } from '../types.ts';
+import { answerFor, demand, tokenOf } from './access.ts';
+import { metricsText } from './metrics.ts';
+import { sendMjpeg } from './mjpeg.ts';
+import { cameraOf, camerasOf, integerOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
+import type { NvrService } from './service.ts';
+import { allows, type Access, type Right } from './tokens.ts';
+
+const HOUR_MS = 3_600_000;
+const MAX_PLAYLIST_MS = 24 * HOUR_MS;
+const MAX_TIMELINE_MS = 366 * 24 * HOUR_MS;
+const FINAL = 'private, max-age=31536000, immutable';
+
+export interface RouterEffects {
+  /** The NVR that answers now; null while none is configured. */
+  service: () => NvrService | null;
+  /** A line for Node-RED's log. */
+  log: (line: string) => void;
+}
+
+type Handler = (nvr: NvrService, request: Request, response: Response, access: Access) => Promise<void> | void;
+
+export function createRouter({ service, log }: RouterEffects): Router {
+  const router = Router();
+  const delay = monitorEventLoopDelay({ resolution: 20 });
+  delay.enable();
+
+  router.use((_request, response, next) => {
+    response.set({
+      'X-Content-Type-Options': 'nosniff',
+      'Referrer-Policy': 'no-referrer', // addresses may carry tokens
+      'Cross-Origin-Resource-Policy': 'same-origin',
+      'Content-Security-Policy': "default-src 'none'",
+      'Cache-Control': 'no-store',
+    });
+    next();
+  });
+  const limits = { windowMs: 60_000, standardHeaders: 'draft-8' as const, legacyHeaders: false };
+  // Guessing is slow work; nine cameras played side by side are far below the second.
+  router.use(
+    rateLimit({
+      ...limits,
+      limit: 300,
+      requestWasSuccessful: (_, { statusCode }) => statusCode !== 401,
+      skipSuccessfulRequests: true,
+    }),
+  );
+  router.use(rateLimit({ ...limits, limit: 12_000 }));
+
+  const fail = (error: unknown, request: Request, response: Response): void => {
+    const { status, body } = answerFor(error);
+    if (status === 500)
+      log(`nvr: ${request.method} ${request.path}: ${error instanceof Error ? error.message : String(error)}`);
+    if (response.headersSent) response.destroy();
+    else response.status(status).json(body);
+  };
+
+  /** A route that needs a right; on one camera if its path names one. */
+  const route = (path: string, right: Right | ((request: Request) => Right), handler: Handler): void => {
+    const guarded: RequestHandler = (request, response) => {
+      const run = async (): Promise<void> => {
+        const nvr = service();
+        if (!nvr) throw new EngineError('engine', 'the NVR is not configured');
+        const camera = request.params['camera'] === undefined ? null : cameraOf(request.params['camera']);
+        const needed = typeof right === 'function' ? right(request) : right;
+        const access = await demand(nvr.tokens, tokenOf(request, request.query), camera, needed);
+        await handler(nvr, request, response, access);
+      };
+      run().catch((error: unknown) => fail(error, request, response));
+    };
+    router.get(path, guarded);
+  };
+
+  router.get('/health', (_request, response) => {
+    const nvr = service();
+    const healthy = nvr !== null && nvr.host.currentProblem === null;
+    response.status(healthy ? 200 : 503).json({ status: healthy ? 'ok' : 'problem' });
+  });
+
+  route('/metrics', 'admin', async (nvr, _request, response) => {
+    response.type('text/plain; version=0.0.4').send(await metricsText(nvr, delay));
+  });
+
+  route('/api/cameras', 'playback', async (nvr, _request, response, access) => {
+    const known = new Map(nvr.host.cameraMessages.map((message) => [message.camera, message]));
+    const recorded = await nvr.query.call('cameras').catch((error: unknown) => {
+      if (error instanceof EngineError && error.code === 'catalog') return []; // nothing was recorded yet
+      throw error;
+    });
+    const ids = [...new Set([...known.keys(), ...recorded])].sort().filter((id) => allows(access, id, 'playback'));
+    response.json({ cameras: ids.map((id) => known.get(id) ?? { camera: id, name: id, state: 'removed' }) });
+  });
+
+  route('/api/timeline', 'playback', async (nvr, request, response, access) => {
+    const range = rangeOf(request.query, MAX_TIMELINE_MS);
+    const width = integerOf(request.query, 'width', 10, 10_000, 1000);
+    const cameras = await permitted(nvr, request, access);
+    response.json({
+      ...range,
+      lanes: await nvr.query.call('timeline', cameras, streamOf(request.query), range, width, Date.now()),
+    });
+  });
+
+  route('/api/coverage', 'playback', async (nvr, request, response, access) => {
+    const range = rangeOf(request.query, MAX_TIMELINE_MS);
+    const stream = streamOf(request.query);
+    const cameras = await permitted(nvr, request, access);
+    const coverage = await Promise.all(
+      cameras.map((camera) => nvr.query.call('coverage', camera, stream, range, Date.now())),
+    );
+    response.json({ coverage });
+  });
+
+  route('/api/events', 'playback', async (nvr, request, response, access) => {
+    const start = timeOf(request.query, 'start') ?? 0;
+    const end = timeOf(request.query, 'end') ?? Date.now() + HOUR_MS;
+    const limit = integerOf(request.query, 'limit', 1, 500, 100);
+    const types = (textOf(request.query, 'types') ?? 'recording,gap').split(',');
+    const asked = camerasOf(request.query);
+    const cameras = asked === null && access.cameras === '*' ? null : await permitted(nvr, request, access);
+    const cursor = cursorOf(textOf(request.query, 'cursor'));
+    const events = await nvr.query.call('events', { cameras, types, start, end }, cursor, limit);
+    const last = events.length === limit ? events.at(-1) : undefined;
+    response.json({ events, cursor: last ? Buffer.from(`${last.start} ${last.id}`).toString('base64url') : null });
+  });
+
+  route('/api/storage', 'admin', async (nvr, _request, response) => {
+    response.json({ storage: await nvr.query.call('storage') });
+  });
+
+  route('/vod/:camera/index.m3u8', 'playback', async (nvr, request, response) => {
+    const camera = cameraOf(request.params['camera']);
+    const range = rangeOf(request.query, MAX_PLAYLIST_MS);
+    const stream = streamOf(request.query);
+    const playable = await nvr.query.call('playable', camera, stream, range, Date.now());
+    if (playable.runs.length === 0) throw await nothingRecorded(nvr, camera, request);
+    const token = textOf(request.query, 'token');
+    const text = mediaPlaylist(playable, range, token === null ? '' : `?token=${encodeURIComponent(token)}`);
+    response.type('application/vnd.apple.mpegurl');
+    response.set('Cache-Control', playable.final ? 'private, max-age=3600' : 'no-cache');
+    response.set('ETag', `"${createHash('sha1').update(text).digest('base64url')}"`);
+    response.send(text); // Express answers 304 where the ETag is the same
+  });
+
+  route('/vod/:camera/:file', 'playback', async (nvr, request, response) => {
+    const camera = cameraOf(request.params['camera']);
+    const file = request.params['file'] ?? '';
+    const init = /^init-(\d{1,12})\.mp4$/.exec(file)?.[1];
+    const chunk = /^(\d{1,12})-(\d{1,6})-(\d{1,4})\.m4s$/.exec(file)?.slice(1).map(Number);
+    let media: Uint8Array;
+    if (init !== undefined) media = await nvr.query.call('init', camera, Number(init));
+    else if (chunk) media = await nvr.query.call('media', camera, chunk[0]!, chunk[1]!, chunk[2]!);
+    else throw new EngineError('bad-request', 'that is no name of a part of a playlist');
+    response.type('video/mp4').set('Cache-Control', FINAL);
+    response.set('Content-Length', `${media.length}`).end(media);
+  });
+
+  route('/clip/:camera.mp4', 'export', async (nvr, request, response, access) => {
+    const asked = clipRequest(request);
+    const job = await nvr.clips.job(asked, Date.now()).catch(async (error: unknown) => {
+      throw error instanceof EngineError && error.code === 'not-found'
+        ? await nothingRecorded(nvr, asked.camera, request)
+        : error;
+    });
+    await job.done;
+    const { camera, start, end } = asked;
+    log(
+      `nvr: export of ${camera} from ${new Date(start).toISOString()} to ${new Date(end).toISOString()} by token ${access.id} from ${request.ip ?? 'unknown'}`,
+    );
+    const name = `${camera}_${new Date(start).toISOString().replaceAll(':', '-')}.mp4`;
+    sendFile(request, response, job.file, name);
+  });
+
+  route('/clip/:camera.json', 'export', async (nvr, request, response) => {
+    const job = await nvr.clips.job(clipRequest(request), Date.now());
+    response.json(job.status);
+  });
+
+  route(
+    '/snapshot/:camera.jpg',
+    (request) => (request.query['at'] === undefined ? 'live' : 'playback'),
+    async (nvr, request, response) => {
+      const camera = cameraOf(request.params['camera']);
+      const width = integerOf(request.query, 'width', 16, 7680, null);
+      const at = timeOf(request.query, 'at');
+      const still = await (at === null
+        ? nvr.stills.now(camera, width)
+        : nvr.stills.at(camera, streamOf(request.query), at, width, Date.now()));
+      if (at !== null) response.set('Cache-Control', 'private, max-age=3600');
+      response.type('image/jpeg').set('X-Frame-Time', `${still.time}`).end(still.image);
+    },
+  );
+
+  route('/strip/:camera.jpg', 'playback', async (nvr, request, response) => {
+    const camera = cameraOf(request.params['camera']);
+    const range = rangeOf(request.query, 31 * 24 * HOUR_MS);
+    const count = integerOf(request.query, 'count', 1, 120, 20);
+    const width = integerOf(request.query, 'width', 16, 640, 160);
+    const strip = await nvr.stills.strip(camera, streamOf(request.query), { ...range, count, width }, Date.now());
+    response.set('Cache-Control', 'private, max-age=60').set('X-Frame-Times', strip.times.join(','));
+    response.type('image/jpeg').end(strip.image);
+  });
+
+  route('/live/:camera.mjpeg', 'live', (nvr, request, response, access) => {
+    const camera = cameraOf(request.params['camera']);
+    const fps = integerOf(request.query, 'fps', 1, 25, 5);
+    const width = integerOf(request.query, 'width', 16, 1920, 640);
+    sendMjpeg(nvr, { camera, stream: streamOf(request.query), fps, width, until: access.expiresMs }, response);
+  });
+
+  router.use((request: Request, response: Response) => {
+    fail(new EngineError('not-found', 'there is nothing at this address'), request, response);
+  });
+  router.use((error: unknown, request: Request, response: Response, next: NextFunction) => {
+    if (response.headersSent) {
+      next(error); // Express ends the connection
+      return;
+    }
+    // What Express itself refuses: an address that cannot be decoded, for example.
+    const status = (error as { status?: unknown }).status;
+    if (status === 400) response.status(400).json({ error: 'bad-request', message: 'the address cannot be read' });
+    else fail(error, request, response);
+  });
+  return router;
+}
+
+/** The cameras that were asked for, or all; the token must be for each of them. */
+async function permitted(nvr: NvrService, request: Request, access: Access): Promise<string[]> {
+  const asked = camerasOf(request.query);
+  if (asked === null) {
+    const all = access.cameras === '*' ? await nvr.query.call('cameras') : [...access.cameras];
+    return all;
+  }
+  for (const camera of asked) {
+    if (!allows(access, camera, 'playback'))
+      throw new EngineError('forbidden', `the token is not for camera ${camera}`);
+  }
+  return asked;
+}
+
+function cursorOf(text: string | null): { start: number; id: string } | null {
+  if (text === null) return null;
+  const match = /^(\d{1,14}) ([rg][\w-]{1,60})$/.exec(Buffer.from(text, 'base64url').toString());
+  if (!match) throw new EngineError('bad-request', 'cursor must be one from an answer before');
+  return { start: Number(match[1]), id: match[2]! };
+}
+
+function clipRequest(request: Request): ClipRequest {
+  return {
+    ...rangeOf(request.query, MAX_CLIP_MS),
+    camera: cameraOf(request.params['camera']),
+    stream: streamOf(request.query),
+    speed: numberOf(request.query, 'speed', 1, 1000, 1),
+  };
+}
+
+/** The error for a range without footage; what is there around it is told with it. */
+async function nothingRecorded(nvr: NvrService, camera: string, request: Request): Promise<EngineError> {
+  const { start, end } = rangeOf(request.query, MAX_TIMELINE_MS);
+  const { gaps } = await nvr.query.call('coverage', camera, streamOf(request.query), { start, end }, Date.now());
+  const why =
+    gaps.length > 0
+      ? `: ${[...new Set(gaps.map(({ cause }) => cause))].join(', ')}`
+      : ', and nothing was to be recorded';
+  return new EngineError('not-found', `nothing is recorded of ${camera} in this range${why}`);
+}
+
+/** A file of ours with ranges (RFC 9110 §14), as players ask for them. */
+function sendFile(request: Request, response: Response, file: string, name: string): void {
+  const { size } = statSync(file);
+  response.set({
+    'Accept-Ranges': 'bytes',
+    'Content-Disposition': `inline; filename="${name}"`,
+    'Cache-Control': 'private, max-age=300',
+  });
+  response.type('video/mp4');
+  const ranges = request.range(size);
+  const range = Array.isArray(ranges) && ranges.type === 'bytes' && ranges.length === 1 ? ranges[0] : undefined;
+  if (ranges === -1) {
+    response.status(416).set('Content-Range', `bytes */${size}`).end();
+    return;
+  }
+  if (range) response.status(206).set('Content-Range', `bytes ${range.start}-${range.end}/${size}`);
+  const { start, end } = range ?? { start: 0, end: size - 1 };
+  response.set('Content-Length', `${end - start + 1}`);
+  const stream = createReadStream(file, { start, end });
+  stream.on('error', () => response.destroy());
+  response.on('close', () => stream.destroy());
+  stream.pipe(response);
+}

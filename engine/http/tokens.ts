@@ -1,0 +1,111 @@
+/**
+ * Who may see what: JSON Web Tokens (RFC 7519) signed with HMAC-SHA-256. The keys are in a file beside the catalogue,
+ * made at the first start, readable by its owner only. The first signs; the others are still accepted, so that a key can
+ * be replaced without closing every door at once.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { errors, jwtVerify, SignJWT } from 'jose';
+import { EngineError } from '../types.ts';
+
+export const RIGHTS = ['live', 'playback', 'export', 'admin'] as const;
+export type Right = (typeof RIGHTS)[number];
+
+export interface Grant {
+  /** Camera ids, or `*` for all. */
+  cameras: readonly string[] | '*';
+  rights: readonly Right[];
+}
+
+export interface Access extends Grant {
+  id: string;
+  expiresMs: number;
+}
+
+const FILE = '.flow-nvr-keys.json';
+const MAX_KEYS = 3;
+const MAX_REVOKED = 10_000;
+
+interface Keys {
+  keys: string[];
+  /** Ids of tokens that were taken back, with their own end: after that they need no remembering. */
+  revoked: [id: string, expiresMs: number][];
+}
+
+export class Tokens {
+  private readonly file: string;
+  private state: Keys;
+
+  /** Throws the system's error when the folder cannot be written. */
+  constructor(folder: string) {
+    this.file = join(folder, FILE);
+    try {
+      this.state = JSON.parse(readFileSync(this.file, 'utf8')) as Keys;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      this.state = { keys: [], revoked: [] };
+      this.rotate();
+    }
+  }
+
+  /** From now on a new key signs. What the last two keys signed is good until it ends. */
+  rotate(): void {
+    this.state.keys = [randomBytes(32).toString('base64url'), ...this.state.keys].slice(0, MAX_KEYS);
+    this.save();
+  }
+
+  private save(): void {
+    mkdirSync(dirname(this.file), { recursive: true });
+    const partial = `${this.file}.partial`;
+    writeFileSync(partial, JSON.stringify(this.state), { mode: 0o600 });
+    renameSync(partial, this.file);
+  }
+
+  async mint(grant: Grant, expiresInMs: number): Promise<string> {
+    return new SignJWT({ cameras: grant.cameras, rights: grant.rights })
+      .setProtectedHeader({ alg: 'HS256' })
+      .setJti(randomUUID())
+      .setExpirationTime(Math.ceil((Date.now() + expiresInMs) / 1000))
+      .sign(secretOf(this.state.keys[0]!));
+  }
+
+  /** Throws `unauthorized` for anything but a good token that has not ended. */
+  async verify(token: string): Promise<Access> {
+    for (const key of this.state.keys) {
+      try {
+        const { payload } = await jwtVerify(token, secretOf(key), { algorithms: ['HS256'] });
+        const { cameras, rights, jti, exp } = payload;
+        const good = (cameras === '*' || isStrings(cameras)) && isStrings(rights) && jti && exp !== undefined;
+        if (!good || this.isRevoked(jti)) break;
+        return { cameras, rights: rights as Right[], id: jti, expiresMs: exp * 1000 };
+      } catch (error) {
+        if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
+      }
+    }
+    throw new EngineError('unauthorized', 'this needs a token that is good and has not ended');
+  }
+
+  isRevoked(id: string): boolean {
+    return this.state.revoked.some(([revoked]) => revoked === id);
+  }
+
+  /** Takes a token back before its end. */
+  revoke({ id, expiresMs }: Access): void {
+    const still = this.state.revoked.filter(([, end]) => end > Date.now());
+    this.state.revoked = [...still, [id, expiresMs] as [string, number]].slice(-MAX_REVOKED);
+    this.save();
+  }
+}
+
+export function allows({ cameras, rights }: Grant, camera: string | null, right: Right): boolean {
+  return rights.includes(right) && (camera === null || cameras === '*' || cameras.includes(camera));
+}
+
+function secretOf(key: string): Uint8Array {
+  return Buffer.from(key, 'base64url');
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}

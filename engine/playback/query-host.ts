@@ -1,0 +1,87 @@
+/** The query thread as seen from the main thread: bounded, with a time limit, started again when it dies. */
+import { Worker } from 'node:worker_threads';
+import type { FootageCalls, QueryReply, QueryRequest } from '../thread/query-thread.ts';
+import { sibling } from '../thread/sibling.ts';
+import { EngineError } from '../types.ts';
+
+/** Questions that may wait; more means that somebody asks faster than the disk can answer. */
+const MAX_WAITING = 500;
+const TIMEOUT_MS = 15_000;
+
+interface Waiting {
+  resolve: (value: unknown) => void;
+  reject: (error: Error) => void;
+  timer: NodeJS.Timeout;
+}
+
+export class QueryHost {
+  private readonly catalog: string;
+  private worker: Worker | null = null;
+  private nextId = 1;
+  private readonly waiting = new Map<number, Waiting>();
+  private closed = false;
+
+  constructor(catalog: string) {
+    this.catalog = catalog;
+  }
+
+  /** Rejects with `busy`, `timeout`, `catalog` or what the call throws. */
+  call<K extends keyof FootageCalls>(
+    call: K,
+    ...args: Parameters<FootageCalls[K]>
+  ): Promise<ReturnType<FootageCalls[K]>> {
+    return new Promise((resolve, reject) => {
+      if (this.closed) {
+        reject(new EngineError('closed', 'the NVR is being stopped'));
+        return;
+      }
+      if (this.waiting.size >= MAX_WAITING) {
+        reject(new EngineError('busy', 'too many questions at once; try again later'));
+        return;
+      }
+      const worker = (this.worker ??= this.start());
+      const id = this.nextId++;
+      const timer = setTimeout(() => {
+        this.waiting.delete(id);
+        reject(new EngineError('timeout', 'the storage does not answer; check its disk'));
+      }, TIMEOUT_MS);
+      this.waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, timer });
+      worker.postMessage({ id, call, args } satisfies QueryRequest);
+    });
+  }
+
+  private start(): Worker {
+    const worker = new Worker(sibling('../thread/query-thread', import.meta.url), { workerData: this.catalog });
+    let died = 'it ended';
+    worker.on('message', (reply: QueryReply) => {
+      const asked = this.waiting.get(reply.id);
+      if (!asked) return; // too late
+      this.waiting.delete(reply.id);
+      clearTimeout(asked.timer);
+      if ('error' in reply) asked.reject(new EngineError(reply.error.code, reply.error.message));
+      else asked.resolve(reply.result);
+    });
+    worker.on('error', (error: unknown) => {
+      died = error instanceof Error ? error.message : String(error);
+    });
+    worker.on('exit', () => {
+      if (this.worker === worker) this.worker = null; // the next question starts another
+      this.rejectAll(new EngineError('error', `the query thread stopped: ${died}`));
+    });
+    return worker;
+  }
+
+  private rejectAll(error: Error): void {
+    for (const { reject, timer } of this.waiting.values()) {
+      clearTimeout(timer);
+      reject(error);
+    }
+    this.waiting.clear();
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    this.rejectAll(new EngineError('closed', 'the NVR is being stopped'));
+    await this.worker?.terminate();
+  }
+}

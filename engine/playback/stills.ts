@@ -1,0 +1,155 @@
+/** Pictures of a moment, and strips of them for scrubbing. Made by FFmpeg from keyframes, scaled by sharp, kept. */
+import sharp from 'sharp';
+import type { EngineHost } from '../engine-host.ts';
+import { runJob } from '../ingest/ffmpeg-process.ts';
+import { EngineError, type StreamName } from '../types.ts';
+import type { QueryHost } from './query-host.ts';
+
+export interface Still {
+  image: Buffer;
+  /** When it was taken, ms. */
+  time: number;
+}
+
+export interface Strip {
+  /** One row of pictures of equal size. */
+  image: Buffer;
+  /** When each of them was taken, from left to right. */
+  times: number[];
+}
+
+const TIMEOUT_MS = 15_000;
+const MAX_CACHE_BYTES = 64 * 1024 * 1024;
+const AT_ONCE = 2;
+const MAX_WAITING = 50;
+
+/** One picture of the fMP4 on stdin, `offsetMs` after its first. */
+export function stillAtArgs(offsetMs: number): string[] {
+  return [
+    ...[
+      '-hide_banner',
+      '-loglevel',
+      'error',
+      '-f',
+      'mp4',
+      '-i',
+      'pipe:0',
+      '-map',
+      '0:v:0',
+      '-ss',
+      (offsetMs / 1000).toFixed(3),
+    ],
+    ...['-frames:v', '1', '-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '3', 'pipe:1'],
+  ];
+}
+
+/** The keyframes of the fMP4 on stdin side by side. */
+export function stripArgs(count: number, width: number): string[] {
+  return [
+    ...['-hide_banner', '-loglevel', 'error', '-skip_frame', 'nokey', '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0'],
+    ...['-vf', `scale=${width}:-2,tile=${count}x1`, '-fps_mode', 'passthrough', '-frames:v', '1'],
+    ...['-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '4', 'pipe:1'],
+  ];
+}
+
+export class Stills {
+  private readonly host: EngineHost;
+  private readonly query: QueryHost;
+  private readonly cache = new Map<string, { bytes: number; value: Still | Strip }>();
+  private cacheBytes = 0;
+  private running = 0;
+  private readonly queue: (() => void)[] = [];
+
+  constructor(host: EngineHost, query: QueryHost) {
+    this.host = host;
+    this.query = query;
+  }
+
+  /** The picture of now. Rejects with `offline`, `unknown-camera`, `busy`. */
+  async now(camera: string, width: number | null): Promise<Still> {
+    const { image, time } = await this.turn(() => this.host.snapshot(camera));
+    return { image: await scaled(Buffer.from(image), width), time };
+  }
+
+  /** The picture of a recorded moment. Rejects with `not-found`. */
+  at(camera: string, stream: StreamName, time: number, width: number | null, nowMs: number): Promise<Still> {
+    return this.cached(`still ${camera} ${stream} ${time} ${width}`, async () => {
+      const { runs } = await this.query.call('playable', camera, stream, { start: time, end: time + 1 }, nowMs);
+      const chunk = runs[0]?.chunks[0];
+      if (!chunk) throw new EngineError('not-found', 'nothing is recorded at this moment');
+      const init = await this.query.call('init', camera, runs[0]!.init);
+      const media = await this.query.call('media', camera, chunk.segment, chunk.firstGop, 1, 0);
+      const input = Buffer.concat([init, media]);
+      // The picture that was shown at that moment, not the one after it.
+      const offset = Math.max(0, time - chunk.startMs - 30);
+      let job = await runJob(this.host.config.ffmpegPath, stillAtArgs(offset), { timeoutMs: TIMEOUT_MS, input });
+      // Behind the last picture of the GOP.
+      if (job.stdout.length === 0)
+        job = await runJob(this.host.config.ffmpegPath, stillAtArgs(0), { timeoutMs: TIMEOUT_MS, input });
+      if (job.stdout.length === 0) {
+        throw new EngineError('ffmpeg', `no picture could be made: ${job.stderr.at(-1) ?? 'FFmpeg gave no reason'}`);
+      }
+      return { image: await scaled(job.stdout, width), time };
+    });
+  }
+
+  /** `count` pictures of a range, from keyframes alone. Rejects with `not-found`. */
+  strip(
+    camera: string,
+    stream: StreamName,
+    range: { start: number; end: number; count: number; width: number },
+    nowMs: number,
+  ): Promise<Strip> {
+    const { start, end, count, width } = range;
+    return this.cached(`strip ${camera} ${stream} ${start} ${end} ${count} ${width}`, async () => {
+      const wanted = Array.from({ length: count }, (_, i) => Math.round(start + ((end - start) * i) / count));
+      const { media, times } = await this.query.call('keyframes', camera, stream, wanted, nowMs);
+      if (times.length === 0) throw new EngineError('not-found', 'nothing is recorded in this range');
+      const job = await runJob(this.host.config.ffmpegPath, stripArgs(times.length, width), {
+        ...{ timeoutMs: TIMEOUT_MS, input: Buffer.from(media) },
+      });
+      if (job.stdout.length === 0) {
+        throw new EngineError('ffmpeg', `no pictures could be made: ${job.stderr.at(-1) ?? 'FFmpeg gave no reason'}`);
+      }
+      return { image: job.stdout, times };
+    });
+  }
+
+  private async cached<T extends Still | Strip>(key: string, make: () => Promise<T>): Promise<T> {
+    const known = this.cache.get(key);
+    if (known) {
+      this.cache.delete(key);
+      this.cache.set(key, known); // the last used is the last to go
+      return known.value as T;
+    }
+    const value = await this.turn(make);
+    const bytes = value.image.length;
+    this.cache.set(key, { bytes, value });
+    this.cacheBytes += bytes;
+    for (const [oldest, entry] of this.cache) {
+      if (this.cacheBytes <= MAX_CACHE_BYTES) break;
+      this.cache.delete(oldest);
+      this.cacheBytes -= entry.bytes;
+    }
+    return value;
+  }
+
+  private async turn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.running >= AT_ONCE) {
+      if (this.queue.length >= MAX_WAITING) throw new EngineError('busy', 'too many pictures at once; try again later');
+      await new Promise<void>((resolve) => this.queue.push(resolve));
+    }
+    this.running++;
+    try {
+      return await work();
+    } finally {
+      this.running--;
+      this.queue.shift()?.();
+    }
+  }
+}
+
+async function scaled(image: Buffer, width: number | null): Promise<Buffer> {
+  if (width === null) return image;
+  return sharp(image).resize({ width, withoutEnlargement: true }).jpeg({ quality: 82 }).toBuffer();
+}

@@ -1,0 +1,69 @@
+/**
+ * Puts the NVR's routes on Node-RED's server. Express has no way to take a route away, so each path is registered once
+ * and asks for its NVR at every request; a Deploy changes only which that is.
+ */
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { NodeAPI } from 'node-red';
+import { LiveSockets } from '../../engine/http/live-socket.ts';
+import { createRouter } from '../../engine/http/router.ts';
+import type { NvrService } from '../../engine/http/service.ts';
+
+interface Place {
+  owner: string;
+  service: NvrService | null;
+}
+
+export class HttpServer {
+  private readonly RED: NodeAPI;
+  private readonly places = new Map<string, Place>();
+  private readonly sockets = new LiveSockets();
+  private listening = false;
+
+  constructor(RED: NodeAPI) {
+    this.RED = RED;
+  }
+
+  /** Null, or why the path cannot be used. */
+  serve(path: string, owner: string, service: NvrService): string | null {
+    const place = this.places.get(path);
+    if (place?.service && place.owner !== owner) {
+      return `the HTTP path ${path} is used by another NVR configuration: give this one a path of its own`;
+    }
+    if (place) {
+      place.owner = owner;
+      place.service = service;
+      return null;
+    }
+    const own: Place = { owner, service };
+    this.places.set(path, own);
+    const { httpNode } = this.RED as { httpNode?: NodeAPI['httpNode'] };
+    if (!httpNode) return null; // switched off by httpNodeRoot: false
+    httpNode.use(`/${path}`, createRouter({ service: () => own.service, log: (line) => this.RED.log.info(line) }));
+    if (this.listening) return null;
+    this.listening = true;
+    (this.RED.server as Server).on('upgrade', this.onUpgrade);
+    return null;
+  }
+
+  /** @param forGood no Deploy takes it up again */
+  release(path: string, owner: string, service: NvrService, forGood: boolean): void {
+    const place = this.places.get(path);
+    if (forGood && place?.owner === owner && place.service === service) place.service = null;
+  }
+
+  /** Upgrades to other paths are left alone: they belong to the editor, the dashboard or other nodes. */
+  private readonly onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const { httpNodeRoot } = this.RED.settings as { httpNodeRoot?: string | false };
+    const root = (httpNodeRoot || '/').replace(/\/?$/, '/');
+    const [pathname] = (request.url ?? '').split('?');
+    if (!pathname?.startsWith(root)) return;
+    for (const [path, { service }] of this.places) {
+      const prefix = `${root}${path}/`;
+      if (pathname.startsWith(`${prefix}live/`)) {
+        this.sockets.upgrade(service, pathname.slice(prefix.length), request, socket, head);
+        return;
+      }
+    }
+  };
+}
