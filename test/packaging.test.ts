@@ -160,84 +160,85 @@ describe('the packed package', function () {
     });
   });
 
-  describe('in a real Node-RED', () => {
-    let red: NodeRed;
-    const fetchText = async (path: string, headers: Record<string, string> = {}): Promise<string> => {
-      const response = await fetch(`${red.url}${path}`, { headers });
-      assert.ok(response.ok, `GET ${path}: ${response.status}`);
-      return response.text();
-    };
+  for (const release of ['node-red', 'node-red-4'] as const)
+    describe(`in a real Node-RED (${release})`, () => {
+      let red: NodeRed;
+      const fetchText = async (path: string, headers: Record<string, string> = {}): Promise<string> => {
+        const response = await fetch(`${red.url}${path}`, { headers });
+        assert.ok(response.ok, `GET ${path}: ${response.status}`);
+        return response.text();
+      };
 
-    before(async () => {
-      red = await NodeRed.create();
-      await install(tarball, red.userDir);
-      await red.start();
-    });
-    after(() => red.dispose());
+      before(async () => {
+        red = await NodeRed.create({ release });
+        await install(tarball, red.userDir);
+        await red.start();
+      });
+      after(() => red.dispose());
 
-    it('loads every node without an error', async () => {
-      const sets = JSON.parse(await fetchText('/nodes', { Accept: 'application/json' })) as {
-        module: string;
-        types: string[];
-        err?: unknown;
-      }[];
-      const ours = sets.filter(({ module }) => module === manifest.name);
-      assert.deepEqual(ours.flatMap((set) => set.types).sort(), [...types].sort());
-      for (const set of ours) assert.equal(set.err, undefined, `${set.types.join()}: ${String(set.err)}`);
-    });
+      it('loads every node without an error', async () => {
+        const sets = JSON.parse(await fetchText('/nodes', { Accept: 'application/json' })) as {
+          module: string;
+          types: string[];
+          err?: unknown;
+        }[];
+        const ours = sets.filter(({ module }) => module === manifest.name);
+        assert.deepEqual(ours.flatMap((set) => set.types).sort(), [...types].sort());
+        for (const set of ours) assert.equal(set.err, undefined, `${set.types.join()}: ${String(set.err)}`);
+      });
 
-    it('serves the editor and the help of every node in every language', async () => {
-      for (const language of LANGUAGES) {
-        const html = await fetchText('/nodes', { Accept: 'text/html', 'Accept-Language': language });
-        for (const type of types) {
-          assert.ok(html.includes(`data-template-name="${type}"`), `${type} has no edit dialog`);
-          assert.ok(html.includes(`registerType('${type}'`), `${type} is not registered in the editor`);
-          const help = readFileSync(join(ROOT, 'nodes', type, 'locales', language, `${type}.html`), 'utf8');
-          assert.ok(html.includes(help.trim()), `${type} has no help in ${language}`);
+      it('serves the editor and the help of every node in every language', async () => {
+        for (const language of LANGUAGES) {
+          const html = await fetchText('/nodes', { Accept: 'text/html', 'Accept-Language': language });
+          for (const type of types) {
+            assert.ok(html.includes(`data-template-name="${type}"`), `${type} has no edit dialog`);
+            assert.ok(html.includes(`registerType('${type}'`), `${type} is not registered in the editor`);
+            const help = readFileSync(join(ROOT, 'nodes', type, 'locales', language, `${type}.html`), 'utf8');
+            assert.ok(html.includes(help.trim()), `${type} has no help in ${language}`);
+          }
         }
-      }
-    });
+      });
 
-    it('serves the texts of every node in every language', async () => {
-      for (const language of LANGUAGES) {
-        for (const type of types) {
-          const texts = await fetchText(`/locales/${manifest.name}/${type}?lng=${language}`);
-          const source = readFileSync(join(ROOT, 'nodes', type, 'locales', language, `${type}.json`), 'utf8');
-          assert.deepEqual(JSON.parse(texts), JSON.parse(source), `${type} in ${language}`);
+      it('serves the texts of every node in every language', async () => {
+        for (const language of LANGUAGES) {
+          for (const type of types) {
+            const texts = await fetchText(`/locales/${manifest.name}/${type}?lng=${language}`);
+            const source = readFileSync(join(ROOT, 'nodes', type, 'locales', language, `${type}.json`), 'utf8');
+            assert.deepEqual(JSON.parse(texts), JSON.parse(source), `${type} in ${language}`);
+          }
         }
-      }
-    });
+      });
 
-    it('serves every icon', async () => {
-      const listed = JSON.parse(await fetchText('/icons')) as Record<string, string[]>;
-      assert.deepEqual(listed[manifest.name]?.sort(), [...icons].sort(), 'each is in the icon picker, once');
-      for (const icon of icons) {
-        // A missing icon is answered with a default one.
-        assert.equal(
-          await fetchText(`/icons/${manifest.name}/${icon}`),
-          readFileSync(join(ROOT, 'icons', icon), 'utf8'),
-        );
-      }
-    });
+      it('serves every icon', async () => {
+        const listed = JSON.parse(await fetchText('/icons')) as Record<string, string[]>;
+        assert.deepEqual(listed[manifest.name]?.sort(), [...icons].sort(), 'each is in the icon picker, once');
+        for (const icon of icons) {
+          // A missing icon is answered with a default one.
+          assert.equal(
+            await fetchText(`/icons/${manifest.name}/${icon}`),
+            readFileSync(join(ROOT, 'icons', icon), 'utf8'),
+          );
+        }
+      });
 
-    it('serves every example', async () => {
-      const listed = await fetchText('/library/examples/flows/');
-      assert.ok(listed.includes(manifest.name), listed);
-      for (const name of examples) {
-        const text = await fetchText(`/library/examples/flows/${manifest.name}/${encodeURIComponent(name)}`);
-        assert.deepEqual(
-          JSON.parse(text),
-          JSON.parse(readFileSync(join(ROOT, 'examples', `${name}.json`), 'utf8')),
-          name,
-        );
-      }
-    });
+      it('serves every example', async () => {
+        const listed = await fetchText('/library/examples/flows/');
+        assert.ok(listed.includes(manifest.name), listed);
+        for (const name of examples) {
+          const text = await fetchText(`/library/examples/flows/${manifest.name}/${encodeURIComponent(name)}`);
+          assert.deepEqual(
+            JSON.parse(text),
+            JSON.parse(readFileSync(join(ROOT, 'examples', `${name}.json`), 'utf8')),
+            name,
+          );
+        }
+      });
 
-    it('serves every resource', async () => {
-      for (const path of resources) {
-        const source = readFileSync(join(ROOT, 'resources', path), 'utf8');
-        assert.equal(await fetchText(`/resources/${manifest.name}/${path}`), source, path);
-      }
+      it('serves every resource', async () => {
+        for (const path of resources) {
+          const source = readFileSync(join(ROOT, 'resources', path), 'utf8');
+          assert.equal(await fetchText(`/resources/${manifest.name}/${path}`), source, path);
+        }
+      });
     });
-  });
 });

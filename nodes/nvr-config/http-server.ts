@@ -37,12 +37,12 @@ export class HttpServer {
     }
     const own: Place = { owner, service };
     this.places.set(path, own);
-    const { httpNode } = this.RED as { httpNode?: NodeAPI['httpNode'] };
+    const { httpNode, server } = this.RED as { httpNode?: NodeAPI['httpNode']; server?: Server };
     if (!httpNode) return null; // switched off by httpNodeRoot: false
     httpNode.use(`/${path}`, createRouter({ service: () => own.service, log: (line) => this.RED.log.info(line) }));
-    if (this.listening) return null;
+    if (this.listening || !server) return null; // Node-RED may be part of another program that has the server
     this.listening = true;
-    (this.RED.server as Server).on('upgrade', this.onUpgrade);
+    server.on('upgrade', this.onUpgrade);
     return null;
   }
 

@@ -63,6 +63,9 @@ export class Harness {
   }
 
   async dispose(): Promise<void> {
+    // As if the user had deleted it: else its engine waits for the next Deploy, and writes into a folder that is gone.
+    const nvr = helper.getNode('storage-settings') as unknown as { close(removed: boolean): Promise<void> } | null;
+    await nvr?.close(true);
     await helper.unload();
     rmSync(this.storage, { recursive: true, force: true });
   }

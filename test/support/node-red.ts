@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const PACKAGE = '@flow-nvr/node-red-dashboard-2-nvr';
-const RED = join(dirname(createRequire(import.meta.url).resolve('node-red/package.json')), 'red.js');
+const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
 /** More than the 15 s that Node-RED gives its nodes to close. */
 const STOP_TIMEOUT_MS = 20_000;
@@ -47,6 +47,8 @@ export interface NodeRedOptions {
   /** Kept, and used again, if given; a temporary folder otherwise. */
   userDir?: string;
   env?: Record<string, string>;
+  /** Name under which the Node-RED to run is installed. */
+  release?: 'node-red' | 'node-red-4';
 }
 
 /**
@@ -117,6 +119,7 @@ export class NodeRed {
   readonly port: number;
   /** Everything it printed, over all its starts. */
   log = '';
+  readonly #script: string;
   readonly #env: Record<string, string>;
   readonly #run = randomUUID();
   readonly #temporary: boolean;
@@ -127,11 +130,12 @@ export class NodeRed {
   #partial = '';
   readonly #onExit = (): void => this.#killAll();
 
-  private constructor(userDir: string, port: number, env: Record<string, string>, temporary: boolean) {
+  private constructor(userDir: string, port: number, options: NodeRedOptions) {
     this.userDir = userDir;
     this.port = port;
-    this.#env = env;
-    this.#temporary = temporary;
+    this.#script = join(dirname(require.resolve(`${options.release ?? 'node-red'}/package.json`)), 'red.js');
+    this.#env = options.env ?? {};
+    this.#temporary = options.userDir === undefined;
     process.once('exit', this.#onExit);
   }
 
@@ -147,7 +151,7 @@ export class NodeRed {
       JSON.stringify({ name: 'user', private: true, dependencies: { [PACKAGE]: '*' } }),
     );
     await writeFile(join(userDir, 'settings.cjs'), SETTINGS);
-    return new NodeRed(userDir, await freePort(), options.env ?? {}, options.userDir === undefined);
+    return new NodeRed(userDir, await freePort(), options);
   }
 
   get pid(): number {
@@ -166,10 +170,14 @@ export class NodeRed {
 
   /** Resolves when its flows have started. */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [RED, '-u', this.userDir, '-s', join(this.userDir, 'settings.cjs')], {
-      env: { ...process.env, ...this.#env, PORT: `${this.port}`, [MARK]: this.#run },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      [this.#script, '-u', this.userDir, '-s', join(this.userDir, 'settings.cjs')],
+      {
+        env: { ...process.env, ...this.#env, PORT: `${this.port}`, [MARK]: this.#run },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     this.#child = child;
     let printed = '';
     for (const stream of [child.stdout, child.stderr]) {

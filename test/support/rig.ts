@@ -176,9 +176,10 @@ export class Rig {
     const root = of ? join(this.storage, of.camera) : this.storage;
     try {
       const names = await readdir(root, { recursive: true });
-      const suffix = of ? `_${of.stream}.mp4` : '.mp4';
+      // Files that begin with the same picture have a number at the end.
+      const wanted = new RegExp(of ? `_${of.stream}(_\\d+)?\\.mp4$` : '\\.mp4$');
       return names
-        .filter((name) => name.endsWith(suffix))
+        .filter((name) => wanted.test(name))
         .sort()
         .map((name) => join(root, name));
     } catch (error) {
