@@ -23,6 +23,10 @@ const BENCHES: Record<
     about: 'CPU and memory of recording against bare ffmpeg; lost frames. [--cameras 8] [--sub=false] [--seconds 60]',
     load: () => import('./ingest.ts'),
   },
+  playback: {
+    about: 'how fast footage is found and delivered from 30 days of 20 cameras while 8 are recorded',
+    load: () => import('./playback.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),

@@ -51,6 +51,31 @@ const MIGRATIONS: readonly string[] = [
   DROP INDEX segment_by_time;
   CREATE INDEX segment_by_time ON segment (camera_id, stream, start_ms, end_ms);
   `,
+  // Sums over a million files take more than a second; metrics ask for them every few seconds.
+  `
+  CREATE TABLE usage (
+    storage_id INTEGER NOT NULL REFERENCES storage,
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    bytes INTEGER NOT NULL, -- of closed files
+    files INTEGER NOT NULL,
+    PRIMARY KEY (storage_id, camera_id)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO usage SELECT storage_id, camera_id, sum(bytes), count(*) FROM segment GROUP BY storage_id, camera_id;
+  CREATE TRIGGER segment_added AFTER INSERT ON segment BEGIN
+    INSERT INTO usage VALUES (new.storage_id, new.camera_id, new.bytes, 1)
+      ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, files = files + 1;
+  END;
+  CREATE TRIGGER segment_removed AFTER DELETE ON segment BEGIN
+    UPDATE usage SET bytes = bytes - old.bytes, files = files - 1
+      WHERE storage_id = old.storage_id AND camera_id = old.camera_id;
+  END;
+  CREATE TRIGGER segment_changed AFTER UPDATE OF bytes, storage_id, camera_id ON segment BEGIN
+    UPDATE usage SET bytes = bytes - old.bytes, files = files - 1
+      WHERE storage_id = old.storage_id AND camera_id = old.camera_id;
+    INSERT INTO usage VALUES (new.storage_id, new.camera_id, new.bytes, 1)
+      ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, files = files + 1;
+  END;
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

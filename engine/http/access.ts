@@ -1,6 +1,6 @@
 /** Who asks: the token of a request, and whether it is enough. */
 import type { IncomingMessage } from 'node:http';
-import { EngineError } from '../types.ts';
+import { EngineError, type Coverage } from '../types.ts';
 import { allows, type Access, type Right, type Tokens } from './tokens.ts';
 
 /** The token of a request: `Authorization: Bearer …`, or `token=…` for what cannot send headers. */
@@ -29,6 +29,23 @@ export async function demand(
   return access;
 }
 
+/** There is no footage in a range; with what is known of it instead. */
+export class NothingRecorded extends EngineError {
+  readonly coverage: Coverage;
+
+  constructor(coverage: Coverage) {
+    const causes = [...new Set(coverage.gaps.map(({ cause }) => cause))];
+    const why = causes.length > 0 ? `: ${causes.join(', ')}` : ', and nothing was to be recorded';
+    super('not-found', `nothing is recorded of ${coverage.camera} in this range${why}`);
+    this.coverage = coverage;
+  }
+}
+
+export interface Answer {
+  status: number;
+  body: { error: string; message: string; coverage?: Coverage };
+}
+
 const STATUS: Record<string, number> = {
   'bad-request': 400,
   unauthorized: 401,
@@ -46,10 +63,11 @@ const STATUS: Record<string, number> = {
 };
 
 /** What to answer for an error. Texts of what was not foreseen may hold paths: they are for the log. */
-export function answerFor(error: unknown): { status: number; body: { error: string; message: string } } {
+export function answerFor(error: unknown): Answer {
   if (error instanceof EngineError) {
     const status = STATUS[error.code];
-    if (status !== undefined) return { status, body: { error: error.code, message: error.message } };
+    const told = error instanceof NothingRecorded ? { coverage: error.coverage } : {};
+    if (status !== undefined) return { status, body: { error: error.code, message: error.message, ...told } };
   }
   return { status: 500, body: { error: 'error', message: 'that did not work; the log of Node-RED says why' } };
 }

@@ -69,7 +69,7 @@ export async function metricsText(nvr: NvrService, delay: ReturnType<typeof moni
   );
   try {
     const now = Date.now();
-    const [gaps, storage] = await Promise.all([nvr.query.call('gapSeconds', now), nvr.query.call('storage')]);
+    const [gaps, storage] = await Promise.all([nvr.query.call('gapSeconds', now), nvr.query.call('storage', now)]);
     page.add(
       'flow_nvr_gap_seconds_total',
       'counter',
@@ -80,21 +80,21 @@ export async function metricsText(nvr: NvrService, delay: ReturnType<typeof moni
       'flow_nvr_recorded_bytes',
       'gauge',
       'Bytes in files.',
-      storage.flatMap(({ path, cameras: of }) =>
-        of.map(({ camera, bytes }): [Labels, number] => [{ camera, storage: path }, bytes]),
+      storage.flatMap(({ cameras: of }, i) =>
+        of.map(({ camera, bytes }): [Labels, number] => [{ camera, storage: `${i + 1}` }, bytes]),
       ),
     );
     page.add(
       'flow_nvr_storage_free_bytes',
       'gauge',
       'Room left.',
-      storage.map(({ path, freeBytes }) => [{ storage: path }, freeBytes]),
+      storage.map(({ freeBytes }, i) => [{ storage: `${i + 1}` }, freeBytes]),
     );
     page.add(
       'flow_nvr_storage_total_bytes',
       'gauge',
       'Size of the disk.',
-      storage.map(({ path, totalBytes }) => [{ storage: path }, totalBytes]),
+      storage.map(({ totalBytes }, i) => [{ storage: `${i + 1}` }, totalBytes]),
     );
   } catch (error) {
     if (!(error instanceof EngineError && error.code === 'catalog')) throw error; // nothing was recorded yet

@@ -1,13 +1,15 @@
 /** The HTTP routes of an NVR, as an Express router. docs/http-api.md describes them, docs/openapi.json defines them. */
-import { createReadStream, statSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
+import { EVENT_TYPES, type EventType } from '../playback/ledger.ts';
 import { mediaPlaylist } from '../playback/playlist.ts';
 import { EngineError } from '../types.ts';
-import { answerFor, demand, tokenOf } from './access.ts';
+import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
 import { metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
 import { cameraOf, camerasOf, integerOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
@@ -103,10 +105,8 @@ export function createRouter({ service, log }: RouterEffects): Router {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const width = integerOf(request.query, 'width', 10, 10_000, 1000);
     const cameras = await permitted(nvr, request, access);
-    response.json({
-      ...range,
-      lanes: await nvr.query.call('timeline', cameras, streamOf(request.query), range, width, Date.now()),
-    });
+    const text = await nvr.query.call('timeline', cameras, streamOf(request.query), range, width, Date.now());
+    response.type('json').send(text);
   });
 
   route('/api/coverage', 'playback', async (nvr, request, response, access) => {
@@ -123,7 +123,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     const start = timeOf(request.query, 'start') ?? 0;
     const end = timeOf(request.query, 'end') ?? Date.now() + HOUR_MS;
     const limit = integerOf(request.query, 'limit', 1, 500, 100);
-    const types = (textOf(request.query, 'types') ?? 'recording,gap').split(',');
+    const types = typesOf(request.query);
     const asked = camerasOf(request.query);
     const cameras = asked === null && access.cameras === '*' ? null : await permitted(nvr, request, access);
     const cursor = cursorOf(textOf(request.query, 'cursor'));
@@ -133,7 +133,12 @@ export function createRouter({ service, log }: RouterEffects): Router {
   });
 
   route('/api/storage', 'admin', async (nvr, _request, response) => {
-    response.json({ storage: await nvr.query.call('storage') });
+    const folders = await nvr.query.call('storage', Date.now());
+    // By number, in the order they were first used: where they are on the disk is nobody's business here.
+    const storage = folders.map(({ freeBytes, totalBytes, cameras }, i) => ({
+      ...{ storage: i + 1, freeBytes, totalBytes, cameras },
+    }));
+    response.json({ storage, footage: await nvr.query.call('extents') });
   });
 
   route('/vod/:camera/index.m3u8', 'playback', async (nvr, request, response) => {
@@ -170,23 +175,31 @@ export function createRouter({ service, log }: RouterEffects): Router {
         ? await nothingRecorded(nvr, asked.camera, request)
         : error;
     });
+    response.once('close', nvr.clips.wait(job));
     await job.done;
+    if (response.closed) return;
     const { camera, start, end } = asked;
     log(
       `nvr: export of ${camera} from ${new Date(start).toISOString()} to ${new Date(end).toISOString()} by token ${access.id} from ${request.ip ?? 'unknown'}`,
     );
     const name = `${camera}_${new Date(start).toISOString().replaceAll(':', '-')}.mp4`;
-    sendFile(request, response, job.file, name);
+    await sendFile(request, response, job.file, name);
   });
 
   route('/clip/:camera.json', 'export', async (nvr, request, response) => {
-    const job = await nvr.clips.job(clipRequest(request), Date.now());
+    const asked = clipRequest(request);
+    const job = await nvr.clips.job(asked, Date.now()).catch(async (error: unknown) => {
+      throw error instanceof EngineError && error.code === 'not-found'
+        ? await nothingRecorded(nvr, asked.camera, request)
+        : error;
+    });
+    job.background = true;
     response.json(job.status);
   });
 
   route(
     '/snapshot/:camera.jpg',
-    (request) => (request.query['at'] === undefined ? 'live' : 'playback'),
+    (request) => (textOf(request.query, 'at') === null ? 'live' : 'playback'),
     async (nvr, request, response) => {
       const camera = cameraOf(request.params['camera']);
       const width = integerOf(request.query, 'width', 16, 7680, null);
@@ -232,6 +245,13 @@ export function createRouter({ service, log }: RouterEffects): Router {
   return router;
 }
 
+function typesOf(query: Record<string, unknown>): EventType[] {
+  const asked = (textOf(query, 'types') ?? EVENT_TYPES.join(',')).split(',');
+  const isType = (type: string): type is EventType => EVENT_TYPES.some((known) => known === type);
+  if (!asked.every(isType)) throw new EngineError('bad-request', `types must be of ${EVENT_TYPES.join(', ')}`);
+  return asked;
+}
+
 /** The cameras that were asked for, or all; the token must be for each of them. */
 async function permitted(nvr: NvrService, request: Request, access: Access): Promise<string[]> {
   const asked = camerasOf(request.query);
@@ -262,20 +282,15 @@ function clipRequest(request: Request): ClipRequest {
   };
 }
 
-/** The error for a range without footage; what is there around it is told with it. */
+/** The error for a range without footage: it says what there is of it, and why the rest is missing. */
 async function nothingRecorded(nvr: NvrService, camera: string, request: Request): Promise<EngineError> {
-  const { start, end } = rangeOf(request.query, MAX_TIMELINE_MS);
-  const { gaps } = await nvr.query.call('coverage', camera, streamOf(request.query), { start, end }, Date.now());
-  const why =
-    gaps.length > 0
-      ? `: ${[...new Set(gaps.map(({ cause }) => cause))].join(', ')}`
-      : ', and nothing was to be recorded';
-  return new EngineError('not-found', `nothing is recorded of ${camera} in this range${why}`);
+  const range = rangeOf(request.query, MAX_TIMELINE_MS);
+  return new NothingRecorded(await nvr.query.call('coverage', camera, streamOf(request.query), range, Date.now()));
 }
 
 /** A file of ours with ranges (RFC 9110 §14), as players ask for them. */
-function sendFile(request: Request, response: Response, file: string, name: string): void {
-  const { size } = statSync(file);
+async function sendFile(request: Request, response: Response, file: string, name: string): Promise<void> {
+  const { size } = await stat(file);
   response.set({
     'Accept-Ranges': 'bytes',
     'Content-Disposition': `inline; filename="${name}"`,

@@ -15,11 +15,17 @@ export type Worker = ChildProcessByStdio<Writable, Readable | null, Readable>;
  */
 export type Spawn = (file: string, args: readonly string[], output: Socket | 'pipe') => Worker;
 
-export const spawnFfmpeg: Spawn = (file, args, output) =>
-  spawn(file, args, { stdio: ['pipe', output, 'pipe'], windowsHide: true }) as Worker;
+export const spawnFfmpeg: Spawn = (file, args, output) => {
+  // Cameras are asked directly: a proxy of the machine's environment is for the internet, and would see them.
+  const env = { ...process.env };
+  for (const name of ['http_proxy', 'HTTP_PROXY']) Reflect.deleteProperty(env, name);
+  return spawn(file, args, { stdio: ['pipe', output, 'pipe'], windowsHide: true, env }) as Worker;
+};
 
 const KEPT_LINES = 20;
 const LINE_LENGTH = 400;
+/** Of a line without end its beginning is kept, far more than is shown, so that no password is cut in two. */
+const MAX_REST = 16 * 1024;
 
 /** The last lines of a child's stderr, redacted, bounded. */
 export class LastLines {
@@ -33,7 +39,7 @@ export class LastLines {
 
   push(chunk: Buffer): void {
     const parts = (this.rest + chunk.toString('utf8')).split(/[\r\n]+/);
-    this.rest = (parts.pop() ?? '').slice(-LINE_LENGTH);
+    this.rest = (parts.pop() ?? '').slice(0, MAX_REST);
     for (const part of parts) this.add(part);
   }
 
@@ -48,7 +54,9 @@ export class LastLines {
 
   private add(line: string): void {
     if (!line.trim()) return;
-    this.lines.push(redact(line.slice(0, LINE_LENGTH), this.secrets).replace(/^\[[^\]]*\] /, ''));
+    // Hidden before it is cut: half a password would not be found.
+    const shown = redact(line, this.secrets).replace(/^\[[^\]]*\] /, '');
+    this.lines.push(shown.slice(0, LINE_LENGTH));
     if (this.lines.length > KEPT_LINES) this.lines.shift();
   }
 }

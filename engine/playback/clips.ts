@@ -3,12 +3,14 @@
  * priority, two at a time, into temporary files that are kept for a while so that players can fetch parts of them.
  */
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { mkdir, rm, stat, statfs } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
-import { LastLines, spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { ffmpegMissing, LastLines, spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
+import { copyPlan, timelapsePlan } from './clip-plan.ts';
 import type { Playable } from './footage.ts';
 import type { QueryHost } from './query-host.ts';
 
@@ -27,11 +29,17 @@ export interface ClipState {
   message?: string;
 }
 
-interface Job {
+export interface Job {
   status: ClipState;
   file: string;
   usedAt: number;
+  /** Until then the same range need not be made again: more of it may be recorded later. */
+  goodUntil: number;
   done: Promise<void>;
+  /** It goes on without anybody waiting for it: its progress is asked for instead. */
+  background: boolean;
+  waiters: number;
+  ended: AbortController;
 }
 
 export const MAX_CLIP_MS = 24 * 3_600_000;
@@ -39,49 +47,43 @@ const AT_ONCE = 2;
 const MAX_WAITING = 20;
 const MAX_KEPT = 20;
 const KEEP_MS = 10 * 60_000;
+/** Of one clip, and of those that are kept together. */
+export const MAX_CLIP_BYTES = 8 * 1024 ** 3;
+/** Left to the recording and the catalogue. */
+const MIN_FREE_BYTES = 1024 ** 3;
+/** A clip of a range that is still being recorded serves those who fetch it in parts for so long. */
+const UNFINISHED_MS = 30_000;
 /** From here on a timelapse is made of keyframes alone. */
 const KEYFRAMES_FROM = 10;
-/** Time between the last frame before a gap and the first behind it, in a clip. */
-const SEAM_S = 0.04;
+const TIMELAPSE_FPS = 25;
+/** Chunks (some seconds of footage) held in memory for each clip that is made. */
+const READ_AHEAD = 6;
+
+const seconds = (ms: number): string => (ms / 1000).toFixed(3);
+const QUIET = ['-hide_banner', '-loglevel', 'error'];
+/** With the times it has: FFmpeg would move the first packet to zero, and that may be one of sound. */
+const FROM_STDIN = ['-copyts', '-f', 'mp4', '-i', 'pipe:0'];
+const fastStart = (file: string): string[] => ['-movflags', '+faststart', '-f', 'mp4', '-y', file];
 
 /**
  * FFmpeg's arguments: fragmented MP4 on stdin whose time 0 is `leadMs` before the moment the clip is to begin. The lead
  * is kept, for decoding starts at its keyframe, and hidden by an edit list.
  */
-export function clipArgs(leadMs: number, durationMs: number, speed: number, file: string): string[] {
-  const seconds = (ms: number): string => (ms / 1000).toFixed(3);
-  const output = ['-movflags', '+faststart', '-f', 'mp4', '-y', file];
-  if (speed === 1) {
-    return [
-      ...[
-        '-hide_banner',
-        '-loglevel',
-        'error',
-        '-itsoffset',
-        seconds(-leadMs),
-        '-f',
-        'mp4',
-        '-i',
-        'pipe:0',
-        '-map',
-        '0',
-      ],
-      ...['-c', 'copy', '-t', seconds(durationMs), '-avoid_negative_ts', 'disabled', ...output],
-    ];
-  }
+export function clipArgs(leadMs: number, durationMs: number, file: string): string[] {
   return [
-    ...['-hide_banner', '-loglevel', 'error', ...(speed >= KEYFRAMES_FROM ? ['-skip_frame', 'nokey'] : [])],
-    ...[
-      '-f',
-      'mp4',
-      '-i',
-      'pipe:0',
-      '-map',
-      '0:v:0',
-      '-vf',
-      `trim=start=${seconds(leadMs)},setpts=(PTS-STARTPTS)/${speed},fps=25`,
-    ],
-    ...['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '23', '-pix_fmt', 'yuv420p', ...output],
+    ...[...QUIET, '-itsoffset', seconds(-leadMs), ...FROM_STDIN, '-map', '0', '-c', 'copy'],
+    ...['-t', seconds(durationMs), '-avoid_negative_ts', 'disabled', ...fastStart(file)],
+  ];
+}
+
+/** The same for a timelapse; of keyframes alone when they are as {@link timelapsePlan} says. */
+export function timelapseArgs(leadMs: number, speed: number, keyframes: boolean, file: string): string[] {
+  const filter = keyframes
+    ? `setpts=(PTS-STARTPTS)/${TIMELAPSE_FPS},fps=${TIMELAPSE_FPS}`
+    : `trim=start=${seconds(leadMs)},setpts=(PTS-STARTPTS)/${speed},fps=${TIMELAPSE_FPS}`;
+  return [
+    ...[...QUIET, ...(keyframes ? ['-skip_frame', 'nokey'] : []), ...FROM_STDIN, '-map', '0:v:0', '-vf', filter],
+    ...['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '23', '-pix_fmt', 'yuv420p', ...fastStart(file)],
   ];
 }
 
@@ -106,10 +108,10 @@ export class Clips {
    * The clip's job, started unless it is there already. Rejects with `not-found` when nothing is recorded in the range,
    * `codec-change` when the camera was set up anew in the middle of it, `busy`.
    */
-  async job(request: ClipRequest, nowMs: number): Promise<Readonly<Job>> {
+  async job(request: ClipRequest, nowMs: number): Promise<Job> {
     const key = JSON.stringify([request.camera, request.stream, request.start, request.end, request.speed]);
     const known = this.jobs.get(key);
-    if (known && known.status.state !== 'failed') {
+    if (known && isGood(known, nowMs)) {
       known.usedAt = nowMs;
       return known;
     }
@@ -122,22 +124,38 @@ export class Clips {
         `the camera's encoding was changed at ${new Date(playable.runs.find(({ init }) => init !== playable.runs[0]!.init)!.chunks[0]!.startMs).toISOString()}: ask for the time before or after it`,
       );
     }
+    const bytes = playable.runs.flatMap(({ chunks }) => chunks).reduce((sum, chunk) => sum + chunk.bytes, 0);
+    if (request.speed === 1 && bytes > MAX_CLIP_BYTES) {
+      const gigabytes = (of: number): string => (of / 1024 ** 3).toFixed(1);
+      throw new EngineError(
+        'bad-request',
+        `this clip would have ${gigabytes(bytes)} GiB, more than the ${gigabytes(MAX_CLIP_BYTES)} a clip may have: ask for a shorter time`,
+      );
+    }
     if (this.queue.length >= MAX_WAITING)
       throw new EngineError('busy', 'too many clips are being made; try again later');
-    this.forget(nowMs);
-    const file = join(this.folder, `${nowMs}-${this.jobs.size}-${Math.random().toString(36).slice(2)}.mp4`);
-    const status: ClipState = { state: 'waiting', progress: 0, bytes: 0 };
-    const job: Job = { status, file, usedAt: nowMs, done: Promise.resolve() };
+    if (known) await rm(known.file, { force: true });
+    const meanwhile = this.jobs.get(key);
+    if (meanwhile && isGood(meanwhile, nowMs)) return meanwhile; // asked for twice at the same moment
+    const job: Job = {
+      ...{ status: { state: 'waiting', progress: 0, bytes: 0 }, done: Promise.resolve(), usedAt: nowMs },
+      file: join(this.folder, `${randomUUID()}.mp4`),
+      goodUntil: playable.final ? Infinity : nowMs + UNFINISHED_MS,
+      ...{ background: false, waiters: 0, ended: new AbortController() },
+    };
     job.done = this.turn(async () => {
-      status.state = 'running';
+      job.ended.signal.throwIfAborted();
+      job.status.state = 'running';
+      await this.forget(nowMs);
+      await this.makeRoom(request.speed === 1 ? bytes : 0);
       await this.make(request, playable, job);
-      status.bytes = statSync(file).size;
-      status.progress = 1;
-      status.state = 'done';
-    }).catch((error: unknown) => {
-      status.state = 'failed';
-      status.message = error instanceof Error ? error.message : String(error);
-      rmSync(file, { force: true });
+      job.status.bytes = (await stat(job.file)).size;
+      job.status.progress = 1;
+      job.status.state = 'done';
+    }).catch(async (error: unknown) => {
+      job.status.state = 'failed';
+      job.status.message = messageFor(error);
+      await rm(job.file, { force: true });
       throw error;
     });
     job.done.catch(() => undefined); // told to whoever waits for it
@@ -145,58 +163,97 @@ export class Clips {
     return job;
   }
 
+  /** Somebody waits for the job until the returned function is called; when nobody does any more, it is given up. */
+  wait(job: Job): () => void {
+    job.waiters++;
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      job.waiters--;
+      const working = job.status.state === 'waiting' || job.status.state === 'running';
+      if (working && job.waiters === 0 && !job.background) job.ended.abort();
+    };
+  }
+
   private async turn(work: () => Promise<void>): Promise<void> {
-    if (this.running >= AT_ONCE) await new Promise<void>((resolve) => this.queue.push(resolve));
-    this.running++;
+    if (this.running < AT_ONCE) this.running++;
+    else await new Promise<void>((resolve) => this.queue.push(resolve)); // whoever ends leaves their place to us
     try {
       await work();
     } finally {
-      this.running--;
-      this.queue.shift()?.();
+      const next = this.queue.shift();
+      if (next) next();
+      else this.running--;
     }
   }
 
-  private async make(request: ClipRequest, { runs }: Playable, { status, file }: Job): Promise<void> {
-    const { camera, start, end, speed } = request;
-    // FFmpeg gives the last frame of a run no length: without this it would share its time with the next run's first.
-    const chunks = runs.flatMap((run, i) =>
-      run.chunks.map((chunk, j) => ({ ...chunk, gapTicks: i > 0 && j === 0 ? Math.round(run.timescale * SEAM_S) : 0 })),
-    );
-    const leadMs = Math.max(0, start - chunks[0]!.startMs);
-    mkdirSync(this.folder, { recursive: true });
-    const args = clipArgs(leadMs, end - start, speed, file);
+  private async makeRoom(bytes: number): Promise<void> {
+    await mkdir(this.folder, { recursive: true });
+    const { bavail, bsize } = await statfs(this.folder);
+    if (bavail * bsize < bytes + MIN_FREE_BYTES) {
+      throw new EngineError('busy', 'the disk has no room to make this clip; the recordings come first');
+    }
+  }
+
+  private async make(request: ClipRequest, { runs }: Playable, job: Job): Promise<void> {
+    const { camera, speed } = request;
+    const { signal } = job.ended;
+    const keyframes = speed >= KEYFRAMES_FROM;
+    const plan = copyPlan(runs, request);
+    const args =
+      speed === 1
+        ? clipArgs(plan.leadMs, plan.durationMs, job.file)
+        : timelapseArgs(plan.leadMs, speed, keyframes, job.file);
     const child = spawnFfmpeg(this.ffmpegPath, args, 'pipe') as ChildProcessWithoutNullStreams;
     this.children.add(child);
     const last = new LastLines([]);
-    const ended = { gone: false };
     const closed = new Promise<number | null>((resolve, reject) => {
-      child.once('error', reject);
-      child.once('close', (code) => {
-        ended.gone = true;
-        resolve(code);
-      });
+      child.once('error', (cause) => reject(ffmpegMissing(this.ffmpegPath, cause)));
+      child.once('close', resolve);
     });
-    closed.catch(() => undefined);
+    closed.catch(() => undefined); // waited for below
+    signal.addEventListener('abort', () => child.kill('SIGKILL'));
+    child.on('spawn', () => setPriority(child.pid!, 10));
+    child.stdin.on('error', () => undefined); // it had enough (`-t`) or failed; its exit code tells
+    child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
+    child.stdout.resume();
+    // What closes its input early is no error here: a clip needs no more than its end.
+    const inputClosed = new Promise<void>((resolve) => child.stdin.once('close', resolve));
+    const feed = async (media: Uint8Array): Promise<void> => {
+      if (!child.stdin.writable || child.stdin.write(media)) return;
+      await Promise.race([new Promise<void>((resolve) => child.stdin.once('drain', resolve)), inputClosed]);
+    };
     try {
-      child.on('spawn', () => setPriority(child.pid!, 10));
-      child.stdin.on('error', () => undefined); // it had enough (`-t`) or failed; its exit code tells
-      child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
-      child.stdout.resume();
-      child.stdin.write(await this.query.call('init', camera, runs[0]!.init));
-      const total = chunks.reduce((sum, { bytes }) => sum + bytes, 0);
-      let fed = 0;
-      let ticks = 0;
-      for (const { segment, firstGop, gops, bytes, durationTicks, gapTicks } of chunks) {
-        if (ended.gone) break;
-        ticks += gapTicks;
-        const media = await this.query.call('media', camera, segment, firstGop, gops, ticks);
-        ticks += durationTicks;
-        fed += bytes;
-        if (!child.stdin.write(media)) await Promise.race([once(child.stdin, 'drain'), closed]);
-        status.progress = Math.min(0.99, fed / total);
+      const wanted: (() => Promise<Uint8Array>)[] = [
+        () => this.query.call('init', camera, runs[0]!.init),
+        ...(keyframes
+          ? timelapsePlan(runs, speed, TIMELAPSE_FPS).map(
+              ({ segment, gop, atTicks }) =>
+                () =>
+                  this.query.call('keyframe', camera, segment, gop, atTicks),
+            )
+          : plan.steps.map(
+              ({ segment, firstGop, gops, atTicks }) =>
+                () =>
+                  this.query.call('media', camera, segment, firstGop, gops, atTicks),
+            )),
+      ];
+      // FFmpeg takes a tenth of a second to start: what it will read is fetched meanwhile.
+      const ahead: Promise<Uint8Array>[] = [];
+      for (let next = 0; next < wanted.length || ahead.length > 0;) {
+        if (!child.stdin.writable || signal.aborted) break;
+        while (next < wanted.length && ahead.length < READ_AHEAD) {
+          const media = wanted[next++]!();
+          media.catch(() => undefined); // told when its turn comes
+          ahead.push(media);
+        }
+        await feed(await ahead.shift()!);
+        job.status.progress = Math.min(0.99, (next - ahead.length) / wanted.length);
       }
       child.stdin.end();
       const code = await closed;
+      signal.throwIfAborted();
       if (code !== 0)
         throw new EngineError(
           'ffmpeg',
@@ -204,24 +261,38 @@ export class Clips {
         );
     } finally {
       this.children.delete(child);
-      if (!ended.gone) child.kill('SIGKILL');
+      if (child.exitCode === null) child.kill('SIGKILL');
     }
   }
 
   /** Removes clips that nobody fetched for a while, and the oldest beyond the number kept. */
-  private forget(nowMs: number): void {
+  private async forget(nowMs: number): Promise<void> {
     const idle = [...this.jobs].filter(([, { status }]) => status.state === 'done' || status.state === 'failed');
-    idle.sort(([, a], [, b]) => a.usedAt - b.usedAt);
-    const surplus = idle.length - MAX_KEPT;
-    idle.forEach(([key, { file, usedAt }], i) => {
-      if (i >= surplus && nowMs - usedAt < KEEP_MS) return;
+    idle.sort(([, a], [, b]) => b.usedAt - a.usedAt);
+    let bytes = 0;
+    for (const [i, [key, { file, usedAt, status, waiters }]] of idle.entries()) {
+      bytes += status.bytes;
+      const kept = i < MAX_KEPT && bytes <= MAX_CLIP_BYTES && nowMs - usedAt < KEEP_MS;
+      if (kept || waiters > 0) continue;
       this.jobs.delete(key);
-      rmSync(file, { force: true });
-    });
+      await rm(file, { force: true });
+    }
   }
 
   close(): void {
     for (const child of this.children) child.kill('SIGKILL');
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+function isGood({ status: { state }, ended, goodUntil }: Job, nowMs: number): boolean {
+  if (ended.signal.aborted) return false;
+  return state === 'waiting' || state === 'running' || (state === 'done' && nowMs < goodUntil);
+}
+
+/** What is told of a failure. FFmpeg's own words name files: they are for the log. */
+function messageFor(error: unknown): string {
+  if (error instanceof EngineError && error.code !== 'ffmpeg') return error.message;
+  if (error instanceof Error && error.name === 'AbortError') return 'it was given up: nobody waited for it';
+  return 'the clip could not be made; the log of Node-RED says why';
 }

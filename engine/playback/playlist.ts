@@ -1,6 +1,7 @@
 /** HLS media playlists (RFC 8216) of recorded footage. Pure. */
 import type { TimeRange } from '../types.ts';
 import type { Playable } from './footage.ts';
+import { CHUNK_MS } from './runs.ts';
 
 /**
  * A playlist of the range. Each run begins with its init segment and its date; between runs there is a discontinuity.
@@ -9,7 +10,7 @@ import type { Playable } from './footage.ts';
  */
 export function mediaPlaylist({ runs, final }: Playable, range: TimeRange, query: string): string {
   const chunks = runs.flatMap((run) => run.chunks);
-  const longest = chunks.reduce((most, { durationMs }) => Math.max(most, durationMs), 1000);
+  const longest = chunks.reduce((most, { durationMs }) => Math.max(most, durationMs), CHUNK_MS);
   const lines = [
     '#EXTM3U',
     '#EXT-X-VERSION:7',
@@ -18,10 +19,11 @@ export function mediaPlaylist({ runs, final }: Playable, range: TimeRange, query
     '#EXT-X-MEDIA-SEQUENCE:0',
     '#EXT-X-INDEPENDENT-SEGMENTS',
   ];
-  // A GOP begins before the moment that was asked for: players that know how begin at that moment.
-  const first = chunks[0];
-  if (first && range.start > first.startMs) {
-    lines.push(`#EXT-X-START:TIME-OFFSET=${((range.start - first.startMs) / 1000).toFixed(3)},PRECISE=YES`);
+  // A GOP begins before the moment that was asked for; and what still grows would be played from its end.
+  const [first] = chunks;
+  if (first) {
+    const offsetMs = Math.max(0, range.start - first.startMs);
+    if (offsetMs > 0 || !final) lines.push(`#EXT-X-START:TIME-OFFSET=${(offsetMs / 1000).toFixed(3)},PRECISE=YES`);
   }
   runs.forEach((run, i) => {
     if (i > 0) lines.push('#EXT-X-DISCONTINUITY');

@@ -23,22 +23,12 @@ const MAX_CACHE_BYTES = 64 * 1024 * 1024;
 const AT_ONCE = 2;
 const MAX_WAITING = 50;
 
-/** One picture of the fMP4 on stdin, `offsetMs` after its first. */
+/** The first picture of the fMP4 on stdin whose time is `offsetMs` or later. */
 export function stillAtArgs(offsetMs: number): string[] {
   return [
-    ...[
-      '-hide_banner',
-      '-loglevel',
-      'error',
-      '-f',
-      'mp4',
-      '-i',
-      'pipe:0',
-      '-map',
-      '0:v:0',
-      '-ss',
-      (offsetMs / 1000).toFixed(3),
-    ],
+    // With the times it has: FFmpeg would move the first packet to zero, and that may be one of sound.
+    ...['-hide_banner', '-loglevel', 'error', '-copyts', '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0'],
+    ...['-ss', (offsetMs / 1000).toFixed(3)],
     ...['-frames:v', '1', '-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '3', 'pipe:1'],
   ];
 }
@@ -53,14 +43,14 @@ export function stripArgs(count: number, width: number): string[] {
 }
 
 export class Stills {
-  private readonly host: EngineHost;
+  private readonly host: Pick<EngineHost, 'config' | 'snapshot'>;
   private readonly query: QueryHost;
   private readonly cache = new Map<string, { bytes: number; value: Still | Strip }>();
   private cacheBytes = 0;
   private running = 0;
   private readonly queue: (() => void)[] = [];
 
-  constructor(host: EngineHost, query: QueryHost) {
+  constructor(host: Pick<EngineHost, 'config' | 'snapshot'>, query: QueryHost) {
     this.host = host;
     this.query = query;
   }
@@ -74,18 +64,20 @@ export class Stills {
   /** The picture of a recorded moment. Rejects with `not-found`. */
   at(camera: string, stream: StreamName, time: number, width: number | null, nowMs: number): Promise<Still> {
     return this.cached(`still ${camera} ${stream} ${time} ${width}`, async () => {
-      const { runs } = await this.query.call('playable', camera, stream, { start: time, end: time + 1 }, nowMs);
-      const chunk = runs[0]?.chunks[0];
+      const { runs } = await this.query.call('at', camera, stream, time, nowMs);
+      const [run] = runs;
+      const chunk = run?.chunks[0];
       if (!chunk) throw new EngineError('not-found', 'nothing is recorded at this moment');
-      const init = await this.query.call('init', camera, runs[0]!.init);
-      const media = await this.query.call('media', camera, chunk.segment, chunk.firstGop, 1, 0);
+      const init = await this.query.call('init', camera, run.init);
+      const media = await this.query.call('media', camera, chunk.segment, chunk.firstGop, 1, run.timescale);
       const input = Buffer.concat([init, media]);
-      // The picture that was shown at that moment, not the one after it.
-      const offset = Math.max(0, time - chunk.startMs - 30);
+      // The picture that was on show at that moment began at most a frame before it. The GOP begins at one second.
+      const frameMs = chunk.durationMs / Math.max(1, chunk.frames);
+      const offset = 1000 + Math.max(0, time - chunk.startMs - frameMs + 1);
       let job = await runJob(this.host.config.ffmpegPath, stillAtArgs(offset), { timeoutMs: TIMEOUT_MS, input });
       // Behind the last picture of the GOP.
       if (job.stdout.length === 0)
-        job = await runJob(this.host.config.ffmpegPath, stillAtArgs(0), { timeoutMs: TIMEOUT_MS, input });
+        job = await runJob(this.host.config.ffmpegPath, stillAtArgs(1000), { timeoutMs: TIMEOUT_MS, input });
       if (job.stdout.length === 0) {
         throw new EngineError('ffmpeg', `no picture could be made: ${job.stderr.at(-1) ?? 'FFmpeg gave no reason'}`);
       }

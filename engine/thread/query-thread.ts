@@ -1,23 +1,13 @@
-/** Thread that answers questions about recorded footage: see footage.ts. `workerData` is the catalogue's file. */
+/** Thread that answers questions about recorded footage: see footage.ts, ledger.ts. `workerData` is the catalogue's file. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { CatalogReader } from '../playback/catalog-reader.ts';
 import { Footage } from '../playback/footage.ts';
+import { Ledger } from '../playback/ledger.ts';
 import { EngineError } from '../types.ts';
 
 export type FootageCalls = {
-  [
-    K in
-      | 'playable'
-      | 'media'
-      | 'keyframes'
-      | 'init'
-      | 'coverage'
-      | 'timeline'
-      | 'events'
-      | 'storage'
-      | 'gapSeconds'
-      | 'cameras'
-  ]: Footage[K];
-};
+  [K in 'playable' | 'at' | 'media' | 'keyframe' | 'keyframes' | 'init']: Footage[K];
+} & { [K in 'coverage' | 'timeline' | 'events' | 'storage' | 'extents' | 'gapSeconds' | 'cameras']: Ledger[K] };
 
 export interface QueryRequest {
   id: number;
@@ -28,14 +18,19 @@ export interface QueryRequest {
 export type QueryReply = { id: number; result: unknown } | { id: number; error: { code: string; message: string } };
 
 const port = parentPort!;
-const footage = new Footage(workerData as string);
+const catalog = new CatalogReader(workerData as string);
+const footage = new Footage(catalog);
+const ledger = new Ledger(catalog, footage);
 
 port.on('message', ({ id, call, args }: QueryRequest) => {
   try {
-    const calls = footage as unknown as Record<typeof call, (...args: unknown[]) => unknown>;
-    const result = calls[call](...args);
+    const owner = (call in ledger ? ledger : footage) as unknown as Record<
+      typeof call,
+      (...args: unknown[]) => unknown
+    >;
+    const result = owner[call](...args);
     // Media is handed over; the init segment stays in the cache and is copied.
-    const transfer = call === 'media' ? [(result as Uint8Array).buffer as ArrayBuffer] : [];
+    const transfer = call === 'media' || call === 'keyframe' ? [(result as Uint8Array).buffer as ArrayBuffer] : [];
     port.postMessage({ id, result } satisfies QueryReply, transfer);
   } catch (error) {
     const code = error instanceof EngineError ? error.code : 'error';

@@ -3,7 +3,7 @@ import type { NodeAPI, NodeDef } from 'node-red';
 import { EngineHost } from '../../engine/engine-host.ts';
 import { NvrService } from '../../engine/http/service.ts';
 import { RIGHTS, type Grant, type Right } from '../../engine/http/tokens.ts';
-import type { EngineConfig } from '../../engine/types.ts';
+import { EngineError, type EngineConfig } from '../../engine/types.ts';
 import { textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { HttpServer } from './http-server.ts';
 import { checkPaths, ffmpegVersion, toEngineConfig, type NvrConfigProperties } from './settings.ts';
@@ -115,20 +115,51 @@ export default function register(RED: NodeAPI): void {
     );
   });
 
-  RED.httpAdmin.post('/nvr/token', RED.auth.needsPermission('nvr-config.write'), (request, response) => {
-    const { nvr, cameras, rights, minutes } = (request.body ?? {}) as Record<string, unknown>;
-    const service = typeof nvr === 'string' ? engines.get(nvr)?.service : undefined;
-    const grant = grantOf(cameras, rights);
-    if (!service || !grant || typeof minutes !== 'number' || !(minutes > 0 && minutes <= MAX_TOKEN_MINUTES)) {
-      const needed = `nvr (id of an nvr-config), cameras ("*" or a list), rights (of ${RIGHTS.join(', ')}), minutes (1 to ${MAX_TOKEN_MINUTES})`;
-      response.status(400).json({ error: 'bad-request', message: `needed: ${needed}` });
-      return;
-    }
-    const answer = async (): Promise<void> => {
-      response.json({ token: await service.tokens.mint(grant, minutes * 60_000) });
-    };
-    answer().catch((error: unknown) => response.status(500).json({ error: 'error', message: textOf(error) }));
-  });
+  /** Answers for one nvr-config, for those who may change it. */
+  const tokenRoute = (
+    path: string,
+    handler: (service: NvrService, body: Record<string, unknown>) => Promise<object | null>,
+    needed: string,
+  ): void => {
+    RED.httpAdmin.post(path, RED.auth.needsPermission('nvr-config.write'), (request, response) => {
+      const body = (request.body ?? {}) as Record<string, unknown>;
+      const service = typeof body['nvr'] === 'string' ? engines.get(body['nvr'])?.service : undefined;
+      const answer = service ? handler(service, body) : Promise.resolve(null);
+      answer.then(
+        (result) => {
+          if (result) response.json(result);
+          else
+            response.status(400).json({ error: 'bad-request', message: `needed: nvr (id of an nvr-config)${needed}` });
+        },
+        (error: unknown) => response.status(500).json({ error: 'error', message: textOf(error) }),
+      );
+    });
+  };
+  tokenRoute(
+    '/nvr/token',
+    async ({ tokens }, { cameras, rights, minutes }) => {
+      const grant = grantOf(cameras, rights);
+      const good = typeof minutes === 'number' && minutes > 0 && minutes <= MAX_TOKEN_MINUTES;
+      return grant && good ? { token: await tokens.mint(grant, minutes * 60_000) } : null;
+    },
+    `, cameras ("*" or a list), rights (of ${RIGHTS.join(', ')}), minutes (up to ${MAX_TOKEN_MINUTES})`,
+  );
+  tokenRoute(
+    '/nvr/token/revoke',
+    async ({ tokens }, { token }) => {
+      if (typeof token !== 'string') return null;
+      try {
+        tokens.revoke(await tokens.verify(token));
+      } catch (error) {
+        if (!(error instanceof EngineError && error.code === 'unauthorized')) throw error;
+        return { revoked: false }; // it is good for nothing already
+      }
+      return { revoked: true };
+    },
+    ', token',
+  );
+  // Tokens signed with a key older than the last two are good for nothing from then on.
+  tokenRoute('/nvr/token/rotate', ({ tokens }) => Promise.resolve(tokens.rotate()).then(() => ({ rotated: true })), '');
 }
 
 function grantOf(cameras: unknown, rights: unknown): Grant | null {

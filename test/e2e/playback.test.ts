@@ -115,14 +115,14 @@ describe('playback and live view over HTTP', function () {
       (await bytes(`vod/yard/index.m3u8?start=${start}&end=${start + 60_000}`)).toString();
     const first = await read();
     assert.doesNotMatch(first, /ENDLIST/);
-    await wait(3000);
+    await wait(6000); // parts of four seconds are added when they are whole
     const second = await read();
     const parts = (text: string): string[] => text.split('\n').filter((line) => line.endsWith('.m4s'));
     assert.ok(parts(second).length > parts(first).length);
     const stamps: FrameStamp[] = [];
     for (const part of parts(second)) stamps.push(...stampsIn(await bytes(`vod/yard/${part}`)));
     assertConsecutive(stamps);
-    assert.ok(stamps.at(-1)!.sentMs > Date.now() - 3000);
+    assert.ok(stamps.at(-1)!.sentMs > Date.now() - 7000);
   });
 
   it('makes a clip that begins and ends when it was asked to, with sound', async () => {
@@ -357,6 +357,24 @@ describe('playback and live view over HTTP', function () {
       const [, response] = (await once(socket, 'unexpected-response')) as [unknown, { statusCode: number }];
       assert.ok([401, 403].includes(response.statusCode));
     }
+  });
+
+  it('lets a token end before its time, and keys be replaced', async () => {
+    const [lost, kept] = [await mint('*', ['live']), await mint('*', ['live'])];
+    const socket = new WebSocket(`${rig.red.url.replace('http', 'ws')}/nvr/live/yard?token=${lost}`);
+    await once(socket, 'message');
+    const status = async (bearer: string): Promise<number> =>
+      (await get('snapshot/yard.jpg', { Authorization: `Bearer ${bearer}` })).status;
+    assert.equal(await status(lost), 200);
+    assert.deepEqual(await rig.red.post('/nvr/token/revoke', { nvr: 'nvr-store', token: lost }), { revoked: true });
+    assert.equal(await status(lost), 401);
+    const [code] = (await once(socket, 'close')) as [number];
+    assert.equal(code, 4401);
+    for (let i = 0; i < 2; i++) await rig.red.post('/nvr/token/rotate', { nvr: 'nvr-store' });
+    assert.equal(await status(kept), 200);
+    await rig.red.post('/nvr/token/rotate', { nvr: 'nvr-store' });
+    assert.equal(await status(kept), 401);
+    token = await mint('*', ALL);
   });
 
   it('refuses what makes no sense, whatever it is, and goes on', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { ingestArgs } from '../../engine/ingest/ffmpeg-args.ts';
+import { LastLines } from '../../engine/ingest/ffmpeg-process.ts';
 import { backoffMs, classifyFailure, isAudioRefused } from '../../engine/ingest/failure.ts';
 import { parseSource, redact, splitCredentials } from '../../engine/ingest/source-url.ts';
 import { Demand } from '../../engine/recording/demand.ts';
@@ -119,6 +120,22 @@ describe('camera addresses', () => {
     ]) {
       assert.throws(() => parseSource(bad), { code: 'bad-url' }, bad);
     }
+  });
+});
+
+describe('what FFmpeg says', () => {
+  it('never shows half a password, wherever its lines are cut', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 450 }), fc.integer({ min: 1, max: 300 }), (before, piece) => {
+        const password = 'S3cretPassw0rd';
+        const last = new LastLines([password]);
+        const said = Buffer.from(`${'x'.repeat(before)} ${password} failed\nnext`);
+        for (let at = 0; at < said.length; at += piece) last.push(said.subarray(at, at + piece));
+        last.end();
+        assert.doesNotMatch(last.lines.join('\n'), /S3c|w0rd/);
+        assert.equal(last.lines.at(-1), 'next');
+      }),
+    );
   });
 });
 
