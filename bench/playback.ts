@@ -29,7 +29,8 @@ async function realFile(file: string): Promise<void> {
   const clip = await videoClip('h264', 'main');
   mkdirSync(dirname(file), { recursive: true });
   const input = ['-v', 'error', '-stream_loop', '5', '-r', '25', '-f', 'h264', '-i', clip, '-t', '60', '-c', 'copy'];
-  const output = ['-f', 'mp4', '-movflags', '+empty_moov+default_base_moof+frag_keyframe', '-y', file];
+  const output = ['-f', 'mp4', '-movflags', '+empty_moov+default_base_moof+frag_keyframe'];
+  output.push('-frag_duration', '120000', '-y', file);
   const made = spawnSync('ffmpeg', [...input, ...output]);
   if (made.status !== 0) throw new Error(made.stderr.toString());
 }

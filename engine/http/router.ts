@@ -19,7 +19,8 @@ import { allows, type Access, type Right } from './tokens.ts';
 const HOUR_MS = 3_600_000;
 const MAX_PLAYLIST_MS = 24 * HOUR_MS;
 const MAX_TIMELINE_MS = 366 * 24 * HOUR_MS;
-const FINAL = 'private, max-age=31536000, immutable';
+/** A catalogue that is rebuilt gives other footage the same numbers: not for longer than people watch. */
+const FINAL = 'private, max-age=3600, immutable';
 
 export interface RouterEffects {
   /** The NVR that answers now; null while none is configured. */

@@ -64,8 +64,9 @@ export function shiftDecodeTimes(data: Buffer, init: InitSegment, ticks: number)
     for (const { track, offset: at, wide } of fragment.decodeTimes) {
       const found = init.tracks.find(({ id }) => id === track);
       const by = found ? Math.round((ticks / init.video.timescale) * found.timescale) : 0;
-      if (wide) data.writeBigUInt64BE(data.readBigUInt64BE(offset + at) + BigInt(by), offset + at);
-      else data.writeUInt32BE((data.readUInt32BE(offset + at) + by) >>> 0, offset + at);
+      // Sound may begin some milliseconds before the keyframe that becomes time 0.
+      if (wide) data.writeBigUInt64BE(BigInt(Math.max(0, Number(data.readBigUInt64BE(offset + at)) + by)), offset + at);
+      else data.writeUInt32BE(Math.max(0, data.readUInt32BE(offset + at) + by) >>> 0, offset + at);
     }
     offset += moof.size + mdat.size;
   }

@@ -13,6 +13,8 @@ export interface CopyPlan {
   leadMs: number;
   /** From that moment to the end, without what is missing. */
   durationMs: number;
+  /** Room that is enough for its index in front of the media. */
+  indexBytes: number;
 }
 
 export interface KeyframeStep {
@@ -50,7 +52,10 @@ export function copyPlan(runs: readonly Run[], range: TimeRange): CopyPlan {
     }
   }
   const leadMs = BASE_MS + Math.max(0, range.start - runs[0]!.chunks[0]!.startMs);
-  return { steps, leadMs, durationMs };
+  // A frame needs at most 28 bytes (its size, time, order, keyframe and place), a second of sound not a hundred times 12.
+  const frames = runs.flatMap(({ chunks }) => chunks).reduce((sum, chunk) => sum + chunk.frames, 0);
+  const indexBytes = 32_768 + frames * 32 + Math.ceil((leadMs + durationMs) / 1000) * 1536;
+  return { steps, leadMs, durationMs, indexBytes };
 }
 
 /**

@@ -10,7 +10,7 @@ import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { ffmpegMissing, LastLines, spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
-import { copyPlan, timelapsePlan } from './clip-plan.ts';
+import { copyPlan, timelapsePlan, type CopyPlan } from './clip-plan.ts';
 import type { Playable } from './footage.ts';
 import type { QueryHost } from './query-host.ts';
 
@@ -63,16 +63,22 @@ const seconds = (ms: number): string => (ms / 1000).toFixed(3);
 const QUIET = ['-hide_banner', '-loglevel', 'error'];
 /** With the times it has: FFmpeg would move the first packet to zero, and that may be one of sound. */
 const FROM_STDIN = ['-copyts', '-f', 'mp4', '-i', 'pipe:0'];
-const fastStart = (file: string): string[] => ['-movflags', '+faststart', '-f', 'mp4', '-y', file];
+/** All there is to know of our media is in its header. */
+const NO_PROBING = ['-analyzeduration', '0', '-fpsprobesize', '0'];
 
 /**
  * FFmpeg's arguments: fragmented MP4 on stdin whose time 0 is `leadMs` before the moment the clip is to begin. The lead
- * is kept, for decoding starts at its keyframe, and hidden by an edit list.
+ * is kept, for decoding starts at its keyframe, and hidden by an edit list. The index goes into room left for it at the
+ * start: `faststart` would write the whole file a second time.
  */
-export function clipArgs(leadMs: number, durationMs: number, file: string): string[] {
+export function clipArgs(
+  { leadMs, durationMs, indexBytes }: Pick<CopyPlan, 'leadMs' | 'durationMs' | 'indexBytes'>,
+  file: string,
+): string[] {
   return [
-    ...[...QUIET, '-itsoffset', seconds(-leadMs), ...FROM_STDIN, '-map', '0', '-c', 'copy'],
-    ...['-t', seconds(durationMs), '-avoid_negative_ts', 'disabled', ...fastStart(file)],
+    ...[...QUIET, ...NO_PROBING, '-itsoffset', seconds(-leadMs), ...FROM_STDIN, '-map', '0', '-c', 'copy'],
+    ...['-t', seconds(durationMs), '-avoid_negative_ts', 'disabled'],
+    ...['-moov_size', `${indexBytes}`, '-f', 'mp4', '-y', file],
   ];
 }
 
@@ -83,7 +89,8 @@ export function timelapseArgs(leadMs: number, speed: number, keyframes: boolean,
     : `trim=start=${seconds(leadMs)},setpts=(PTS-STARTPTS)/${speed},fps=${TIMELAPSE_FPS}`;
   return [
     ...[...QUIET, ...(keyframes ? ['-skip_frame', 'nokey'] : []), ...FROM_STDIN, '-map', '0:v:0', '-vf', filter],
-    ...['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '23', '-pix_fmt', 'yuv420p', ...fastStart(file)],
+    ...['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '23', '-pix_fmt', 'yuv420p'],
+    ...['-movflags', '+faststart', '-f', 'mp4', '-y', file],
   ];
 }
 
@@ -201,10 +208,7 @@ export class Clips {
     const { signal } = job.ended;
     const keyframes = speed >= KEYFRAMES_FROM;
     const plan = copyPlan(runs, request);
-    const args =
-      speed === 1
-        ? clipArgs(plan.leadMs, plan.durationMs, job.file)
-        : timelapseArgs(plan.leadMs, speed, keyframes, job.file);
+    const args = speed === 1 ? clipArgs(plan, job.file) : timelapseArgs(plan.leadMs, speed, keyframes, job.file);
     const child = spawnFfmpeg(this.ffmpegPath, args, 'pipe') as ChildProcessWithoutNullStreams;
     this.children.add(child);
     const last = new LastLines([]);

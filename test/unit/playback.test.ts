@@ -185,8 +185,8 @@ describe('clip plans', () => {
 
   it('become these command lines', () => {
     assert.equal(
-      clipArgs(480, 60_000, '/t/a.mp4').join(' '),
-      '-hide_banner -loglevel error -itsoffset -0.480 -copyts -f mp4 -i pipe:0 -map 0 -c copy -t 60.000 -avoid_negative_ts disabled -movflags +faststart -f mp4 -y /t/a.mp4',
+      clipArgs({ leadMs: 480, durationMs: 60_000, indexBytes: 200_000 }, '/t/a.mp4').join(' '),
+      '-hide_banner -loglevel error -analyzeduration 0 -fpsprobesize 0 -itsoffset -0.480 -copyts -f mp4 -i pipe:0 -map 0 -c copy -t 60.000 -avoid_negative_ts disabled -moov_size 200000 -f mp4 -y /t/a.mp4',
     );
     assert.equal(
       timelapseArgs(480, 4, false, '/t/a.mp4').join(' '),
