@@ -23,9 +23,9 @@ interface Named {
 const FAULTS: Named[] = [
   { key: 'a', what: 'event loop blocked', play: blockedLoop, lane: 0 },
   { key: 'b', what: 'Deploy', play: deploy, lane: 1 },
-  { key: 'c', what: 'Node-RED killed', play: killed, lane: 2 },
   { key: 'd', what: 'cameras restarted', play: cameraRestart, lane: 3 },
   { key: 'e', what: 'cameras hang', play: cameraHang, lane: 2 },
+  { key: 'c', what: 'Node-RED killed', play: killed, lane: 2 },
   { key: 'f', what: 'storage full', play: storageFull, lane: 1 },
   { key: 'g', what: 'storage folder removed', play: storageRemoved, lane: 3 },
   { key: 'g', what: 'storage read-only', play: storageReadOnly, lane: 4 },

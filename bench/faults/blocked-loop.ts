@@ -8,7 +8,7 @@ const LOWEST_SHARE = 0.8;
 const WINDOW_MS = 2000;
 
 /** (a) A function node blocks the event loop, with cameras that drop frames when their client does not read for 1 s. */
-export async function blockedLoop({ cameras, calmMs, blocksMs }: Scale): Promise<Check[]> {
+export async function blockedLoop({ cameras, calmMs, blocksMs, asleep }: Scale): Promise<Check[]> {
   const rig = await Rig.recording({ cameras, impatient: true });
   try {
     const proxy = rig.proxy!;
@@ -19,7 +19,7 @@ export async function blockedLoop({ cameras, calmMs, blocksMs }: Scale): Promise
     const blocks: { ms: number; from: number; to: number; lowest: number }[] = [];
     for (const ms of blocksMs) {
       const from = Date.now();
-      await rig.red.send('block', { ms });
+      await rig.red.send('block', { ms, asleep });
       // The function node starts when the request is answered; a later request is answered when it ends.
       await rig.red.get('/settings');
       const to = Date.now();

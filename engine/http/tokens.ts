@@ -6,7 +6,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { errors, jwtVerify, SignJWT } from 'jose';
 import { EngineError } from '../types.ts';
 
 export const RIGHTS = ['live', 'playback', 'export', 'admin'] as const;
@@ -26,6 +25,9 @@ export interface Access extends Grant {
 const FILE = '.flow-nvr-keys.json';
 const MAX_KEYS = 3;
 const MAX_REVOKED = 10_000;
+
+/** Loaded when first needed: the recording starts before it. */
+const jose = () => import('jose');
 
 interface Keys {
   keys: string[];
@@ -63,6 +65,7 @@ export class Tokens {
   }
 
   async mint(grant: Grant, expiresInMs: number): Promise<string> {
+    const { SignJWT } = await jose();
     return new SignJWT({ cameras: grant.cameras, rights: grant.rights })
       .setProtectedHeader({ alg: 'HS256' })
       .setJti(randomUUID())
@@ -72,6 +75,7 @@ export class Tokens {
 
   /** Throws `unauthorized` for anything but a good token that has not ended. */
   async verify(token: string): Promise<Access> {
+    const { errors, jwtVerify } = await jose();
     for (const key of this.state.keys) {
       try {
         const { payload } = await jwtVerify(token, secretOf(key), { algorithms: ['HS256'] });

@@ -1,5 +1,4 @@
 /** Pictures of a moment, and strips of them for scrubbing. Made by FFmpeg from keyframes, scaled by sharp, kept. */
-import sharp from 'sharp';
 import type { EngineHost } from '../engine-host.ts';
 import { runJob } from '../ingest/ffmpeg-process.ts';
 import { EngineError, type StreamName } from '../types.ts';
@@ -143,5 +142,6 @@ export class Stills {
 
 async function scaled(image: Buffer, width: number | null): Promise<Buffer> {
   if (width === null) return image;
+  const { default: sharp } = await import('sharp'); // when first needed: the recording starts before it
   return sharp(image).resize({ width, withoutEnlargement: true }).jpeg({ quality: 82 }).toBuffer();
 }

@@ -5,9 +5,9 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { NodeAPI } from 'node-red';
-import { LiveSockets } from '../../engine/http/live-socket.ts';
-import { createRouter } from '../../engine/http/router.ts';
+import type { LiveSockets } from '../../engine/http/live-socket.ts';
 import type { NvrService } from '../../engine/http/service.ts';
+import { textOf } from '../shared/nvr.ts';
 
 interface Place {
   owner: string;
@@ -17,7 +17,7 @@ interface Place {
 export class HttpServer {
   private readonly RED: NodeAPI;
   private readonly places = new Map<string, Place>();
-  private readonly sockets = new LiveSockets();
+  private sockets: LiveSockets | null = null;
   private listening = false;
 
   constructor(RED: NodeAPI) {
@@ -39,10 +39,18 @@ export class HttpServer {
     this.places.set(path, own);
     const { httpNode, server } = this.RED as { httpNode?: NodeAPI['httpNode']; server?: Server };
     if (!httpNode) return null; // switched off by httpNodeRoot: false
-    httpNode.use(`/${path}`, createRouter({ service: () => own.service, log: (line) => this.RED.log.info(line) }));
+    // Loaded behind the engine's start: recording does not wait for libraries of the web.
+    const router = import('../../engine/http/router.ts').then(({ createRouter }) =>
+      createRouter({ service: () => own.service, log: (line) => this.RED.log.info(line) }),
+    );
+    router.catch((error: unknown) => this.RED.log.error(`nvr: the HTTP routes could not be loaded: ${textOf(error)}`));
+    httpNode.use(`/${path}`, (request, response, next) => {
+      router.then((handle) => handle(request, response, next), next);
+    });
     if (this.listening || !server) return null; // Node-RED may be part of another program that has the server
     this.listening = true;
     server.on('upgrade', this.onUpgrade);
+    void import('../../engine/http/live-socket.ts').then(({ LiveSockets: Sockets }) => (this.sockets = new Sockets()));
     return null;
   }
 
@@ -61,7 +69,9 @@ export class HttpServer {
     for (const [path, { service }] of this.places) {
       const prefix = `${root}${path}/`;
       if (pathname.startsWith(`${prefix}live/`)) {
-        this.sockets.upgrade(service, pathname.slice(prefix.length), request, socket, head);
+        // Not loaded yet in the first second: the browser comes again.
+        if (!this.sockets) socket.destroy();
+        this.sockets?.upgrade(service, pathname.slice(prefix.length), request, socket, head);
         return;
       }
     }

@@ -37,8 +37,14 @@ export function entrance(name: string, to: string[]): FlowNode[] {
   ];
 }
 
-/** A function node as users write them: `send('block', {ms: 5000})` keeps Node-RED's event loop busy that long. */
+/**
+ * A function node as users write them: `send('block', {ms: 5000})` keeps Node-RED's event loop busy that long,
+ * with `asleep: true` as a synchronous read of a dead share does: without using the CPU.
+ */
 export function blocker(): FlowNode[] {
-  const func = 'const end = Date.now() + msg.ms; while (Date.now() < end);';
+  const func = `
+    if (msg.asleep) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, msg.ms);
+    const end = Date.now() + (msg.asleep ? 0 : msg.ms);
+    while (Date.now() < end);`;
   return [...entrance('block', ['blocker']), { id: 'blocker', type: 'function', z: TAB, func, outputs: 0, wires: [] }];
 }
