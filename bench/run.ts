@@ -27,6 +27,10 @@ const BENCHES: Record<
     about: 'how fast footage is found and delivered from 30 days of 20 cameras while 8 are recorded',
     load: () => import('./playback.ts'),
   },
+  viewing: {
+    about: 'what people see in Chromium: delay, seeks, views at once; memory with many viewers',
+    load: () => import('./viewing.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),

@@ -18,14 +18,9 @@ const PING_MS = 15_000;
 const MAX_SOCKETS = 200;
 const CHECK_MS = 5000;
 
-export interface LiveSocketStats {
-  sockets: number;
-  skippedFragments: number;
-}
-
 export class LiveSockets {
   private readonly server = new WebSocketServer({ noServer: true, maxPayload: 1024, perMessageDeflate: false });
-  readonly stats: LiveSocketStats = { sockets: 0, skippedFragments: 0 };
+  private sockets = 0;
 
   /**
    * Takes an upgrade to `live/<camera>`.
@@ -37,7 +32,7 @@ export class LiveSockets {
       const camera = cameraOf(/^live\/([^/]+)$/.exec(path)?.[1]);
       const stream = streamOf(query);
       const codecs = textOf(query, 'codecs');
-      if (!nvr || this.stats.sockets >= MAX_SOCKETS) {
+      if (!nvr || this.sockets >= MAX_SOCKETS) {
         refuse(socket, 503);
         return;
       }
@@ -60,7 +55,7 @@ export class LiveSockets {
     access: Access,
     h264: boolean,
   ): void {
-    this.stats.sockets++;
+    this.sockets++;
     let skipped = 0;
     let waiting = false;
     let alive = true;
@@ -77,7 +72,7 @@ export class LiveSockets {
           if (client.bufferedAmount > MAX_UNSENT_BYTES) waiting = true;
           if (waiting && !(key && client.bufferedAmount < MAX_UNSENT_BYTES / 2)) {
             skipped++;
-            this.stats.skippedFragments++;
+            nvr.live.skippedFragments++;
             return;
           }
           waiting = false;
@@ -107,7 +102,7 @@ export class LiveSockets {
     client.on('pong', () => (alive = true));
     client.on('error', () => client.terminate());
     client.on('close', () => {
-      this.stats.sockets--;
+      this.sockets--;
       clearInterval(ping);
       clearInterval(watch);
       leave();

@@ -67,6 +67,16 @@ export async function metricsText(nvr: NvrService, delay: ReturnType<typeof moni
     'Live viewers.',
     cameras.map(({ camera }) => [{ camera }, viewers.get(camera) ?? 0]),
   );
+  const players = nvr.audience.counts(Date.now());
+  page.add(
+    'flow_nvr_playback_viewers',
+    'gauge',
+    'Viewers of what was recorded.',
+    cameras.map(({ camera }) => [{ camera }, players.get(camera) ?? 0]),
+  );
+  page.add('flow_nvr_live_skipped_fragments_total', 'counter', 'Live fragments that slow viewers have missed.', [
+    [{}, nvr.live.skippedFragments],
+  ]);
   try {
     const now = Date.now();
     const [gaps, storage] = await Promise.all([nvr.query.call('gapSeconds', now), nvr.query.call('storage', now)]);

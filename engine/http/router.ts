@@ -19,8 +19,8 @@ import { allows, type Access, type Right } from './tokens.ts';
 const HOUR_MS = 3_600_000;
 const MAX_PLAYLIST_MS = 24 * HOUR_MS;
 const MAX_TIMELINE_MS = 366 * 24 * HOUR_MS;
-/** A catalogue that is rebuilt gives other footage the same numbers: not for longer than people watch. */
-const FINAL = 'private, max-age=3600, immutable';
+/** The name of a part says which footage it is, whatever becomes of the catalogue. */
+const FINAL = 'private, max-age=86400, immutable';
 
 export interface RouterEffects {
   /** The NVR that answers now; null while none is configured. */
@@ -57,6 +57,12 @@ export function createRouter({ service, log }: RouterEffects): Router {
     }),
   );
   router.use(rateLimit({ ...limits, limit: 12_000 }));
+  // A share link may be passed on to many addresses.
+  const perToken = rateLimit({
+    ...limits,
+    limit: 6000,
+    keyGenerator: (_request, response) => (response.locals as { token: string }).token,
+  });
 
   const fail = (error: unknown, request: Request, response: Response): void => {
     const { status, body } = answerFor(error);
@@ -75,7 +81,16 @@ export function createRouter({ service, log }: RouterEffects): Router {
         const camera = request.params['camera'] === undefined ? null : cameraOf(request.params['camera']);
         const needed = typeof right === 'function' ? right(request) : right;
         const access = await demand(nvr.tokens, tokenOf(request, request.query), camera, needed);
-        await handler(nvr, request, response, access);
+        (response.locals as { token: string }).token = access.id;
+        // It answers by itself, or goes on.
+        void perToken(request, response, (error?: unknown) => {
+          if (error) fail(error, request, response);
+          else answer(nvr, access);
+        });
+      };
+      const answer = (nvr: NvrService, access: Access): void => {
+        const work = async (): Promise<void> => handler(nvr, request, response, access);
+        work().catch((error: unknown) => fail(error, request, response));
       };
       run().catch((error: unknown) => fail(error, request, response));
     };
@@ -156,17 +171,17 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.send(text); // Express answers 304 where the ETag is the same
   });
 
-  route('/vod/:camera/:file', 'playback', async (nvr, request, response) => {
+  route('/vod/:camera/:file', 'playback', async (nvr, request, response, access) => {
     const camera = cameraOf(request.params['camera']);
     const file = request.params['file'] ?? '';
-    const init = /^init-(\d{1,12})\.mp4$/.exec(file)?.[1];
-    const chunk = /^(\d{1,12})-(\d{1,6})-(\d{1,4})\.m4s$/.exec(file)?.slice(1).map(Number);
-    let media: Uint8Array;
-    if (init !== undefined) media = await nvr.query.call('init', camera, Number(init));
-    else if (chunk) media = await nvr.query.call('media', camera, chunk[0]!, chunk[1]!, chunk[2]!);
-    else throw new EngineError('bad-request', 'that is no name of a part of a playlist');
-    response.type('video/mp4').set('Cache-Control', FINAL);
-    response.set('Content-Length', `${media.length}`).end(media);
+    const media = await partOf(nvr, camera, file);
+    nvr.audience.seen(camera, access.id, Date.now());
+    response.type('video/mp4');
+    if (file.startsWith('init-')) {
+      response.set('Cache-Control', 'no-cache').send(Buffer.from(media)); // with an ETag
+      return;
+    }
+    response.set('Cache-Control', FINAL).set('Content-Length', `${media.length}`).end(media);
   });
 
   route('/clip/:camera.mp4', 'export', async (nvr, request, response, access) => {
@@ -244,6 +259,16 @@ export function createRouter({ service, log }: RouterEffects): Router {
     else fail(error, request, response);
   });
   return router;
+}
+
+/** What a line of a playlist names. */
+function partOf(nvr: NvrService, camera: string, file: string): Promise<Uint8Array> {
+  const init = /^init-(\d{1,12})\.mp4$/.exec(file)?.[1];
+  if (init !== undefined) return nvr.query.call('init', camera, Number(init));
+  const chunk = /^(\d{1,12})-(\d{1,14})-(\d{1,6})-(\d{1,4})\.m4s$/.exec(file)?.slice(1).map(Number);
+  if (!chunk) throw new EngineError('bad-request', 'that is no name of a part of a playlist');
+  const [segment, startMs, firstGop, gops] = chunk as [number, number, number, number];
+  return nvr.query.call('part', camera, startMs, segment, firstGop, gops);
 }
 
 function typesOf(query: Record<string, unknown>): EventType[] {

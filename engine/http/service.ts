@@ -1,6 +1,7 @@
 /** All that the HTTP routes of one NVR need, made together and ended together. */
 import { dirname, join } from 'node:path';
 import type { EngineHost } from '../engine-host.ts';
+import { Audience } from '../playback/audience.ts';
 import { Clips } from '../playback/clips.ts';
 import { LiveHub } from '../playback/live-hub.ts';
 import { QueryHost } from '../playback/query-host.ts';
@@ -13,6 +14,7 @@ export class NvrService {
   readonly live: LiveHub;
   readonly clips: Clips;
   readonly stills: Stills;
+  readonly audience = new Audience();
   private minted: Tokens | null = null;
 
   constructor(host: EngineHost) {
@@ -21,7 +23,7 @@ export class NvrService {
     this.query = new QueryHost(catalog);
     this.live = new LiveHub(host);
     this.clips = new Clips(this.query, ffmpegPath, join(dirname(catalog), '.flow-nvr-clips'));
-    this.stills = new Stills(host, this.query);
+    this.stills = new Stills(host, this.query, join(dirname(catalog), '.flow-nvr-strips'));
   }
 
   /** Made when first needed: its folder may not be there at the start. Throws the system's error. */

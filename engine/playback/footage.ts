@@ -161,13 +161,35 @@ export class Footage {
    * Throws `not-found` for what is not there (any more) or belongs to another camera.
    */
   media(camera: string, segment: number, firstGop: number, gops: number, atTicks?: number): Uint8Array {
+    const { row, index } = this.fileWith(camera, segment, firstGop + gops);
+    return this.read(row, index, { firstGop, gops }, atTicks);
+  }
+
+  /** As `media`, for who knows when it begins: the number of a row may have been another file's. Throws `not-found`. */
+  part(camera: string, startMs: number, segment: number, firstGop: number, gops: number): Uint8Array {
+    const { row, index } = this.fileWith(camera, segment, firstGop + gops);
+    const begins = row.start_ms + (ticksOf(index.gops.slice(0, firstGop)) * 1000) / index.timescale;
+    if (Math.abs(begins - startMs) > 1) throw new EngineError('not-found', 'this footage is not there any more');
+    return this.read(row, index, { firstGop, gops });
+  }
+
+  private fileWith(camera: string, segment: number, gops: number): { row: SegmentRow; index: GopIndex } {
     const row = this.catalog
       .sql(`SELECT ${COLUMNS} FROM segment s ${JOINS} WHERE s.id = ? AND c.key = ? AND s.init_id IS NOT NULL`)
       .get(segment, camera) as SegmentRow | undefined;
     const index = row && this.indexOf(row);
-    if (!row || !index || firstGop + gops > index.gops.length) {
+    if (!row || !index || gops > index.gops.length) {
       throw new EngineError('not-found', 'this footage is not there any more');
     }
+    return { row, index };
+  }
+
+  private read(
+    row: SegmentRow,
+    index: GopIndex,
+    { firstGop, gops }: { firstGop: number; gops: number },
+    atTicks?: number,
+  ): Uint8Array {
     const before = index.gops.slice(0, firstGop);
     const bytes = index.gops.slice(firstGop, firstGop + gops).reduce((sum, gop) => sum + gop.bytes, 0);
     if (bytes > MAX_CHUNK_BYTES) throw new EngineError('not-found', 'this footage is too large to be played');

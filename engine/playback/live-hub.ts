@@ -70,6 +70,8 @@ class Feed {
 export class LiveHub {
   private readonly host: EngineHost;
   private readonly feeds = new Map<string, Feed>();
+  /** What slow viewers did not get. */
+  skippedFragments = 0;
 
   constructor(host: EngineHost) {
     this.host = host;

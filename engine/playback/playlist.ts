@@ -34,7 +34,7 @@ export function mediaPlaylist({ runs, final }: Playable, range: TimeRange, query
       if (chunk.segment !== dated) lines.push(`#EXT-X-PROGRAM-DATE-TIME:${new Date(chunk.startMs).toISOString()}`);
       dated = chunk.segment;
       lines.push(`#EXTINF:${(chunk.durationMs / 1000).toFixed(5)},`);
-      lines.push(`${chunk.segment}-${chunk.firstGop}-${chunk.gops}.m4s${query}`);
+      lines.push(`${chunk.segment}-${chunk.startMs}-${chunk.firstGop}-${chunk.gops}.m4s${query}`);
     }
   });
   if (final) lines.push('#EXT-X-ENDLIST');

@@ -1,4 +1,5 @@
 /** The query thread as seen from the main thread: bounded, with a time limit, started again when it dies. */
+import { setTimeout as wait } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { FootageCalls, QueryReply, QueryRequest } from '../thread/query-thread.ts';
 import { sibling } from '../thread/sibling.ts';
@@ -6,7 +7,10 @@ import { EngineError } from '../types.ts';
 
 /** Questions that may wait; more means that somebody asks faster than the disk can answer. */
 const MAX_WAITING = 500;
+const CLOSE_MS = 2000;
 const TIMEOUT_MS = 15_000;
+/** Threads that hang in a dead disk cannot be ended, only left; they end when the disk answers. */
+const MAX_LEFT = 3;
 
 interface Waiting {
   resolve: (value: unknown) => void;
@@ -20,6 +24,7 @@ export class QueryHost {
   private nextId = 1;
   private readonly waiting = new Map<number, Waiting>();
   private closed = false;
+  private left = 0;
 
   constructor(catalog: string) {
     this.catalog = catalog;
@@ -44,10 +49,20 @@ export class QueryHost {
       const timer = setTimeout(() => {
         this.waiting.delete(id);
         reject(new EngineError('timeout', 'the storage does not answer; check its disk'));
+        if (this.worker === worker) this.leave(worker);
       }, TIMEOUT_MS);
       this.waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, timer });
       worker.postMessage({ id, call, args } satisfies QueryRequest);
     });
+  }
+
+  /** Another thread may do what this one hangs in: not all folders are on one disk. */
+  private leave(worker: Worker): void {
+    if (this.left >= MAX_LEFT) return;
+    this.left++;
+    this.worker = null;
+    this.rejectAll(new EngineError('timeout', 'the storage does not answer; check its disk'));
+    void worker.terminate().finally(() => this.left--);
   }
 
   private start(): Worker {
@@ -65,7 +80,8 @@ export class QueryHost {
       died = error instanceof Error ? error.message : String(error);
     });
     worker.on('exit', () => {
-      if (this.worker === worker) this.worker = null; // the next question starts another
+      if (this.worker !== worker) return; // it was left
+      this.worker = null; // the next question starts another
       this.rejectAll(new EngineError('error', `the query thread stopped: ${died}`));
     });
     return worker;
@@ -82,6 +98,7 @@ export class QueryHost {
   async close(): Promise<void> {
     this.closed = true;
     this.rejectAll(new EngineError('closed', 'the NVR is being stopped'));
-    await this.worker?.terminate();
+    // One that hangs ends with the process.
+    await Promise.race([this.worker?.terminate(), wait(CLOSE_MS, undefined, { ref: false })]);
   }
 }

@@ -3,6 +3,7 @@ import type { EngineHost } from '../engine-host.ts';
 import { runJob } from '../ingest/ffmpeg-process.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import type { QueryHost } from './query-host.ts';
+import { StripStore } from './strip-store.ts';
 
 export interface Still {
   image: Buffer;
@@ -20,6 +21,8 @@ export interface Strip {
 const TIMEOUT_MS = 15_000;
 const MAX_CACHE_BYTES = 64 * 1024 * 1024;
 const AT_ONCE = 2;
+/** What was recorded so long ago is in files that do not change any more. */
+const SETTLED_MS = 60_000;
 const MAX_WAITING = 50;
 
 /** The first picture of the fMP4 on stdin whose time is `offsetMs` or later. */
@@ -49,9 +52,13 @@ export class Stills {
   private running = 0;
   private readonly queue: (() => void)[] = [];
 
-  constructor(host: Pick<EngineHost, 'config' | 'snapshot'>, query: QueryHost) {
+  private readonly strips: StripStore;
+
+  /** @param folder where strips are kept */
+  constructor(host: Pick<EngineHost, 'config' | 'snapshot'>, query: QueryHost, folder: string) {
     this.host = host;
     this.query = query;
+    this.strips = new StripStore(folder);
   }
 
   /** The picture of now. Rejects with `offline`, `unknown-camera`, `busy`. */
@@ -91,19 +98,35 @@ export class Stills {
     range: { start: number; end: number; count: number; width: number },
     nowMs: number,
   ): Promise<Strip> {
-    const { start, end, count, width } = range;
-    return this.cached(`strip ${camera} ${stream} ${start} ${end} ${count} ${width}`, async () => {
-      const wanted = Array.from({ length: count }, (_, i) => Math.round(start + ((end - start) * i) / count));
-      const { media, times } = await this.query.call('keyframes', camera, stream, wanted, nowMs);
-      if (times.length === 0) throw new EngineError('not-found', 'nothing is recorded in this range');
-      const job = await runJob(this.host.config.ffmpegPath, stripArgs(times.length, width), {
-        ...{ timeoutMs: TIMEOUT_MS, input: Buffer.from(media) },
-      });
-      if (job.stdout.length === 0) {
-        throw new EngineError('ffmpeg', `no pictures could be made: ${job.stderr.at(-1) ?? 'FFmpeg gave no reason'}`);
-      }
-      return { image: job.stdout, times };
+    const key = `strip ${camera} ${stream} ${range.start} ${range.end} ${range.count} ${range.width}`;
+    return this.cached(key, async () => {
+      // What is still recorded will have other pictures.
+      const lasting = range.end < nowMs - SETTLED_MS;
+      const kept = lasting ? await this.strips.get(key) : null;
+      if (kept) return kept;
+      const strip = await this.makeStrip(camera, stream, range, nowMs);
+      // A full disk costs the next who asks some time, and nobody the pictures.
+      if (lasting) await this.strips.put(key, strip).catch(() => undefined);
+      return strip;
     });
+  }
+
+  private async makeStrip(
+    camera: string,
+    stream: StreamName,
+    { start, end, count, width }: { start: number; end: number; count: number; width: number },
+    nowMs: number,
+  ): Promise<Strip> {
+    const wanted = Array.from({ length: count }, (_, i) => Math.round(start + ((end - start) * i) / count));
+    const { media, times } = await this.query.call('keyframes', camera, stream, wanted, nowMs);
+    if (times.length === 0) throw new EngineError('not-found', 'nothing is recorded in this range');
+    const job = await runJob(this.host.config.ffmpegPath, stripArgs(times.length, width), {
+      ...{ timeoutMs: TIMEOUT_MS, input: Buffer.from(media) },
+    });
+    if (job.stdout.length === 0) {
+      throw new EngineError('ffmpeg', `no pictures could be made: ${job.stderr.at(-1) ?? 'FFmpeg gave no reason'}`);
+    }
+    return { image: job.stdout, times };
   }
 
   private async cached<T extends Still | Strip>(key: string, make: () => Promise<T>): Promise<T> {

@@ -6,7 +6,7 @@ import { Ledger } from '../playback/ledger.ts';
 import { EngineError } from '../types.ts';
 
 export type FootageCalls = {
-  [K in 'playable' | 'at' | 'media' | 'keyframe' | 'keyframes' | 'init']: Footage[K];
+  [K in 'playable' | 'at' | 'media' | 'part' | 'keyframe' | 'keyframes' | 'init']: Footage[K];
 } & { [K in 'coverage' | 'timeline' | 'events' | 'storage' | 'extents' | 'gapSeconds' | 'cameras']: Ledger[K] };
 
 export interface QueryRequest {
@@ -16,6 +16,8 @@ export interface QueryRequest {
 }
 
 export type QueryReply = { id: number; result: unknown } | { id: number; error: { code: string; message: string } };
+
+const HANDED_OVER: ReadonlySet<keyof FootageCalls> = new Set(['media', 'part', 'keyframe']);
 
 const port = parentPort!;
 const catalog = new CatalogReader(workerData as string);
@@ -30,7 +32,7 @@ port.on('message', ({ id, call, args }: QueryRequest) => {
     >;
     const result = owner[call](...args);
     // Media is handed over; the init segment stays in the cache and is copied.
-    const transfer = call === 'media' || call === 'keyframe' ? [(result as Uint8Array).buffer as ArrayBuffer] : [];
+    const transfer = HANDED_OVER.has(call) ? [(result as Uint8Array).buffer as ArrayBuffer] : [];
     port.postMessage({ id, result } satisfies QueryReply, transfer);
   } catch (error) {
     const code = error instanceof EngineError ? error.code : 'error';

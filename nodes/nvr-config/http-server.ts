@@ -2,7 +2,8 @@
  * Puts the NVR's routes on Node-RED's server. Express has no way to take a route away, so each path is registered once
  * and asks for its NVR at every request; a Deploy changes only which that is.
  */
-import type { IncomingMessage, Server } from 'node:http';
+import { ServerResponse, type IncomingMessage, type Server } from 'node:http';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { NodeAPI } from 'node-red';
 import type { LiveSockets } from '../../engine/http/live-socket.ts';
@@ -17,7 +18,8 @@ interface Place {
 export class HttpServer {
   private readonly RED: NodeAPI;
   private readonly places = new Map<string, Place>();
-  private sockets: LiveSockets | null = null;
+  /** Upgrades on their way through Node-RED's own handlers, and how to go on with each. */
+  private readonly upgrades = new WeakMap<object, () => void>();
   private listening = false;
 
   constructor(RED: NodeAPI) {
@@ -45,12 +47,13 @@ export class HttpServer {
     );
     router.catch((error: unknown) => this.RED.log.error(`nvr: the HTTP routes could not be loaded: ${textOf(error)}`));
     httpNode.use(`/${path}`, (request, response, next) => {
-      router.then((handle) => handle(request, response, next), next);
+      const upgrade = this.upgrades.get(request);
+      if (upgrade) upgrade();
+      else router.then((handle) => handle(request, response, next), next);
     });
     if (this.listening || !server) return null; // Node-RED may be part of another program that has the server
     this.listening = true;
     server.on('upgrade', this.onUpgrade);
-    void import('../../engine/http/live-socket.ts').then(({ LiveSockets: Sockets }) => (this.sockets = new Sockets()));
     return null;
   }
 
@@ -60,20 +63,38 @@ export class HttpServer {
     if (forGood && place?.owner === owner && place.service === service) place.service = null;
   }
 
-  /** Upgrades to other paths are left alone: they belong to the editor, the dashboard or other nodes. */
+  /**
+   * Upgrades to other paths are left alone: they belong to the editor, the dashboard or other nodes. Ours go through
+   * Node-RED's own handlers first, as requests do, so that `httpNodeAuth` is for them too.
+   */
   private readonly onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const { httpNodeRoot } = this.RED.settings as { httpNodeRoot?: string | false };
     const root = (httpNodeRoot || '/').replace(/\/?$/, '/');
     const [pathname] = (request.url ?? '').split('?');
-    if (!pathname?.startsWith(root)) return;
-    for (const [path, { service }] of this.places) {
+    for (const [path, place] of this.places) {
       const prefix = `${root}${path}/`;
-      if (pathname.startsWith(`${prefix}live/`)) {
-        // Not loaded yet in the first second: the browser comes again.
-        if (!this.sockets) socket.destroy();
-        this.sockets?.upgrade(service, pathname.slice(prefix.length), request, socket, head);
-        return;
-      }
+      if (!pathname?.startsWith(`${prefix}live/`)) continue;
+      if (!(socket instanceof Socket)) return; // Node's servers pass nothing else
+      const response = new ServerResponse(request);
+      response.shouldKeepAlive = false;
+      response.assignSocket(socket);
+      response.on('finish', () => socket.end());
+      this.upgrades.set(request, () => {
+        response.detachSocket(socket);
+        this.live.then(
+          (live) => live.upgrade(place.service, pathname.slice(prefix.length), request, socket, head),
+          () => socket.destroy(),
+        );
+      });
+      socket.on('error', () => socket.destroy());
+      this.RED.server.emit('request', request, response);
+      return;
     }
   };
+
+  private sockets: Promise<LiveSockets> | null = null;
+  private get live(): Promise<LiveSockets> {
+    this.sockets ??= import('../../engine/http/live-socket.ts').then(({ LiveSockets: Sockets }) => new Sockets());
+    return this.sockets;
+  }
 }

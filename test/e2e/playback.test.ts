@@ -6,6 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { hash } from 'bcryptjs';
 import sharp from 'sharp';
 import WebSocket from 'ws';
 import type { Right } from '../../engine/http/tokens.ts';
@@ -295,6 +296,7 @@ describe('playback and live view over HTTP', function () {
     assert.ok(storage[0]!.freeBytes > 0 && storage[0]!.cameras.every((camera) => camera.bytes > 10_000));
     const metrics = (await bytes('metrics')).toString();
     assert.match(metrics, /flow_nvr_camera_up\{camera="yard"\} 1/);
+    assert.match(metrics, /flow_nvr_playback_viewers\{camera="yard"\} [0-9]/);
     assert.match(metrics, /flow_nvr_gap_seconds_total\{camera="yard",cause="camera-offline"\} [2-9]/);
     const health = await get('health', {});
     assert.deepEqual([health.status, await health.json()], [200, { status: 'ok' }]);
@@ -326,7 +328,7 @@ describe('playback and live view over HTTP', function () {
       ['vod/yard/..%2f..%2fcatalog.sqlite', token, 400],
       ['vod/yard/init-1.mp4%00.txt', token, 400],
       ['vod/yard/%', token, 400],
-      ['vod/yard/99999-0-1.m4s', token, 404],
+      ['vod/yard/99999-1760000000000-0-1.m4s', token, 404],
       ['vod/yard/index.m3u8?start=5&end=1', token, 400],
       ['vod/yard/index.m3u8?start=x&end=y', token, 400],
       ['vod/yard/index.m3u8?start[]=1&end=2', token, 400],
@@ -390,7 +392,7 @@ describe('playback and live view over HTTP', function () {
       'index.m3u8',
       'clip',
       'init-1.mp4',
-      '1-0-1.m4s',
+      '1-1760000000000-0-1.m4s',
       '💥',
       '%ff',
     ];
@@ -405,7 +407,7 @@ describe('playback and live view over HTTP', function () {
     ];
     const pairs = ['start=1', 'end=9e9', 'start=-1', 'stream=x', 'at=NaN', 'width=0', 'cameras=,', 'limit=0', 'a[b]=c'];
     const statuses = new Set<number>();
-    for (let i = 0; i < 1500; i++) {
+    const ask = async (i: number): Promise<void> => {
       const piece = (): string => pieces[random(pieces.length)]!;
       const path =
         i % 2 === 0
@@ -413,7 +415,7 @@ describe('playback and live view over HTTP', function () {
           : Array.from({ length: 1 + random(4) }, piece).join('/');
       const address = encodeURI(path).replaceAll('%25', '%');
       // What leads out of our path before it is sent is not ours to answer.
-      if (!new URL(address, 'http://x/nvr/').pathname.startsWith('/nvr/')) continue;
+      if (!new URL(address, 'http://x/nvr/').pathname.startsWith('/nvr/')) return;
       const query = Array.from({ length: random(4) }, () => pairs[random(pairs.length)]).join('&');
       const bearer = i % 10 === 0 ? { Authorization: 'Bearer x.y.z' } : { Authorization: `Bearer ${token}` };
       const response = await get(`${address}?${query}`, bearer);
@@ -421,7 +423,8 @@ describe('playback and live view over HTTP', function () {
       statuses.add(response.status);
       assert.ok(response.status >= 400 && response.status < 500, `${path}?${query}: ${response.status} ${text}`);
       assert.ok(!text.includes(rig.storage) && !text.includes('node_modules'), text);
-    }
+    };
+    for (let i = 0; i < 10_000; i += 50) await Promise.all(Array.from({ length: 50 }, (_, k) => ask(i + k)));
     assert.ok(statuses.size >= 2);
     assert.ok(rig.red.running);
   });
@@ -429,5 +432,42 @@ describe('playback and live view over HTTP', function () {
   it('cost the recording nothing', async () => {
     const counts = await rig.count(backAt + 2000, Date.now() - 2500);
     for (const [stream, { lost }] of counts) assert.equal(lost, 0, stream);
+  });
+});
+
+describe('a Node-RED that asks for a password', function () {
+  this.timeout(60_000);
+  let rig: Rig;
+  before(async () => {
+    const pass = await hash('only for tests', 8);
+    rig = await Rig.recording({
+      ...{ cameras: { yard: { main: { size: 'sub' } } }, recorder: { segment: 4 } },
+      env: { HTTP_NODE_AUTH: JSON.stringify({ user: 'anna', pass }) },
+    });
+  });
+  after(() => rig.dispose());
+
+  it('asks for it on our routes and on our sockets, beside the token', async () => {
+    const minted = await rig.red.post('/nvr/token', {
+      ...{ nvr: 'nvr-store', cameras: '*', rights: ['live'], minutes: 1 },
+    });
+    const { token } = minted as { token: string };
+    const authorization = (password: string): string => `Basic ${Buffer.from(`anna:${password}`).toString('base64')}`;
+    const path = `snapshot/yard.jpg?token=${token}`;
+    const live = `${rig.red.url.replace('http', 'ws')}/nvr/live/yard?token=`;
+    for (const headers of [{}, { Authorization: authorization('wrong') }]) {
+      assert.equal((await fetch(`${rig.red.url}/nvr/${path}`, { headers })).status, 401);
+      const socket = new WebSocket(live + token, { headers });
+      const [, response] = (await once(socket, 'unexpected-response')) as [unknown, { statusCode: number }];
+      assert.equal(response.statusCode, 401);
+    }
+    const headers = { Authorization: authorization('only for tests') };
+    assert.equal((await fetch(`${rig.red.url}/nvr/${path}`, { headers })).status, 200);
+    const socket = new WebSocket(live + token, { headers });
+    await once(socket, 'message');
+    socket.close();
+    const tokenless = new WebSocket(live, { headers });
+    const [, response] = (await once(tokenless, 'unexpected-response')) as [unknown, { statusCode: number }];
+    assert.equal(response.statusCode, 401);
   });
 });

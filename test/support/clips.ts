@@ -17,17 +17,29 @@ export type AudioCodec = 'aac' | 'ulaw' | 'alaw';
 export const FPS = 25;
 const PICTURES = { main: { size: '1920x1080', kbps: 4000 }, sub: { size: '640x360', kbps: 500 } };
 
+/** Frames count in the picture, for who can only look at it: {@link COUNT_BITS} squares, white for one, lowest bit left. */
+export const COUNT_BITS = 8;
+/** Left edge, top edge and size of the squares, in shares of the picture's width and height. */
+export const BIT = { x: 0.1, y: 0.8, width: 0.05, height: 0.08 };
+const BITS = [
+  `drawbox=x=iw*${BIT.x}:y=ih*${BIT.y}:w=iw*${BIT.width * COUNT_BITS}:h=ih*${BIT.height}:color=black:t=fill`,
+  ...Array.from(
+    { length: COUNT_BITS },
+    (_, k) =>
+      `drawbox=x=iw*${(BIT.x + BIT.width * k).toFixed(2)}:y=ih*${BIT.y}:w=iw*${BIT.width}:h=ih*${BIT.height}:color=white:t=fill:enable='gt(bitand(n,${2 ** k}),0)'`,
+  ),
+].join(',');
+
 /** Access unit delimiters, so that the server can cut; no reordering, as in cameras; parameter sets at each key frame. */
 function videoArguments(codec: VideoCodec, size: PictureSize): string[] {
   const { size: frame, kbps } = PICTURES[size];
-  // x265 is several times slower: its loop is shorter.
-  const seconds = codec === 'h264' ? 10 : 4;
+  const seconds = clipFrames(codec) / FPS;
   const encoder =
     codec === 'h264'
       ? ['-c:v', 'libx264', '-preset', 'ultrafast', '-x264-params', `aud=1:scenecut=0:keyint=${FPS}:min-keyint=${FPS}`]
       : ['-c:v', 'libx265', '-preset', 'ultrafast', '-x265-params', X265];
   return [
-    ...['-f', 'lavfi', '-i', `testsrc2=size=${frame}:rate=${FPS},noise=alls=10:allf=t`, '-t', `${seconds}`],
+    ...['-f', 'lavfi', '-i', `testsrc2=size=${frame}:rate=${FPS},noise=alls=10:allf=t,${BITS}`, '-t', `${seconds}`],
     ...['-pix_fmt', 'yuv420p', ...encoder],
     ...[
       '-b:v',
@@ -60,6 +72,9 @@ function audioArguments(codec: AudioCodec): string[] {
     alaw: [...sine(8_000), '-f', 'alaw'],
   }[codec];
 }
+
+/** How many frames a clip has before it begins again; x265 is several times slower, so its loop is shorter. */
+export const clipFrames = (codec: VideoCodec): number => (codec === 'h264' ? 10 : 4) * FPS;
 
 const making = new Map<string, Promise<string>>();
 

@@ -83,6 +83,8 @@ module.exports = {
   uiHost: '127.0.0.1',
   uiPort: Number(process.env.PORT),
   logging: { console: { level: 'info', metrics: false, audit: false } },
+  // {user, pass: bcrypt hash} as JSON, for tests of a Node-RED that asks for a password.
+  ...(process.env.HTTP_NODE_AUTH ? { httpNodeAuth: JSON.parse(process.env.HTTP_NODE_AUTH) } : {}),
   telemetry: { enabled: false, updateNotification: false },
   functionGlobalContext: {
     // performance's clocks follow the monotonic clock, which no test steps.

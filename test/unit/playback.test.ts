@@ -139,7 +139,7 @@ describe('playlists', () => {
         assert.equal(text.match(/#EXT-X-MAP/g)?.length ?? 0, runs.length);
         assert.equal(text.includes('#EXT-X-ENDLIST'), final);
         for (const line of text.split('\n')) {
-          if (line !== '' && !line.startsWith('#')) assert.match(line, /^\d+-\d+-\d+\.m4s\?token=a\.b\.c$/);
+          if (line !== '' && !line.startsWith('#')) assert.match(line, /^\d+-\d+-\d+-\d+\.m4s\?token=a\.b\.c$/);
         }
         // What grows would be played from its end otherwise.
         if (!final && runs.length > 0) assert.match(text, /#EXT-X-START:TIME-OFFSET=/);
@@ -217,7 +217,7 @@ describe('clips and stills', function () {
     clips = new Clips(query, 'ffmpeg', join(folder, 'tmp'));
     const config = { storages: [folder], catalog: file, ffmpegPath: 'ffmpeg' };
     const host = { config, snapshot: () => Promise.reject(new Error('no camera')) };
-    stills = new Stills(host, query);
+    stills = new Stills(host, query, join(folder, 'strips'));
   });
   after(async () => {
     clips.close();
@@ -297,6 +297,18 @@ describe('clips and stills', function () {
     ).done;
   });
 
+  it('keep their strips: a second process need not make them', async () => {
+    const range = { start: firstMs(), end: firstMs() + 10_000, count: 5, width: 80 };
+    const made = await stills.strip('a', 'main', range, Date.now());
+    assert.equal(made.times.length, 5);
+    const config = { storages: [folder], catalog: join(folder, 'catalog.sqlite'), ffmpegPath: 'no-ffmpeg-here' };
+    const host = { config, snapshot: () => Promise.reject(new Error('no camera')) };
+    const second = new Stills(host, query, join(folder, 'strips'));
+    const kept = await second.strip('a', 'main', range, Date.now());
+    assert.deepEqual(kept, made);
+    await assert.rejects(second.strip('a', 'main', { ...range, count: 6 }, Date.now()));
+  });
+
   it('show the frame that was on show at that moment', async () => {
     for (const at of [0, 39, 41, 1000, 1999, 4970, 5030, 11_950]) {
       const { image } = await stills.at('a', 'main', firstMs() + at, null, T0 + 200_000);
@@ -306,6 +318,24 @@ describe('clips and stills', function () {
       assert.ok(Math.abs(number - Math.floor(at / 40)) <= 1, `${at} ms: ${number}`);
     }
     await assert.rejects(stills.at('a', 'main', T0 + 30_000, null, T0 + 200_000), /nothing is recorded/);
+  });
+});
+
+describe('audience', () => {
+  it('is who asked a moment ago, once for each camera', () => {
+    const audience = new Audience();
+    for (let i = 0; i < 5; i++) audience.seen('a', 'anna', T0 + i * 4000);
+    audience.seen('a', 'bert', T0);
+    audience.seen('b', 'anna', T0 + 16_000);
+    assert.deepEqual([...audience.counts(T0 + 20_000)].sort(), [
+      ['a', 2],
+      ['b', 1],
+    ]);
+    assert.deepEqual([...audience.counts(T0 + 40_000)].sort(), [
+      ['a', 1],
+      ['b', 1],
+    ]);
+    assert.deepEqual([...audience.counts(T0 + 90_000)], []);
   });
 });
 
