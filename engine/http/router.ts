@@ -83,7 +83,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
         const access = await demand(nvr.tokens, tokenOf(request, request.query), camera, needed);
         (response.locals as { token: string }).token = access.id;
         // It answers by itself, or goes on.
-        void perToken(request, response, (error?: unknown) => {
+        perToken(request, response, (error?: unknown) => {
           if (error) fail(error, request, response);
           else answer(nvr, access);
         });

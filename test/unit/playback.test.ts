@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { Catalog } from '../../engine/catalog/catalog.ts';
 import { CatalogReader } from '../../engine/playback/catalog-reader.ts';
+import { Audience } from '../../engine/playback/audience.ts';
 import { BASE_MS, copyPlan, timelapsePlan } from '../../engine/playback/clip-plan.ts';
 import { clipArgs, Clips, timelapseArgs } from '../../engine/playback/clips.ts';
 import { QueryHost } from '../../engine/playback/query-host.ts';
