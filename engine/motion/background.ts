@@ -1,0 +1,319 @@
+/** What the camera sees when nothing happens, how much that varies at each pixel, and where the picture differs from it. */
+import { CELL, unitsPerLevel, type Layout } from './plane.ts';
+import type { Alignment } from './alignment.ts';
+
+/** Thresholds at sensitivity 50: multiples of the mean deviation, and grey levels on top of it. */
+const NOISE_FACTOR = 3.2;
+const BASE_LEVELS = 5;
+/** The noise that a new background is believed to have, in grey levels. */
+const FIRST_NOISE = 2;
+/** ms in which the background follows where nothing is. */
+const FOLLOW_MS = 6000;
+const NOISE_UP_MS = 5000;
+const NOISE_DOWN_MS = 20_000;
+/** Pixels over the threshold that make a cell active. */
+const MIN_PIXELS = 3;
+/** Usual share of the threshold that noise reaches in a cell on average; above it the whole picture is noisier. */
+const USUAL_NOISE = 0.26;
+/** Share of the cells that must be so noisy. */
+const NOISY_SHARE = 0.65;
+/** Cells a side of the regions whose light is measured. */
+const REGION = 7;
+
+/** Ways in which a cell of the background follows the picture. */
+export const FOLLOW = { usual: 0, keep: 1, absorb: 2, fast: 3 } as const;
+
+export class Background {
+  readonly layout: Layout;
+  readonly value: Float32Array;
+  /** Mean deviation in units. */
+  readonly noise: Float32Array;
+  /** 1 / threshold. */
+  private readonly inverse: Float32Array;
+  /** Difference to the background, light taken off. */
+  readonly difference: Float32Array;
+  /** Difference by threshold. */
+  private readonly ratio: Float32Array;
+  private readonly cellDifference: Float32Array;
+  private readonly cellRatio: Float32Array;
+  private readonly cellPeak: Float32Array;
+  private readonly light: Float32Array;
+  private readonly regionColumns: number;
+  private readonly regionRows: number;
+  private readonly regionLight: Float32Array;
+  private readonly sorted = new Float32Array(REGION * REGION);
+  private readonly noiseHistogram = new Uint16Array(64);
+  /** Pixels over the threshold of each cell; 0 if it is not active. */
+  readonly active: Uint8Array;
+  /** Sum of what they are over it, in thresholds. */
+  readonly strength: Float32Array;
+  readonly minX: Uint8Array;
+  readonly maxX: Uint8Array;
+  readonly minY: Uint8Array;
+  readonly maxY: Uint8Array;
+  activeCells = 0;
+  /** By how much the whole picture is noisier than it was learned to be, 1 or more. */
+  noisier = 1;
+  /** ms that were learned. */
+  age = 0;
+  private frames = 0;
+
+  constructor(layout: Layout) {
+    this.layout = layout;
+    const pixels = layout.width * layout.height;
+    const cells = layout.columns * layout.rows;
+    this.value = new Float32Array(pixels);
+    this.noise = new Float32Array(pixels);
+    this.inverse = new Float32Array(pixels);
+    this.difference = new Float32Array(pixels);
+    this.ratio = new Float32Array(pixels);
+    this.cellDifference = new Float32Array(cells);
+    this.cellRatio = new Float32Array(cells);
+    this.cellPeak = new Float32Array(cells);
+    this.light = new Float32Array(cells);
+    this.active = new Uint8Array(cells);
+    this.strength = new Float32Array(cells);
+    this.minX = new Uint8Array(cells);
+    this.maxX = new Uint8Array(cells);
+    this.minY = new Uint8Array(cells);
+    this.maxY = new Uint8Array(cells);
+    this.regionColumns = Math.max(1, Math.round(layout.columns / REGION));
+    this.regionRows = Math.max(1, Math.round(layout.rows / REGION));
+    this.regionLight = new Float32Array(this.regionColumns * this.regionRows);
+  }
+
+  start(current: Float32Array): void {
+    this.value.set(current);
+    for (let i = 0; i < current.length; i++) this.noise[i] = FIRST_NOISE * unitsPerLevel(current[i]!);
+    this.age = 0;
+    this.frames = 1;
+    this.noisier = 1;
+    this.thresholds();
+  }
+
+  private thresholds(): void {
+    const { value, noise, inverse } = this;
+    for (let i = 0; i < value.length; i++) {
+      inverse[i] = 1 / (NOISE_FACTOR * noise[i]! + BASE_LEVELS * unitsOf(value[i]!));
+    }
+  }
+
+  /** Finds the active cells. `factor` of each cell multiplies its threshold; 0 where nothing is looked for. */
+  compare(current: Float32Array, alignment: Alignment, factor: Float32Array, shake: number): void {
+    this.differ(current, alignment);
+    this.measureLight();
+    this.relate(shake);
+    this.measureNoise();
+    this.activate(factor, alignment);
+  }
+
+  private differ(current: Float32Array, { offset, gain, mean }: Alignment): void {
+    const { value, difference, cellDifference, layout } = this;
+    const { width, columns, rows } = layout;
+    const scale = 1 + gain;
+    const add = offset - gain * mean;
+    for (let row = 0, cell = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, cell++) {
+        let sum = 0;
+        for (let y = 0, i = row * CELL * width + column * CELL; y < CELL; y++, i += width) {
+          const d0 = current[i]! - scale * value[i]! - add;
+          const d1 = current[i + 1]! - scale * value[i + 1]! - add;
+          const d2 = current[i + 2]! - scale * value[i + 2]! - add;
+          const d3 = current[i + 3]! - scale * value[i + 3]! - add;
+          difference[i] = d0;
+          difference[i + 1] = d1;
+          difference[i + 2] = d2;
+          difference[i + 3] = d3;
+          sum += d0 + d1 + d2 + d3;
+        }
+        cellDifference[cell] = sum / (CELL * CELL);
+      }
+    }
+  }
+
+  /** The median of each region's cells, and between the regions' centres in proportion. */
+  private measureLight(): void {
+    const { layout, cellDifference, regionLight, regionColumns, regionRows, light, sorted } = this;
+    const { columns, rows } = layout;
+    for (let r = 0; r < regionRows; r++) {
+      const row0 = Math.floor((r * rows) / regionRows);
+      const row1 = Math.floor(((r + 1) * rows) / regionRows);
+      for (let c = 0; c < regionColumns; c++) {
+        const column0 = Math.floor((c * columns) / regionColumns);
+        const column1 = Math.floor(((c + 1) * columns) / regionColumns);
+        let count = 0;
+        for (let row = row0; row < row1; row++) {
+          for (let column = column0; column < column1 && count < sorted.length; column++) {
+            const value = cellDifference[row * columns + column]!;
+            let at = count++;
+            for (; at > 0 && sorted[at - 1]! > value; at--) sorted[at] = sorted[at - 1]!;
+            sorted[at] = value;
+          }
+        }
+        regionLight[r * regionColumns + c] = sorted[count >> 1]!;
+      }
+    }
+    for (let row = 0, cell = 0; row < rows; row++) {
+      const y = Math.min(regionRows - 1, Math.max(0, ((row + 0.5) * regionRows) / rows - 0.5));
+      const r0 = Math.floor(y);
+      const r1 = Math.min(regionRows - 1, r0 + 1);
+      for (let column = 0; column < columns; column++, cell++) {
+        const x = Math.min(regionColumns - 1, Math.max(0, ((column + 0.5) * regionColumns) / columns - 0.5));
+        const c0 = Math.floor(x);
+        const c1 = Math.min(regionColumns - 1, c0 + 1);
+        const upper =
+          regionLight[r0 * regionColumns + c0]! * (1 - x + c0) + regionLight[r0 * regionColumns + c1]! * (x - c0);
+        const lower =
+          regionLight[r1 * regionColumns + c0]! * (1 - x + c0) + regionLight[r1 * regionColumns + c1]! * (x - c0);
+        light[cell] = upper * (1 - y + r0) + lower * (y - r0);
+      }
+    }
+  }
+
+  /** Puts the differences into proportion to their thresholds; `shake`: pixels that edges may be off. */
+  private relate(shake: number): void {
+    const { layout, difference, ratio, inverse, light, value, cellRatio, cellPeak } = this;
+    const { width, columns, rows } = layout;
+    const last = value.length - width - 1;
+    for (let row = 0, cell = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, cell++) {
+        const offset = light[cell]!;
+        let sum = 0;
+        let peak = 0;
+        for (let y = 0, start = row * CELL * width + column * CELL; y < CELL; y++, start += width) {
+          for (let i = start, end = start + CELL; i < end; i++) {
+            const rest = difference[i]! - offset;
+            difference[i] = rest;
+            let share = Math.abs(rest);
+            if (shake > 0 && i > width && i < last) {
+              const steep = Math.abs(value[i + 1]! - value[i - 1]!) + Math.abs(value[i + width]! - value[i - width]!);
+              share = Math.max(0, share - shake * steep);
+            }
+            share *= inverse[i]!;
+            ratio[i] = share;
+            sum += share;
+            if (share > peak) peak = share;
+          }
+        }
+        cellRatio[cell] = sum / (CELL * CELL);
+        cellPeak[cell] = peak;
+      }
+    }
+  }
+
+  /** Night noise, or a keyframe that draws the whole picture anew: it is everywhere, which objects are not. */
+  private measureNoise(): void {
+    const { cellRatio, noiseHistogram } = this;
+    noiseHistogram.fill(0);
+    for (let cell = 0; cell < cellRatio.length; cell++) {
+      noiseHistogram[Math.min(63, (cellRatio[cell]! * 32) | 0)]!++;
+    }
+    const wanted = cellRatio.length * NOISY_SHARE;
+    let bin = 0;
+    for (let below = 0; bin < 63; bin++) if ((below += noiseHistogram[bin]!) >= wanted) break;
+    this.noisier = Math.max(1, (bin + 0.5) / 32 / USUAL_NOISE);
+  }
+
+  private activate(factor: Float32Array, { shiftX, shiftY }: Alignment): void {
+    const { layout, ratio, cellPeak, active, strength, noisier } = this;
+    const { width, height, columns, rows } = layout;
+    // What the shift has moved in from outside is unknown.
+    const marginX = shiftX === 0 ? 0 : Math.ceil(Math.abs(shiftX)) + 1;
+    const marginY = shiftY === 0 ? 0 : Math.ceil(Math.abs(shiftY)) + 1;
+    this.activeCells = 0;
+    for (let row = 0, cell = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, cell++) {
+        active[cell] = 0;
+        strength[cell] = 0;
+        const limit = noisier * factor[cell]!;
+        if (limit === 0 || cellPeak[cell]! < limit) continue;
+        let count = 0;
+        let sum = 0;
+        let minX = width;
+        let maxX = 0;
+        let minY = height;
+        let maxY = 0;
+        for (let y = row * CELL; y < (row + 1) * CELL; y++) {
+          if (y < marginY || y >= height - marginY) continue;
+          for (let x = column * CELL; x < (column + 1) * CELL; x++) {
+            const share = ratio[y * width + x]!;
+            if (share < limit || x < marginX || x >= width - marginX) continue;
+            count++;
+            sum += Math.min(4, share / limit);
+            if (x < minX) minX = x;
+            if (x > maxX) maxX = x;
+            if (y < minY) minY = y;
+            if (y > maxY) maxY = y;
+          }
+        }
+        if (count < MIN_PIXELS && sum < 5) continue;
+        active[cell] = count;
+        strength[cell] = sum;
+        this.minX[cell] = minX;
+        this.maxX[cell] = maxX;
+        this.minY[cell] = minY;
+        this.maxY[cell] = maxY;
+        this.activeCells++;
+      }
+    }
+  }
+
+  /** Mean deviation and threshold of a cell, in units. */
+  cell(column: number, row: number): { deviation: number; limit: number } {
+    const { layout, noise, inverse } = this;
+    let deviation = 0;
+    let limit = 0;
+    for (let y = 0, i = row * CELL * layout.width + column * CELL; y < CELL; y++, i += layout.width) {
+      for (let x = i; x < i + CELL; x++) {
+        deviation += noise[x]!;
+        limit += 1 / inverse[x]!;
+      }
+    }
+    return { deviation: deviation / (CELL * CELL), limit: (limit * this.noisier) / (CELL * CELL) };
+  }
+
+  /** Follows the picture, in each cell in its way (see FOLLOW). */
+  learn(current: Float32Array, { offset, gain, mean }: Alignment, elapsedMs: number, follow: Uint8Array): void {
+    const { layout, value, noise, inverse, difference } = this;
+    const { width, columns, rows } = layout;
+    this.age += elapsedMs;
+    this.frames++;
+    // At first the mean of all there was, weighed by time, so that it does not matter how many frames that were.
+    const first = Math.min(0.5, Math.max(1 / this.frames, elapsedMs / Math.max(1, this.age)));
+    const usual = Math.max(first, 1 - Math.exp(-elapsedMs / FOLLOW_MS));
+    const up = Math.max(first * 0.7, 1 - Math.exp(-elapsedMs / NOISE_UP_MS));
+    const down = Math.max(first * 0.5, 1 - Math.exp(-elapsedMs / NOISE_DOWN_MS));
+    const fast = Math.max(0.3, 1 - Math.exp(-elapsedMs / 500));
+    const scale = 1 + gain;
+    const add = offset - gain * mean;
+    const floor = 0.3;
+    for (let row = 0, cell = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, cell++) {
+        const way = follow[cell]!;
+        const start = row * CELL * width + column * CELL;
+        const rate = way === FOLLOW.keep ? 0 : way === FOLLOW.absorb ? 1 : way === FOLLOW.fast ? fast : usual;
+        for (let y = 0, line = start; y < CELL; y++, line += width) {
+          for (let i = line, end = line + CELL; i < end; i++) {
+            const expected = scale * value[i]! + add;
+            const next = expected + rate * (current[i]! - expected);
+            value[i] = next;
+            if (way === FOLLOW.keep) continue;
+            const level = unitsOf(next);
+            let deviation = noise[i]!;
+            if (way !== FOLLOW.absorb) {
+              // An object's contrast is no noise, but leaves that it moves are: so far, and no farther.
+              const rest = Math.min(Math.abs(difference[i]!), 3 * deviation + 6 * level);
+              deviation += (rest > deviation ? up : down) * (rest - deviation);
+            }
+            noise[i] = deviation = Math.max(floor * level, deviation);
+            inverse[i] = 1 / (NOISE_FACTOR * deviation + BASE_LEVELS * level);
+          }
+        }
+      }
+    }
+  }
+}
+
+/** Units a grey level, from a table: whole units are near enough. */
+const UNITS_PER_LEVEL = Float32Array.from({ length: 512 }, (_, units) => unitsPerLevel(units));
+const unitsOf = (units: number): number => UNITS_PER_LEVEL[units < 0 ? 0 : units | 0]!;

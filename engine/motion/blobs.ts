@@ -1,0 +1,132 @@
+/** Active cells that belong together. */
+import { CELL } from './plane.ts';
+import type { Background } from './background.ts';
+
+/** In pixels of the small picture; `max…` is one past the last. */
+export interface Blob {
+  label: number;
+  minX: number;
+  minY: number;
+  maxX: number;
+  maxY: number;
+  /** Of its pixels, weighed by how much they differ. */
+  centerX: number;
+  centerY: number;
+  /** Pixels over the threshold. */
+  area: number;
+  /** Their sum in thresholds. */
+  strength: number;
+  cells: number;
+  /** How steep its contours are against its contrast: about 1 for things, near 0 for shadows of clouds and glows. */
+  sharpness: number;
+}
+
+/** Cells that may lie between two parts of one blob, plus one. */
+const REACH = 2;
+/** A larger number of blobs is weather, not objects. */
+const MAX_BLOBS = 250;
+
+export class BlobFinder {
+  /** Number of the blob of each cell, from 1; 0 for none. */
+  readonly labels: Uint8Array;
+  private readonly queue: Uint16Array;
+  private readonly background: Background;
+
+  constructor(background: Background) {
+    this.background = background;
+    this.labels = new Uint8Array(background.active.length);
+    this.queue = new Uint16Array(background.active.length);
+  }
+
+  find(): Blob[] {
+    const { background, labels } = this;
+    const { active } = background;
+    labels.fill(0);
+    const blobs: Blob[] = [];
+    if (background.activeCells === 0) return blobs;
+    for (let cell = 0; cell < active.length && blobs.length < MAX_BLOBS; cell++) {
+      if (active[cell]! > 0 && labels[cell] === 0) blobs.push(this.grow(cell, blobs.length + 1));
+    }
+    return blobs;
+  }
+
+  private grow(seed: number, label: number): Blob {
+    const { background, labels, queue } = this;
+    const { active, strength, minX, maxX, minY, maxY, layout } = background;
+    const { columns, rows } = layout;
+    const blob: Blob = {
+      ...{ label, minX: 1e9, minY: 1e9, maxX: 0, maxY: 0, centerX: 0, centerY: 0 },
+      ...{ area: 0, strength: 0, cells: 0, sharpness: 0 },
+    };
+    let length = 1;
+    let steepSum = 0;
+    let steepSquares = 0;
+    let contrast = 0;
+    queue[0] = seed;
+    labels[seed] = label;
+    for (let next = 0; next < length; next++) {
+      const cell = queue[next]!;
+      const column = cell % columns;
+      const row = (cell - column) / columns;
+      blob.minX = Math.min(blob.minX, minX[cell]!);
+      blob.minY = Math.min(blob.minY, minY[cell]!);
+      blob.maxX = Math.max(blob.maxX, maxX[cell]! + 1);
+      blob.maxY = Math.max(blob.maxY, maxY[cell]! + 1);
+      blob.area += active[cell]!;
+      blob.strength += strength[cell]!;
+      blob.centerX += (strength[cell]! * (minX[cell]! + maxX[cell]! + 1)) / 2;
+      blob.centerY += (strength[cell]! * (minY[cell]! + maxY[cell]! + 1)) / 2;
+      const steep = this.steepness(column, row);
+      steepSum += steep;
+      steepSquares += steep * steep;
+      contrast += this.contrast(column, row);
+      for (let y = Math.max(0, row - REACH); y <= Math.min(rows - 1, row + REACH); y++) {
+        for (let x = Math.max(0, column - REACH); x <= Math.min(columns - 1, column + REACH); x++) {
+          const other = y * columns + x;
+          if (active[other]! === 0 || labels[other] !== 0) continue;
+          labels[other] = label;
+          queue[length++] = other;
+        }
+      }
+    }
+    blob.cells = length;
+    blob.centerX /= blob.strength;
+    blob.centerY /= blob.strength;
+    const mean = steepSum / length;
+    // About the mean of the steepest quarter.
+    const top = mean + 1.27 * Math.sqrt(Math.max(0, steepSquares / length - mean * mean));
+    blob.sharpness = top / Math.max(1e-6, contrast / length);
+    return blob;
+  }
+
+  /** Mean difference of 2 x 2 pixels. */
+  private quad(x: number, y: number): number {
+    const { difference, layout } = this.background;
+    const i = y * layout.width + x;
+    return (
+      (difference[i]! + difference[i + 1]! + difference[i + layout.width]! + difference[i + layout.width + 1]!) / 4
+    );
+  }
+
+  /** The largest step between neighbouring quads, in the cell and to the next ones. */
+  private steepness(column: number, row: number): number {
+    const { width, height } = this.background.layout;
+    let steepest = 0;
+    for (let y = row * CELL; y < (row + 1) * CELL; y += 2) {
+      for (let x = column * CELL; x < (column + 1) * CELL; x += 2) {
+        const here = this.quad(x, y);
+        if (x + 3 < width) steepest = Math.max(steepest, Math.abs(this.quad(x + 2, y) - here));
+        if (y + 3 < height) steepest = Math.max(steepest, Math.abs(this.quad(x, y + 2) - here));
+      }
+    }
+    return steepest;
+  }
+
+  private contrast(column: number, row: number): number {
+    let sum = 0;
+    for (let y = row * CELL; y < (row + 1) * CELL; y += 2) {
+      for (let x = column * CELL; x < (column + 1) * CELL; x += 2) sum = Math.max(sum, Math.abs(this.quad(x, y)));
+    }
+    return sum;
+  }
+}

@@ -1,0 +1,413 @@
+/**
+ * Finds what moves. Each frame is laid over the learned background (alignment), the cells that differ more than noise and
+ * light explain are put together (blobs) and followed (tracks); what travels counts.
+ */
+import { Alignment } from './alignment.ts';
+import { Background, FOLLOW } from './background.ts';
+import { BlobFinder, type Blob } from './blobs.ts';
+import { CELL, layoutOf, Shrinker, type Layout } from './plane.ts';
+import { Tracks, type Track } from './tracks.ts';
+import { GRID_HEIGHT, GRID_WIDTH, type Box, type FrameMotion, type GreyFrame, type MotionSettings } from './types.ts';
+import type { SceneState } from './types.ts';
+import { ZoneMasks } from './zones.ts';
+
+/** ms until the background is good for something. */
+const LEARN_MS = 900;
+/** ms during which more is wanted of an object. */
+const CAREFUL_MS = 6000;
+/** Units in one step that make a change of light. */
+const LIGHT_JUMP = 8;
+/** Share of the cells that differ beside objects, which no object does at once. */
+const SCENE_SHARE = 0.35;
+/** ms until exposure has settled after a change of light. */
+const SETTLE_MS = 1000;
+/** ms after which a changed scene is compared with the one before. */
+const LASTING_MS = 2000;
+/** Units and share of the cells that make it another scene. */
+const SCENE_UNITS = 10;
+const LASTING_SHARE = 0.5;
+/** ms after which what stands still becomes background. */
+const STILL_MS = 45_000;
+/** ms in which an object's place is found to be a hole that it left behind. */
+const GHOST_MS = 1000;
+/** Contours sharper than this are those of things. */
+const SHARP = 0.45;
+/** ms in which a place that always moves gets known, and in which that is forgotten. */
+const BUSY_MS = 8000;
+const CALM_MS = 90_000;
+/** By how much busyness raises the threshold. */
+const BUSY_FACTOR = 1.5;
+/** ms in which the camera's shaking is forgotten. */
+const SHAKE_MS = 3000;
+
+/** All that has the size of the picture. */
+class State {
+  readonly shrinker: Shrinker;
+  readonly current: Float32Array;
+  readonly placed: Float32Array;
+  readonly before: Float32Array;
+  readonly background: Background;
+  readonly alignment: Alignment;
+  readonly blobs: BlobFinder;
+  readonly masks: ZoneMasks;
+  readonly tracks: Tracks;
+  readonly busy: Float32Array;
+  readonly factor: Float32Array;
+  readonly follow: Uint8Array;
+  readonly owner: Uint8Array;
+  readonly layout: Layout;
+
+  constructor(layout: Layout, settings: MotionSettings, from?: State) {
+    this.layout = layout;
+    const cells = layout.columns * layout.rows;
+    const pixels = layout.width * layout.height;
+    this.masks = new ZoneMasks(settings, layout);
+    this.tracks = new Tracks(layout, this.masks.include.length);
+    this.shrinker = from?.shrinker ?? new Shrinker(layout);
+    this.current = from?.current ?? new Float32Array(pixels);
+    this.placed = from?.placed ?? new Float32Array(pixels);
+    this.before = from?.before ?? new Float32Array(pixels);
+    this.background = from?.background ?? new Background(layout);
+    this.alignment = from?.alignment ?? new Alignment(layout);
+    this.blobs = from?.blobs ?? new BlobFinder(this.background);
+    this.busy = from?.busy ?? new Float32Array(cells);
+    this.factor = new Float32Array(cells);
+    this.follow = from?.follow ?? new Uint8Array(cells);
+    this.owner = from?.owner ?? new Uint8Array(cells);
+  }
+}
+
+export class MotionModel {
+  private settings: MotionSettings;
+  private state: State | null = null;
+  private fresh = true;
+  private last = 0;
+  private shake = 0;
+  private clutter = 0;
+  private settleUntil = -Infinity;
+  /** When a changed scene is to be compared; Infinity if none is. */
+  private compareAt = Infinity;
+
+  constructor(settings: MotionSettings) {
+    this.settings = settings;
+  }
+
+  /** Keeps what was learned; objects are followed anew. */
+  configure(settings: MotionSettings): void {
+    this.settings = settings;
+    if (this.state) this.state = new State(this.state.layout, settings, this.state);
+  }
+
+  /** Forgets the background, for example after the camera was turned. */
+  restart(): void {
+    this.fresh = true;
+  }
+
+  private prepare(frame: GreyFrame): State {
+    let state = this.state;
+    if (state?.layout.frameWidth !== frame.width || state.layout.frameHeight !== frame.height) {
+      state = this.state = new State(layoutOf(frame.width, frame.height), this.settings);
+      this.fresh = true;
+    }
+    return state;
+  }
+
+  step(frame: GreyFrame): FrameMotion {
+    const state = this.prepare(frame);
+    const { background, alignment, tracks } = state;
+    state.shrinker.shrink(frame, state.current);
+    const elapsed = Math.max(0, frame.time - this.last);
+    this.last = frame.time;
+    if (this.fresh) {
+      this.fresh = false;
+      background.start(state.current);
+      tracks.clear();
+      state.busy.fill(0);
+      this.shake = this.clutter = 0;
+      this.settleUntil = -Infinity;
+      this.compareAt = Infinity;
+      return this.nothing(frame.time, 'learning');
+    }
+    alignment.fit(state.current, background.value);
+    const shift = Math.hypot(alignment.shiftX, alignment.shiftY);
+    this.shake = Math.max(shift, this.shake * Math.exp(-elapsed / SHAKE_MS));
+    let current = state.current;
+    if (alignment.shifted) alignment.place(state.current, (current = state.placed));
+    this.weigh(state);
+    background.compare(current, alignment, state.factor, this.shake > 0.15 ? 0.1 + 0.15 * Math.min(2, this.shake) : 0);
+
+    const scene = this.scene(state, current, frame.time, shift);
+    const learning = background.age < LEARN_MS;
+    const blobs = state.blobs.find().filter(({ sharpness }) => sharpness >= SHARP);
+    if (learning || frame.time < this.settleUntil) tracks.clearNew();
+    const around = {
+      busy: (blob: Blob) => this.busyShare(state, blob),
+      clutter: this.clutter,
+      learning: background.age < CAREFUL_MS,
+    };
+    tracks.step(
+      frame.time,
+      elapsed,
+      learning || frame.time < this.settleUntil ? this.known(state, blobs) : blobs,
+      around,
+    );
+    this.learn(state, current, frame.time, elapsed, blobs);
+    if (scene === 'learning') return this.nothing(frame.time, scene);
+    return this.report(state, frame.time, scene);
+  }
+
+  /** While the light changes only objects that were known before are followed. */
+  private known(state: State, blobs: Blob[]): Blob[] {
+    const objects = state.tracks.tracks;
+    return blobs.filter((blob) =>
+      objects.some(
+        (t) => blob.maxX > t.minX - 8 && blob.minX < t.maxX + 8 && blob.maxY > t.minY - 8 && blob.minY < t.maxY + 8,
+      ),
+    );
+  }
+
+  private nothing(time: number, scene: SceneState): FrameMotion {
+    return { time, score: 0, boxes: [], zones: [], scene, cells: new Uint8Array((GRID_WIDTH * GRID_HEIGHT) / 8) };
+  }
+
+  private weigh({ factor, masks, busy }: State): void {
+    for (let cell = 0; cell < factor.length; cell++) {
+      factor[cell] = masks.ignored[cell]! > 0 ? 0 : masks.factor[cell]! * (1 + BUSY_FACTOR * busy[cell]!);
+    }
+  }
+
+  private busyShare({ busy, blobs }: State, blob: Blob): number {
+    const { labels } = blobs;
+    let sum = 0;
+    for (let cell = 0; cell < labels.length; cell++) if (labels[cell] === blob.label) sum += busy[cell]!;
+    return sum / blob.cells;
+  }
+
+  private scene(state: State, current: Float32Array, time: number, shift: number): SceneState {
+    const { background, alignment, tracks, layout } = state;
+    const step = Math.abs(alignment.offset) + Math.abs(alignment.gain) * 30;
+    let beside = 0;
+    const objects = tracks.tracks.filter(({ object }) => object);
+    for (let cell = 0; cell < background.active.length; cell++) {
+      if (background.active[cell]! > 0 && !objects.some((track) => covers(track, cell, layout))) beside++;
+    }
+    const jumped = step > LIGHT_JUMP || beside > SCENE_SHARE * background.active.length;
+    if (jumped && background.age >= LEARN_MS) {
+      if (this.compareAt === Infinity) {
+        state.before.set(background.value);
+        this.compareAt = time + LASTING_MS;
+      }
+      this.settleUntil = time + SETTLE_MS;
+    }
+    if (background.age < LEARN_MS) return 'learning';
+    if (time >= this.compareAt) {
+      this.compareAt = Infinity;
+      if (this.isOther(state, current)) return 'scene-change';
+    }
+    if (time < this.settleUntil || step > 2) return 'light';
+    return shift > 0.25 ? 'shake' : 'steady';
+  }
+
+  private isOther({ before, layout }: State, current: Float32Array): boolean {
+    const { width, columns, rows } = layout;
+    let other = 0;
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        let sum = 0;
+        for (let y = 0, i = row * CELL * width + column * CELL; y < CELL; y++, i += width) {
+          for (let x = i; x < i + CELL; x++) sum += Math.abs(current[x]! - before[x]!);
+        }
+        if (sum > SCENE_UNITS * CELL * CELL) other++;
+      }
+    }
+    return other > LASTING_SHARE * columns * rows;
+  }
+
+  private learn(state: State, current: Float32Array, time: number, elapsed: number, blobs: Blob[]): void {
+    const { background, alignment, tracks, follow, busy, owner, layout, blobs: finder } = state;
+    const { labels } = finder;
+    const settling = time < this.settleUntil;
+    follow.fill(FOLLOW.usual);
+    owner.fill(0);
+    for (const track of tracks.tracks) {
+      if (track.lastSeen === time && track.object) for (const label of track.labels) owner[label] = 1;
+    }
+    const busier = 1 - Math.exp(-elapsed / BUSY_MS);
+    const calmer = 1 - Math.exp(-elapsed / CALM_MS);
+    const objects = tracks.tracks.filter(({ object }) => object);
+    for (let cell = 0; cell < labels.length; cell++) {
+      const label = labels[cell]!;
+      const isObject = label > 0 && owner[label] === 1;
+      if (isObject) {
+        follow[cell] = FOLLOW.keep;
+        continue;
+      }
+      if (label > 0) busy[cell]! += busier * (1 - busy[cell]!);
+      else busy[cell]! -= calmer * busy[cell]!;
+      if (settling) follow[cell] = objects.some((track) => covers(track, cell, layout)) ? FOLLOW.keep : FOLLOW.fast;
+    }
+    for (const track of objects) {
+      if (track.lastSeen !== time || settling) continue;
+      const still = time - track.movedAt;
+      if (still > STILL_MS || (still > GHOST_MS && this.isGhost(state, current, track))) this.absorb(state, track);
+    }
+    background.learn(current, alignment, elapsed, follow);
+    // What appears and is gone with the next frame shows what chance makes of the weather.
+    const strays = tracks.tracks.filter(({ object, lastSeen, hits }) => !object && lastSeen < time && hits === 1);
+    const strongest = strays.reduce((most, { strength }) => Math.max(most, strength), 0);
+    const few = strays.length < 3;
+    const rate = 1 - Math.exp(-elapsed / (few ? 10_000 : 1500));
+    this.clutter += rate * ((few ? 0 : strongest) - this.clutter);
+    void blobs;
+  }
+
+  private absorb(state: State, track: Track): void {
+    const { follow, blobs } = state;
+    for (let cell = 0; cell < follow.length; cell++) {
+      if (track.labels.includes(blobs.labels[cell]!)) follow[cell] = FOLLOW.absorb;
+    }
+    state.tracks.tracks = state.tracks.tracks.filter((other) => other !== track);
+  }
+
+  /** Where an object was that has left, the contours of the difference are in the background, not in the picture. */
+  private isGhost({ background, blobs, layout }: State, current: Float32Array, track: Track): boolean {
+    const { width, columns } = layout;
+    const { value, active } = background;
+    let now = 0;
+    let before = 0;
+    for (let cell = 0; cell < active.length; cell++) {
+      if (!track.labels.includes(blobs.labels[cell]!)) continue;
+      const start = Math.floor(cell / columns) * CELL * width + (cell % columns) * CELL;
+      for (let y = 0; y < CELL; y++) {
+        for (let i = start + y * width, end = i + CELL; i < end; i++) {
+          if (i + width >= value.length) continue;
+          now += Math.abs(current[i + 1]! - current[i]!) + Math.abs(current[i + width]! - current[i]!);
+          before += Math.abs(value[i + 1]! - value[i]!) + Math.abs(value[i + width]! - value[i]!);
+        }
+      }
+    }
+    return now < 0.75 * before;
+  }
+
+  private report(state: State, time: number, scene: SceneState): FrameMotion {
+    const motion = this.nothing(time, scene);
+    const { masks, layout } = state;
+    const { include } = masks;
+    let since = Infinity;
+    let movedAt = -Infinity;
+    const zones = new Set<string>();
+    for (const track of state.tracks.tracks) {
+      if (!track.object || track.lastSeen !== time) continue;
+      const box = boxOf(track, layout);
+      const size = box.width * box.height;
+      let start = track.since;
+      if (include.length === 0) {
+        if (size < this.settings.minSize || size > this.settings.maxSize) continue;
+      } else {
+        start = Infinity;
+        include.forEach(({ zone, cells }, number) => {
+          const fits =
+            size >= (zone.minSize ?? this.settings.minSize) && size <= (zone.maxSize ?? this.settings.maxSize);
+          if (!fits || !this.touches(state, track, cells)) {
+            track.inZone[number] = NaN;
+            return;
+          }
+          if (Number.isNaN(track.inZone[number]!)) track.inZone[number] = time;
+          const entered = track.inZone[number]!;
+          if (time - entered < (zone.loiterMs ?? 0)) return;
+          zones.add(zone.id);
+          start = Math.min(start, Math.max(track.since, entered));
+        });
+        if (start === Infinity) continue;
+      }
+      since = Math.min(since, start);
+      movedAt = Math.max(movedAt, track.movedAt);
+      motion.boxes.push(box);
+      motion.score = Math.max(motion.score, 1 - Math.exp(-track.strength / 40));
+      this.mark(state, track, motion.cells);
+    }
+    motion.zones.push(...zones);
+    if (motion.boxes.length > 0) Object.assign(motion, { since, movedAt });
+    return motion;
+  }
+
+  /** Whether a fifth of the object is in the zone. */
+  private touches({ blobs }: State, track: Track, zone: Uint8Array): boolean {
+    let all = 0;
+    let within = 0;
+    for (let cell = 0; cell < zone.length; cell++) {
+      if (!track.labels.includes(blobs.labels[cell]!)) continue;
+      all++;
+      within += zone[cell]!;
+    }
+    return within > 0 && within >= 0.2 * all;
+  }
+
+  private mark({ blobs, layout }: State, track: Track, into: Uint8Array): void {
+    const { columns, factor, frameWidth, frameHeight } = layout;
+    for (let cell = 0; cell < blobs.labels.length; cell++) {
+      if (!track.labels.includes(blobs.labels[cell]!)) continue;
+      const x = ((cell % columns) + 0.5) * CELL * factor;
+      const y = (Math.floor(cell / columns) + 0.5) * CELL * factor;
+      const column = Math.min(GRID_WIDTH - 1, Math.floor((x / frameWidth) * GRID_WIDTH));
+      const row = Math.min(GRID_HEIGHT - 1, Math.floor((y / frameHeight) * GRID_HEIGHT));
+      const bit = row * GRID_WIDTH + column;
+      into[bit >> 3]! |= 1 << (bit & 7);
+    }
+  }
+
+  /** Does this frame, after a pause of up to several seconds, differ so that the frames between should be looked at. */
+  differs(frame: GreyFrame): boolean {
+    const state = this.prepare(frame);
+    if (this.fresh) return true;
+    const { background, alignment } = state;
+    state.shrinker.shrink(frame, state.current);
+    alignment.fit(state.current, background.value);
+    let current = state.current;
+    if (alignment.shifted) alignment.place(state.current, (current = state.placed));
+    this.weigh(state);
+    background.compare(current, alignment, state.factor, this.shake > 0.15 ? 0.1 + 0.15 * Math.min(2, this.shake) : 0);
+    return state.blobs.find().some(({ sharpness }) => sharpness >= SHARP);
+  }
+
+  /** For each cell of the grid. */
+  picture(): { noise: Uint8Array; threshold: Uint8Array; ignored: Uint8Array } {
+    const cells = GRID_WIDTH * GRID_HEIGHT;
+    const noise = new Uint8Array(cells);
+    const threshold = new Uint8Array(cells);
+    const ignored = new Uint8Array(cells);
+    const { state } = this;
+    if (!state || state.layout.columns === 0 || state.layout.rows === 0) return { noise, threshold, ignored };
+    this.weigh(state);
+    const { columns, rows } = state.layout;
+    for (let row = 0; row < GRID_HEIGHT; row++) {
+      for (let column = 0; column < GRID_WIDTH; column++) {
+        const x = Math.min(columns - 1, Math.floor(((column + 0.5) / GRID_WIDTH) * columns));
+        const y = Math.min(rows - 1, Math.floor(((row + 0.5) / GRID_HEIGHT) * rows));
+        const cell = y * columns + x;
+        const to = row * GRID_WIDTH + column;
+        const { deviation, limit } = state.background.cell(x, y);
+        noise[to] = Math.min(255, Math.round(deviation));
+        threshold[to] = Math.min(255, Math.round(limit * state.factor[cell]!));
+        ignored[to] = state.masks.ignored[cell]! > 0 || state.busy[cell]! > 0.5 ? 1 : 0;
+      }
+    }
+    return { noise, threshold, ignored };
+  }
+}
+
+function covers({ minX, minY, maxX, maxY }: Track, cell: number, { columns }: Layout): boolean {
+  const x = (cell % columns) * CELL;
+  const y = Math.floor(cell / columns) * CELL;
+  return x + CELL > minX - CELL && x < maxX + CELL && y + CELL > minY - CELL && y < maxY + CELL;
+}
+
+function boxOf({ minX, minY, maxX, maxY }: Track, { factor, frameWidth, frameHeight }: Layout): Box {
+  const [x, y] = [(minX * factor) / frameWidth, (minY * factor) / frameHeight];
+  return {
+    x,
+    y,
+    width: Math.min(1, (maxX * factor) / frameWidth) - x,
+    height: Math.min(1, (maxY * factor) / frameHeight) - y,
+  };
+}

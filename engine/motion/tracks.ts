@@ -1,0 +1,258 @@
+/**
+ * Objects over time. Motion is what travels: a blob becomes an object when it has left its place on a fairly straight
+ * way. Leaves swing around a place, a clock changes in one, rain is gone before it was anywhere.
+ */
+import type { Blob } from './blobs.ts';
+import type { Layout } from './plane.ts';
+
+/** Observations that are remembered of a track: the way that is looked at. */
+const HISTORY = 16;
+/** Share of its smaller side that a blob must travel; and at least so many pixels. */
+const TRAVEL_SHARE = 0.4;
+const TRAVEL_PIXELS = 2.5;
+/** Net way by path length, 1 for straight. */
+const STRAIGHT = 0.55;
+/** ms without a blob after which a track ends; a new one may be a flicker, an object is worth waiting for. */
+const LOST_MS = 500;
+const OBJECT_LOST_MS = 1500;
+/** ms for which a lost object that shows again in its place needs not travel again. */
+const REMEMBER_MS = 6000;
+const MAX_TRACKS = 64;
+
+export interface Track {
+  id: number;
+  /** When its motion began. */
+  since: number;
+  lastSeen: number;
+  /** When it was last somewhere else. */
+  movedAt: number;
+  object: boolean;
+  hits: number;
+  minX: number;
+  minY: number;
+  maxX: number;
+  maxY: number;
+  area: number;
+  strength: number;
+  /** Pixels a ms. */
+  velocityX: number;
+  velocityY: number;
+  /** Where it was when it last had moved. */
+  restX: number;
+  restY: number;
+  /** Share of it that lies where there always is motion. */
+  busy: number;
+  /** Blobs of this frame, by their labels. */
+  labels: number[];
+  /** Ring of the last places. */
+  times: Float64Array;
+  placesX: Float32Array;
+  placesY: Float32Array;
+  /** For each include zone: since when it is in it; NaN while it is not. */
+  inZone: Float64Array;
+}
+
+export interface Surroundings {
+  /** Share of the blob in cells that are never still, 0..1. */
+  busy: (blob: Blob) => number;
+  /** Strength that blobs reach by chance, as in rain. */
+  clutter: number;
+  /** More steps are wanted while little was learned. */
+  learning: boolean;
+}
+
+export class Tracks {
+  tracks: Track[] = [];
+  private lost: Track[] = [];
+  private nextId = 1;
+  private readonly layout: Layout;
+  private readonly zones: number;
+  /** Blobs in this frame that no track has, nor became one. */
+  strays: Blob[] = [];
+
+  constructor(layout: Layout, zones: number) {
+    this.layout = layout;
+    this.zones = zones;
+  }
+
+  clear(): void {
+    this.tracks = [];
+    this.lost = [];
+  }
+
+  /** Forgets those that are not objects yet. */
+  clearNew(): void {
+    this.tracks = this.tracks.filter(({ object }) => object);
+  }
+
+  step(time: number, elapsedMs: number, blobs: Blob[], around: Surroundings): void {
+    const free = new Set(blobs);
+    for (const track of this.tracks) track.labels.length = 0;
+    // Objects choose first, then the longest known.
+    this.tracks.sort((a, b) => Number(b.object) - Number(a.object) || b.hits - a.hits);
+    for (const track of this.tracks) this.claim(track, time, elapsedMs, free);
+    for (const track of this.tracks) if (track.lastSeen !== time && track.hits <= 2) this.leap(track, time, free);
+    for (const blob of free) if (this.tracks.length < MAX_TRACKS) this.tracks.push(this.begin(time, blob));
+    const byLabel = new Map(blobs.map((blob) => [blob.label, blob]));
+    for (const track of this.tracks) {
+      if (track.lastSeen !== time) continue;
+      const own = track.labels.map((label) => byLabel.get(label)!);
+      track.busy =
+        own.reduce((sum, blob) => sum + around.busy(blob) * blob.cells, 0) /
+        own.reduce((sum, { cells }) => sum + cells, 0);
+      if (!track.object) this.judge(track, time, around);
+      this.rest(track, time);
+    }
+    const gone = this.tracks.filter((track) => this.isGone(track, time, elapsedMs));
+    if (gone.length > 0) {
+      this.tracks = this.tracks.filter((track) => !gone.includes(track));
+      this.lost.push(...gone.filter(({ object }) => object));
+    }
+    this.lost = this.lost.filter(({ lastSeen }) => time - lastSeen < REMEMBER_MS);
+  }
+
+  private isGone({ object, lastSeen }: Track, time: number, elapsedMs: number): boolean {
+    // At one frame every few seconds a single miss is no reason yet.
+    return time - lastSeen > Math.max(object ? OBJECT_LOST_MS : LOST_MS, 1.5 * elapsedMs);
+  }
+
+  /** Takes the blobs around where the track should be. */
+  private claim(track: Track, time: number, elapsedMs: number, free: Set<Blob>): void {
+    const away = time - track.lastSeen;
+    const width = track.maxX - track.minX;
+    const height = track.maxY - track.minY;
+    const reach = Math.min(24, 3 + 0.25 * Math.min(width, height) + 0.01 * Math.min(1000, away));
+    const moveX = track.velocityX * Math.min(1500, away);
+    const moveY = track.velocityY * Math.min(1500, away);
+    const left = Math.min(track.minX, track.minX + moveX) - reach;
+    const right = Math.max(track.maxX, track.maxX + moveX) + reach;
+    const top = Math.min(track.minY, track.minY + moveY) - reach;
+    const bottom = Math.max(track.maxY, track.maxY + moveY) + reach;
+    const own: Blob[] = [];
+    for (const blob of free) {
+      if (blob.maxX > left && blob.minX < right && blob.maxY > top && blob.minY < bottom) own.push(blob);
+    }
+    if (own.length === 0) return;
+    for (const blob of own) free.delete(blob);
+    this.observe(track, time, own);
+    void elapsedMs;
+  }
+
+  /** Something fast: a blob of about the same size that is new, far from where another was a moment ago. */
+  private leap(track: Track, time: number, free: Set<Blob>): void {
+    const away = time - track.lastSeen;
+    if (away > 2500 || track.area < 24) return;
+    let best: Blob | null = null;
+    for (const blob of free) {
+      const size = blob.area / track.area;
+      if (size > 0.3 && size < 3.5 && (best === null || blob.strength > best.strength)) best = blob;
+    }
+    if (best === null) return;
+    const last = (track.hits - 1) % HISTORY;
+    const distance = Math.hypot(best.centerX - track.placesX[last]!, best.centerY - track.placesY[last]!);
+    if (distance > Math.min(0.6, 0.0012 * away + 0.1) * this.layout.width * 1.5) return;
+    free.delete(best);
+    this.observe(track, time, [best]);
+  }
+
+  private begin(time: number, blob: Blob): Track {
+    const track: Track = {
+      ...{ id: this.nextId++, since: time, lastSeen: time, movedAt: time, object: false, hits: 0 },
+      ...{ minX: 0, minY: 0, maxX: 0, maxY: 0, area: 0, strength: 0, velocityX: 0, velocityY: 0 },
+      ...{ restX: blob.centerX, restY: blob.centerY, busy: 0, labels: [] },
+      times: new Float64Array(HISTORY),
+      placesX: new Float32Array(HISTORY),
+      placesY: new Float32Array(HISTORY),
+      inZone: new Float64Array(this.zones).fill(NaN),
+    };
+    this.observe(track, time, [blob]);
+    const known = this.lost.findIndex(
+      ({ minX, minY, maxX, maxY }) =>
+        blob.maxX > minX - 3 && blob.minX < maxX + 3 && blob.maxY > minY - 3 && blob.minY < maxY + 3,
+    );
+    if (known >= 0) {
+      track.object = true;
+      this.lost.splice(known, 1);
+    }
+    return track;
+  }
+
+  private observe(track: Track, time: number, blobs: Blob[]): void {
+    let minX = Infinity;
+    let minY = Infinity;
+    let maxX = 0;
+    let maxY = 0;
+    let x = 0;
+    let y = 0;
+    let strength = 0;
+    let area = 0;
+    for (const blob of blobs) {
+      minX = Math.min(minX, blob.minX);
+      minY = Math.min(minY, blob.minY);
+      maxX = Math.max(maxX, blob.maxX);
+      maxY = Math.max(maxY, blob.maxY);
+      x += blob.centerX * blob.strength;
+      y += blob.centerY * blob.strength;
+      strength += blob.strength;
+      area += blob.area;
+      track.labels.push(blob.label);
+    }
+    x /= strength;
+    y /= strength;
+    if (track.hits > 0) {
+      const last = (track.hits - 1) % HISTORY;
+      const elapsed = Math.max(1, time - track.lastSeen);
+      const share = track.hits > 1 ? 0.5 : 1;
+      track.velocityX += share * ((x - track.placesX[last]!) / elapsed - track.velocityX);
+      track.velocityY += share * ((y - track.placesY[last]!) / elapsed - track.velocityY);
+    }
+    const at = track.hits % HISTORY;
+    track.times[at] = time;
+    track.placesX[at] = x;
+    track.placesY[at] = y;
+    track.hits++;
+    track.lastSeen = time;
+    Object.assign(track, { minX, minY, maxX, maxY, area, strength });
+  }
+
+  /** Whether a part of its way that leads to here is long and straight enough. */
+  private judge(track: Track, time: number, around: Surroundings): void {
+    const { hits, placesX, placesY, times } = track;
+    const x = placesX[(hits - 1) % HISTORY]!;
+    const y = placesY[(hits - 1) % HISTORY]!;
+    if (track.strength < around.clutter) return;
+    const side = Math.min(track.maxX - track.minX, track.maxY - track.minY);
+    const strict = (around.learning ? 1.5 : 1) + 2 * track.busy;
+    const wanted = Math.max(TRAVEL_PIXELS, TRAVEL_SHARE * side) * strict;
+    // Large and far in one step is enough: what crosses the picture in half a second is seen two or three times.
+    if (hits === 2 && track.area < 60) return;
+    let path = 0;
+    for (let back = 1; back < Math.min(hits, HISTORY); back++) {
+      const at = (hits - 1 - back + HISTORY) % HISTORY;
+      const before = (at + 1) % HISTORY;
+      path += Math.hypot(placesX[at]! - placesX[before]!, placesY[at]! - placesY[before]!);
+      if (back < 2 && hits > 2) continue;
+      const net = Math.hypot(placesX[at]! - x, placesY[at]! - y);
+      const needed = hits === 2 ? Math.max(wanted, 0.12 * this.layout.width) : wanted;
+      if (net >= needed && net >= STRAIGHT * path) {
+        track.object = true;
+        track.since = times[at]!;
+        track.movedAt = time;
+        // What was seen shortly before was the same thing, coming into view.
+        if (hits <= HISTORY && times[at]! - times[0]! < 1500) track.since = times[0]!;
+        return;
+      }
+    }
+  }
+
+  private rest(track: Track, time: number): void {
+    const last = (track.hits - 1) % HISTORY;
+    const x = track.placesX[last]!;
+    const y = track.placesY[last]!;
+    const side = Math.min(track.maxX - track.minX, track.maxY - track.minY);
+    if (Math.hypot(x - track.restX, y - track.restY) < Math.max(1.5, 0.15 * side)) return;
+    track.restX = x;
+    track.restY = y;
+    track.movedAt = time;
+  }
+}
