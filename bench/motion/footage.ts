@@ -26,7 +26,21 @@ async function encode(scene: Scene, file: string): Promise<void> {
   const input = ['-f', 'rawvideo', '-pix_fmt', 'gray', '-s', `${WIDTH}x${HEIGHT}`, '-r', `${fps}`, '-i', 'pipe:0'];
   const rate = ['-b:v', `${kbps}k`, '-maxrate', `${kbps * 1.5}k`, '-bufsize', `${kbps * 2}k`];
   const video = ['-c:v', 'libx264', '-preset', 'superfast', '-bf', '0', '-g', `${gop * fps}`, '-sc_threshold', '0'];
-  const args = ['-v', 'error', ...input, ...video, '-threads', '1', ...rate, '-pix_fmt', 'yuv420p', '-f', 'mp4', '-y', `${file}.part`];
+  const args = [
+    '-v',
+    'error',
+    ...input,
+    ...video,
+    '-threads',
+    '1',
+    ...rate,
+    '-pix_fmt',
+    'yuv420p',
+    '-f',
+    'mp4',
+    '-y',
+    `${file}.part`,
+  ];
   const child = spawn('ffmpeg', args, { stdio: ['pipe', 'inherit', 'inherit'] });
   const done = ended(child, `encode ${scene.name}`);
   for (let frame = 0; frame < seconds * fps; frame++) {

@@ -10,7 +10,11 @@ export const newPlane = (): Plane => new Float32Array(WIDTH * HEIGHT);
 /** Smooth noise with details down to `size` pixels, -1..1 about. */
 export function texture(random: Random, size: number, octaves: number): Plane {
   const plane = newPlane();
-  for (let octave = 0, step = size * 2 ** (octaves - 1), weight = 1; octave < octaves; octave++, step /= 2, weight *= 0.6) {
+  for (
+    let octave = 0, step = size * 2 ** (octaves - 1), weight = 1;
+    octave < octaves;
+    octave++, step /= 2, weight *= 0.6
+  ) {
     const columns = Math.ceil(WIDTH / step) + 2;
     const grid = Float32Array.from({ length: columns * (Math.ceil(HEIGHT / step) + 2) }, () => random.between(-1, 1));
     for (let y = 0; y < HEIGHT; y++) {
@@ -44,7 +48,8 @@ export function place(seed: number): Plane {
     for (let x = 0; x < WIDTH; x++) {
       const i = y * WIDTH + x;
       const above = y < horizon;
-      plane[i] = (above ? wall : ground) + 14 * coarse[i]! + (above ? roughWall : roughGround) * fine[i]! + (y / HEIGHT) * 20;
+      plane[i] =
+        (above ? wall : ground) + 14 * coarse[i]! + (above ? roughWall : roughGround) * fine[i]! + (y / HEIGHT) * 20;
     }
   }
   for (let n = 0; n < 14; n++) {
@@ -52,13 +57,27 @@ export function place(seed: number): Plane {
     const [left, top] = [random.between(-20, WIDTH), random.between(0, HEIGHT - 20)];
     const tone = random.between(-45, 45);
     const grain = random.between(0, 1) < 0.3 ? 20 : 0;
-    rectangle(plane, left, top, w, h, (value, x, y) => value + tone + (grain > 0 && (x >> 3) % 2 === (y >> 3) % 2 ? grain : 0));
+    rectangle(
+      plane,
+      left,
+      top,
+      w,
+      h,
+      (value, x, y) => value + tone + (grain > 0 && (x >> 3) % 2 === (y >> 3) % 2 ? grain : 0),
+    );
   }
   return plane;
 }
 
 export function rectangle(
-  ...[plane, left, top, width, height, tone]: [Plane, number, number, number, number, (v: number, x: number, y: number) => number]
+  ...[plane, left, top, width, height, tone]: [
+    Plane,
+    number,
+    number,
+    number,
+    number,
+    (v: number, x: number, y: number) => number,
+  ]
 ): void {
   for (let y = Math.max(0, Math.round(top)); y < Math.min(HEIGHT, Math.round(top + height)); y++) {
     for (let x = Math.max(0, Math.round(left)); x < Math.min(WIDTH, Math.round(left + width)); x++) {
@@ -116,12 +135,23 @@ export function person(plane: Plane, { x, y, height: h, tones, phase, stride }: 
   limb(plane, [x - 0.1 * h, y, x + 0.3 * h, y + 0.02 * h], 0.035 * h, () => 20, 0.35);
   const hip = y - 0.47 * h - bob;
   const neck = y - 0.82 * h - bob;
-  const cloth = (tone: number) => (px: number, py: number) => tone + (((px - x + 1000) >> 2) + ((py - y + 1000) >> 2)) % 2 * 8;
+  const cloth = (tone: number) => (px: number, py: number) =>
+    tone + ((((px - x + 1000) >> 2) + ((py - y + 1000) >> 2)) % 2) * 8;
   limb(plane, [x + sway, hip, x + swing, y - 0.03 * h], 0.05 * h, () => trousers);
   limb(plane, [x + sway, hip, x - swing, y - 0.03 * h], 0.05 * h, () => trousers - 6);
   limb(plane, [x + sway, neck + 0.07 * h, x + sway, hip], 0.1 * h, cloth(coat));
-  limb(plane, [x + sway - 0.09 * h, neck + 0.06 * h, x - swing * 0.8 - 0.08 * h, hip + 0.02 * h], 0.03 * h, () => coat - 10);
-  limb(plane, [x + sway + 0.09 * h, neck + 0.06 * h, x + swing * 0.8 + 0.08 * h, hip + 0.02 * h], 0.03 * h, () => coat + 6);
+  limb(
+    plane,
+    [x + sway - 0.09 * h, neck + 0.06 * h, x - swing * 0.8 - 0.08 * h, hip + 0.02 * h],
+    0.03 * h,
+    () => coat - 10,
+  );
+  limb(
+    plane,
+    [x + sway + 0.09 * h, neck + 0.06 * h, x + swing * 0.8 + 0.08 * h, hip + 0.02 * h],
+    0.03 * h,
+    () => coat + 6,
+  );
   limb(plane, [x + sway, neck - 0.07 * h, x + sway, neck - 0.1 * h], 0.065 * h, () => skin);
 }
 
@@ -131,7 +161,8 @@ export function car(plane: Plane, { x, y, height: h, tones }: Figure): void {
   rectangle(plane, x - w / 2, y - 0.62 * h, w, 0.5 * h, (_, px) => tones[0]! + (px % 37 === 0 ? -20 : 0));
   rectangle(plane, x - w * 0.28, y - h, w * 0.55, 0.4 * h, () => tones[1]!);
   rectangle(plane, x - w * 0.24, y - 0.94 * h, w * 0.22, 0.3 * h, () => tones[2]!);
-  for (const side of [-0.3, 0.3]) limb(plane, [x + side * w, y - 0.12 * h, x + side * w, y - 0.11 * h], 0.15 * h, () => 25);
+  for (const side of [-0.3, 0.3])
+    limb(plane, [x + side * w, y - 0.12 * h, x + side * w, y - 0.11 * h], 0.15 * h, () => 25);
 }
 
 const SEGMENTS = ['abcdef', 'bc', 'abged', 'abgcd', 'fgbc', 'afgcd', 'afgedc', 'abc', 'abcdefg', 'abcdfg'];
@@ -140,7 +171,13 @@ const SEGMENTS = ['abcdef', 'bc', 'abged', 'abgcd', 'fgbc', 'afgcd', 'afgedc', '
 export function clock(plane: Plane, text: string, left: number, top: number, size: number): void {
   const w = size * 0.5;
   const at: Record<string, [number, number, number, number]> = {
-    a: [0, 0, 1, 0], b: [1, 0, 1, 1], c: [1, 1, 1, 2], d: [0, 2, 1, 2], e: [0, 1, 0, 2], f: [0, 0, 0, 1], g: [0, 1, 1, 1],
+    a: [0, 0, 1, 0],
+    b: [1, 0, 1, 1],
+    c: [1, 1, 1, 2],
+    d: [0, 2, 1, 2],
+    e: [0, 1, 0, 2],
+    f: [0, 0, 0, 1],
+    g: [0, 1, 1, 1],
   };
   [...text].forEach((letter, n) => {
     const x = left + n * size * 0.75;
@@ -148,7 +185,10 @@ export function clock(plane: Plane, text: string, left: number, top: number, siz
       for (const y of [0.3, 0.7]) rectangle(plane, x + w / 2, top + y * size, 2, 2, () => 235);
       return;
     }
-    for (const [tone, radius] of [[20, size * 0.09 + 1], [235, size * 0.09]] as const) {
+    for (const [tone, radius] of [
+      [20, size * 0.09 + 1],
+      [235, size * 0.09],
+    ] as const) {
       for (const segment of SEGMENTS[Number(letter)]!) {
         const [x0, y0, x1, y1] = at[segment]!;
         limb(plane, [x + x0 * w, top + (y0 * size) / 2, x + x1 * w, top + (y1 * size) / 2], radius, () => tone);

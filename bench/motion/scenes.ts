@@ -1,5 +1,18 @@
 /** Clips to find motion in: what happens in them is told by code, so what should be found is known. */
-import { car, clock, grain, HEIGHT, limb, newPlane, person, place, texture, WIDTH, type Figure, type Plane } from './picture.ts';
+import {
+  car,
+  clock,
+  grain,
+  HEIGHT,
+  limb,
+  newPlane,
+  person,
+  place,
+  texture,
+  WIDTH,
+  type Figure,
+  type Plane,
+} from './picture.ts';
 import { Random } from './random.ts';
 
 /** Seconds from the start of the clip. */
@@ -129,7 +142,9 @@ function move(from: Plane, to: Plane, shiftX: number, shiftY: number): void {
     const row1 = Math.min(HEIGHT - 1, Math.max(0, y + top + 1)) * WIDTH;
     for (let x = 0; x < WIDTH; x++, i++) {
       const [x0, x1] = [clampX(x + left), clampX(x + left + 1)];
-      to[i] = (from[row0 + x0]! * (1 - fx) + from[row0 + x1]! * fx) * (1 - fy) + (from[row1 + x0]! * (1 - fx) + from[row1 + x1]! * fx) * fy;
+      to[i] =
+        (from[row0 + x0]! * (1 - fx) + from[row0 + x1]! * fx) * (1 - fy) +
+        (from[row1 + x0]! * (1 - fx) + from[row1 + x1]! * fx) * fy;
     }
   }
 }
@@ -182,7 +197,7 @@ function actor(kind: typeof person, halfWidth: number, way: Way, tones: number[]
   const visible = (second: number): boolean => {
     const where = at(way, second);
     if (!where) return false;
-    const reach = where.height * halfWidth * 0.3;
+    const reach = where.height * halfWidth * 0.8;
     return where.x > -reach && where.x < WIDTH + reach && where.y - where.height * 0.8 < HEIGHT && where.y > 0;
   };
   let walked = 0;
@@ -201,7 +216,7 @@ function actor(kind: typeof person, halfWidth: number, way: Way, tones: number[]
 
 const DARK = [45, 35, 150];
 const LIGHT = [205, 70, 180];
-const someone = (way: Way, tones: number[] = DARK): Actor => actor(person, 0.3, way, tones);
+const someone = (way: Way, tones: number[] = DARK): Actor => actor(person, 0.2, way, tones);
 const vehicle = (way: Way, tones: number[] = [190, 160, 50]): Actor => actor(car, 1.3, way, tones);
 
 /** All scenes, with everything that chance decides taken from the seed. */
@@ -209,7 +224,13 @@ export function scenes(seed: number): Scene[] {
   const r = new Random(seed * 77 + 5);
   const world = (number: number): { seed: number } => ({ seed: seed * 100 + number });
   /** In, to a place, a while there, and out again. */
-  const visit = (start: number, stay: number, height: number, tones: number[], side = r.next() < 0.5 ? 1 : -1): Actor => {
+  const visit = (
+    start: number,
+    stay: number,
+    height: number,
+    tones: number[],
+    side = r.next() < 0.5 ? 1 : -1,
+  ): Actor => {
     const out = side > 0 ? -0.12 : 1.12;
     const x = r.between(0.35, 0.65);
     const y = r.between(0.75, 0.95);
@@ -217,10 +238,31 @@ export function scenes(seed: number): Scene[] {
     const leave = start + walk + stay;
     const back = r.next() < 0.5 ? out : 1 - out;
     const walkBack = (Math.abs(x - back) * WIDTH) / (height * HEIGHT * r.between(0.7, 1.0));
-    return someone([[start, out, y, height], [start + walk, x, y, height], [leave, x + 0.004, y, height], [leave + walkBack, back, y, height]], tones);
+    return someone(
+      [
+        [start, out, y, height],
+        [start + walk, x, y, height],
+        [leave, x + 0.004, y, height],
+        [leave + walkBack, back, y, height],
+      ],
+      tones,
+    );
   };
-  const cross = (start: number, seconds: number, y: number, height: number, tones: number[], back = r.next() < 0.5): Actor =>
-    someone([[start, back ? 1.1 : -0.1, y, height], [start + seconds, back ? -0.1 : 1.1, y + r.between(-0.05, 0.05), height]], tones);
+  const cross = (
+    start: number,
+    seconds: number,
+    y: number,
+    height: number,
+    tones: number[],
+    back = r.next() < 0.5,
+  ): Actor =>
+    someone(
+      [
+        [start, back ? 1.1 : -0.1, y, height],
+        [start + seconds, back ? -0.1 : 1.1, y + r.between(-0.05, 0.05), height],
+      ],
+      tones,
+    );
   const low = { kbps: 90, gop: 4 };
   const tones = () => (r.next() < 0.5 ? DARK : LIGHT);
   const bush = { left: 380, top: 60, width: 230, height: 260, reach: 7 };
@@ -235,32 +277,205 @@ export function scenes(seed: number): Scene[] {
   const [on, off] = [r.between(9, 12), r.between(22, 26)];
   return [
     scene('visits', 62, { ...world(1), actors: [visit(3, 14, 0.42, tones()), visit(33, 12, 0.35, tones())] }),
-    scene('small and distant', 62, { ...world(2), actors: [cross(3, 16, 0.5, 0.09, DARK), cross(24, 12, 0.55, 0.075, LIGHT), cross(42, 14, 0.6, 0.1, tones())] }, { kbps: 400 }),
-    scene('fast', 32, { ...world(3), actors: [cross(4, 0.72, 0.85, 0.4, tones()), vehicle([[11, -0.3, 0.8, 0.25], [11.9, 1.3, 0.8, 0.25]]), cross(18, 0.9, 0.7, 0.3, tones()), cross(25, 0.72, 0.9, 0.5, tones())] }),
+    scene(
+      'small and distant',
+      62,
+      {
+        ...world(2),
+        actors: [cross(3, 16, 0.5, 0.09, DARK), cross(24, 12, 0.55, 0.075, LIGHT), cross(42, 14, 0.6, 0.1, tones())],
+      },
+      { kbps: 400 },
+    ),
+    scene('fast', 32, {
+      ...world(3),
+      actors: [
+        cross(4, 0.72, 0.85, 0.4, tones()),
+        vehicle([
+          [11, -0.3, 0.8, 0.25],
+          [11.9, 1.3, 0.8, 0.25],
+        ]),
+        cross(18, 0.9, 0.7, 0.3, tones()),
+        cross(25, 0.72, 0.9, 0.5, tones()),
+      ],
+    }),
     scene('slow', 62, { ...world(4), actors: [cross(4, 50, 0.85, 0.3, tones())] }),
-    scene('low contrast', 50, { ...world(5), actors: [cross(5, 9, 0.85, 0.33, [118, 122, 125]), cross(20, 9, 0.8, 0.3, [100, 96, 110]), cross(36, 8, 0.9, 0.4, [135, 120, 125])] }),
-    scene('night, people', 60, { ...world(6), ...night, actors: [cross(6, 8, 0.9, 0.35, LIGHT), visit(22, 8, 0.38, LIGHT), cross(50, 6, 0.8, 0.25, DARK)] }, low),
-    scene('foliage, people', 56, { ...world(7), foliage: bush, actors: [cross(8, 8, 0.95, 0.4, LIGHT), cross(24, 8, 0.9, 0.35, DARK), cross(40, 9, 0.92, 0.3, LIGHT)] }, { kbps: 700 }),
-    scene('rain, people', 50, { ...world(8), rain: 160, noise: () => 2.5, actors: [cross(8, 7, 0.9, 0.35, tones()), cross(22, 7, 0.8, 0.28, tones()), visit(34, 4, 0.4, tones())] }, { kbps: 700 }),
-    scene('two at once', 44, { ...world(9), actors: [someone([[4, -0.1, 0.8, 0.3], [14, 1.1, 0.8, 0.3]]), cross(5, 11, 0.95, 0.4, LIGHT, true), vehicle([[24, -0.3, 0.85, 0.2], [29, 1.3, 0.85, 0.2]]), cross(36, 6, 0.8, 0.3, DARK)] }),
-    scene('cars', 60, { ...world(10), actors: [vehicle([[4, 1.3, 0.8, 0.2], [8, 0.5, 0.8, 0.2], [28, 0.5, 0.8, 0.2], [32, -0.3, 0.8, 0.2]]), vehicle([[42, -0.3, 0.7, 0.15], [46, 1.3, 0.7, 0.15]])] }, { gop: 4, kbps: 300 }),
-    scene('approaching', 44, { ...world(11), actors: [someone([[4, 0.45, 0.45, 0.06], [18, 0.5, 1.0, 0.5], [22, -0.15, 1.0, 0.5]]), someone([[28, 1.1, 0.9, 0.45], [32, 0.7, 0.85, 0.4], [42, 0.6, 0.5, 0.1]])] }),
-    scene('shake, people', 44, { ...world(12), shift: gusts(3), actors: [cross(6, 8, 0.85, 0.35, tones()), cross(24, 10, 0.8, 0.25, tones())] }, { kbps: 800 }),
-    scene('clock, people', 44, { ...world(13), clock: { left: 20, top: 14, size: 22 }, actors: [cross(8, 8, 0.85, 0.3, tones()), cross(26, 10, 0.8, 0.2, tones())] }),
-    scene('busy day', 90, { ...world(14), foliage: { ...bush, left: -40, width: 200 }, clock: { left: 400, top: 12, size: 20 }, gain: (t) => 1 - 0.12 * Math.sin(t / 9), actors: [visit(8, 10, 0.36, DARK), vehicle([[40, 1.3, 0.8, 0.22], [44, -0.3, 0.8, 0.22]]), cross(52, 9, 0.7, 0.18, LIGHT), cross(70, 8, 0.95, 0.5, DARK)] }, { kbps: 800 }),
+    scene('low contrast', 50, {
+      ...world(5),
+      actors: [
+        cross(5, 9, 0.85, 0.33, [118, 122, 125]),
+        cross(20, 9, 0.8, 0.3, [100, 96, 110]),
+        cross(36, 8, 0.9, 0.4, [135, 120, 125]),
+      ],
+    }),
+    scene(
+      'night, people',
+      60,
+      {
+        ...world(6),
+        ...night,
+        actors: [cross(6, 8, 0.9, 0.35, LIGHT), visit(22, 8, 0.38, LIGHT), cross(50, 6, 0.8, 0.25, DARK)],
+      },
+      low,
+    ),
+    scene(
+      'foliage, people',
+      56,
+      {
+        ...world(7),
+        foliage: bush,
+        actors: [cross(8, 8, 0.95, 0.4, LIGHT), cross(24, 8, 0.9, 0.35, DARK), cross(40, 9, 0.92, 0.3, LIGHT)],
+      },
+      { kbps: 700 },
+    ),
+    scene(
+      'rain, people',
+      50,
+      {
+        ...world(8),
+        rain: 160,
+        noise: () => 2.5,
+        actors: [cross(8, 7, 0.9, 0.35, tones()), cross(22, 7, 0.8, 0.28, tones()), visit(34, 4, 0.4, tones())],
+      },
+      { kbps: 700 },
+    ),
+    scene('two at once', 44, {
+      ...world(9),
+      actors: [
+        someone([
+          [4, -0.1, 0.8, 0.3],
+          [14, 1.1, 0.8, 0.3],
+        ]),
+        cross(5, 11, 0.95, 0.4, LIGHT, true),
+        vehicle([
+          [24, -0.3, 0.85, 0.2],
+          [29, 1.3, 0.85, 0.2],
+        ]),
+        cross(36, 6, 0.8, 0.3, DARK),
+      ],
+    }),
+    scene(
+      'cars',
+      60,
+      {
+        ...world(10),
+        actors: [
+          vehicle([
+            [4, 1.3, 0.8, 0.2],
+            [8, 0.5, 0.8, 0.2],
+            [28, 0.5, 0.8, 0.2],
+            [32, -0.3, 0.8, 0.2],
+          ]),
+          vehicle([
+            [42, -0.3, 0.7, 0.15],
+            [46, 1.3, 0.7, 0.15],
+          ]),
+        ],
+      },
+      { gop: 4, kbps: 300 },
+    ),
+    scene('approaching', 44, {
+      ...world(11),
+      actors: [
+        someone([
+          [4, 0.45, 0.45, 0.06],
+          [18, 0.5, 1.0, 0.5],
+          [22, -0.15, 1.0, 0.5],
+        ]),
+        someone([
+          [28, 1.1, 0.9, 0.45],
+          [32, 0.7, 0.85, 0.4],
+          [42, 0.6, 0.5, 0.1],
+        ]),
+      ],
+    }),
+    scene(
+      'shake, people',
+      44,
+      { ...world(12), shift: gusts(3), actors: [cross(6, 8, 0.85, 0.35, tones()), cross(24, 10, 0.8, 0.25, tones())] },
+      { kbps: 800 },
+    ),
+    scene('clock, people', 44, {
+      ...world(13),
+      clock: { left: 20, top: 14, size: 22 },
+      actors: [cross(8, 8, 0.85, 0.3, tones()), cross(26, 10, 0.8, 0.2, tones())],
+    }),
+    scene(
+      'busy day',
+      90,
+      {
+        ...world(14),
+        foliage: { ...bush, left: -40, width: 200 },
+        clock: { left: 400, top: 12, size: 20 },
+        gain: (t) => 1 - 0.12 * Math.sin(t / 9),
+        actors: [
+          visit(8, 10, 0.36, DARK),
+          vehicle([
+            [40, 1.3, 0.8, 0.22],
+            [44, -0.3, 0.8, 0.22],
+          ]),
+          cross(52, 9, 0.7, 0.18, LIGHT),
+          cross(70, 8, 0.95, 0.5, DARK),
+        ],
+      },
+      { kbps: 800 },
+    ),
 
-    scene('silent: lights', 40, { ...world(21), gain: (t) => (t > on && t < off ? 0.25 : 1), noise: (t) => (t > on && t < off ? 4 : 1.5) }),
-    scene('silent: dusk', 60, { ...world(22), gain: (t) => 1 - (0.75 * t) / 60, noise: (t) => 1.5 + t / 15 }, { kbps: 250 }),
-    scene('silent: infrared', 40, { ...world(23), tone: (v, t) => (t < on + 6 ? 15 + v * 0.3 : 255 * ((255 - 0.6 * v) / 255) ** 1.6 * 0.5 + v * 0.5), noise: (t) => (t < on + 6 ? 4 : 6) }, { kbps: 200, gop: 4 }),
+    scene('silent: lights', 40, {
+      ...world(21),
+      gain: (t) => (t > on && t < off ? 0.25 : 1),
+      noise: (t) => (t > on && t < off ? 4 : 1.5),
+    }),
+    scene(
+      'silent: dusk',
+      60,
+      { ...world(22), gain: (t) => 1 - (0.75 * t) / 60, noise: (t) => 1.5 + t / 15 },
+      { kbps: 250 },
+    ),
+    scene(
+      'silent: infrared',
+      40,
+      {
+        ...world(23),
+        tone: (v, t) => (t < on + 6 ? 15 + v * 0.3 : 255 * ((255 - 0.6 * v) / 255) ** 1.6 * 0.5 + v * 0.5),
+        noise: (t) => (t < on + 6 ? 4 : 6),
+      },
+      { kbps: 200, gop: 4 },
+    ),
     scene('silent: night', 60, { ...world(24), ...night }, { kbps: 70, gop: 4 }),
-    scene('silent: noisy night', 60, { ...world(25), noise: () => 11, tone: (v) => 14 + v * 0.25 }, { kbps: 110, gop: 2 }),
-    scene('silent: foliage', 60, { ...world(26), foliage: { left: 120, top: 10, width: 420, height: 300, reach: 9 } }, { kbps: 800 }),
+    scene(
+      'silent: noisy night',
+      60,
+      { ...world(25), noise: () => 11, tone: (v) => 14 + v * 0.25 },
+      { kbps: 110, gop: 2 },
+    ),
+    scene(
+      'silent: foliage',
+      60,
+      { ...world(26), foliage: { left: 120, top: 10, width: 420, height: 300, reach: 9 } },
+      { kbps: 800 },
+    ),
     scene('silent: rain', 50, { ...world(27), rain: 260, noise: () => 2.5 }, { kbps: 600 }),
     scene('silent: clock', 45, { ...world(28), clock: { left: 380, top: 14, size: 24 } }, { kbps: 300 }),
     scene('silent: shake', 50, { ...world(29), shift: gusts(6) }, { kbps: 800 }),
     scene('silent: trembling', 40, { ...world(30), shift: gusts(0.9) }, { kbps: 400 }),
     scene('silent: exposure', 50, { ...world(31), gain: (t) => 1 + 0.45 * Math.max(0, Math.sin(t * 0.45)) ** 2 }),
-    scene('silent: clouds', 60, { ...world(32), light: (x, _, t) => 1 - 0.4 / (1 + Math.exp((Math.abs(x - (t * 40 - 200)) - 150) / 18)) - 0.35 / (1 + Math.exp((Math.abs(x + 100 - (t - 25) * 60) - 90) / 14)) }),
-    scene('silent: headlights', 40, { ...world(33), noise: () => 5, tone: (v) => Math.min(255, 18 + v * 0.4), light: (x, y, t) => 1 + 2.2 * Math.exp(-(((x - ((t % 13) - 4) * 160) / 130) ** 2) - ((y - 200) / 110) ** 2) }, { kbps: 200 }),
+    scene('silent: clouds', 60, {
+      ...world(32),
+      light: (x, _, t) =>
+        1 -
+        0.4 / (1 + Math.exp((Math.abs(x - (t * 40 - 200)) - 150) / 18)) -
+        0.35 / (1 + Math.exp((Math.abs(x + 100 - (t - 25) * 60) - 90) / 14)),
+    }),
+    scene(
+      'silent: headlights',
+      40,
+      {
+        ...world(33),
+        noise: () => 5,
+        tone: (v) => Math.min(255, 18 + v * 0.4),
+        light: (x, y, t) => 1 + 2.2 * Math.exp(-(((x - ((t % 13) - 4) * 160) / 130) ** 2) - ((y - 200) / 110) ** 2),
+      },
+      { kbps: 200 },
+    ),
   ];
 }

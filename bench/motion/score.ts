@@ -37,7 +37,9 @@ export function score(labels: Label[], detections: Detection[], seconds: number)
   const near = (detection: Detection) =>
     labels.some(({ start, end }) => overlap({ start: start - MARGIN, end: end + MARGIN }, detection) >= 0);
   const falseEvents = detections.filter((detection) => !near(detection)).length;
-  const startErrors = labels.flatMap(({ start }, i) => (matches[i]![0] ? [Math.abs(matches[i]![0].start - start)] : []));
+  const startErrors = labels.flatMap(({ start }, i) =>
+    matches[i]![0] ? [Math.abs(matches[i]![0].start - start)] : [],
+  );
   const labelled = labels.reduce((sum, { start, end }) => sum + end - start, 0);
   const reported = detections.reduce((sum, { start, end }) => sum + end - start, 0);
   const rightly = labels.reduce(

@@ -12,6 +12,8 @@ const MAX_SHIFT = 8;
 const STEP_X = 3;
 const STEP_Y = 3;
 const BINS = 1024;
+/** Share of the cost that must be left at most. */
+const BETTER = 0.85;
 
 export class Alignment {
   /** Units that everything is brighter. */
@@ -25,6 +27,8 @@ export class Alignment {
   shiftY = 0;
   /** Median distance of a pixel's difference from the median difference, before anything else was fitted. */
   spread = 0;
+  /** Mean of the differences, none counted more than 1, before the last step of the fit. */
+  private cost = 0;
   private readonly layout: Layout;
   private readonly histogram = new Uint16Array(BINS);
   /** Normal equations, 4 x 5, row by row. */
@@ -35,19 +39,39 @@ export class Alignment {
     this.layout = layout;
   }
 
-  /** `deviation`: of the background's pixels from their mean, as the last call left it. */
-  fit(current: Float32Array, background: Float32Array): void {
+  /** The light of the whole picture, roughly. */
+  fitLight(current: Float32Array, background: Float32Array): void {
     this.median(current, background);
     this.gain = 0;
     this.shiftX = 0;
     this.shiftY = 0;
+  }
+
+  /**
+   * The rest, when it is known what `light` each cell has in addition. Nothing is believed that does not explain a good
+   * part of the differences: a shadow's border pulls at the shift, too.
+   */
+  fitRest(current: Float32Array, background: Float32Array, light: Float32Array): void {
+    const { offset } = this;
     let scale = Math.max(2, 2 * this.spread);
-    for (let iteration = 0; iteration < MAX_ITERATIONS; iteration++) {
-      const moved = this.improve(current, background, scale);
-      if (moved < 0.1) break;
-      scale = Math.max(2, scale * 0.7);
+    this.cost = 0;
+    const moved = this.improve(current, background, light, scale);
+    const first = this.cost;
+    if (moved < 0.06 && Math.abs(this.gain) < 0.02) return this.forget(offset);
+    for (let iteration = 1; iteration < MAX_ITERATIONS; iteration++) {
+      if (this.improve(current, background, light, scale) < 0.06) break;
     }
-    if (Math.abs(this.shiftX) < 0.04 && Math.abs(this.shiftY) < 0.04) this.shiftX = this.shiftY = 0;
+    scale = Math.max(2, 2 * this.spread);
+    const { shiftX, shiftY, gain, offset: found } = this;
+    this.improve(current, background, light, scale);
+    if (this.cost > BETTER * first) return this.forget(offset);
+    Object.assign(this, { shiftX, shiftY, gain, offset: found });
+    if (Math.abs(shiftX) < 0.04 && Math.abs(shiftY) < 0.04) this.shiftX = this.shiftY = 0;
+  }
+
+  private forget(offset: number): void {
+    this.offset = offset;
+    this.gain = this.shiftX = this.shiftY = 0;
   }
 
   private median(current: Float32Array, background: Float32Array): void {
@@ -80,9 +104,9 @@ export class Alignment {
   }
 
   /** One step of weighted least squares; returns by how many pixels the shift changed. */
-  private improve(current: Float32Array, background: Float32Array, scale: number): number {
+  private improve(current: Float32Array, background: Float32Array, light: Float32Array, scale: number): number {
     const { layout, mean, offset, gain, equations } = this;
-    const { width, height } = layout;
+    const { width, height, columns } = layout;
     const wholeX = Math.round(this.shiftX);
     const wholeY = Math.round(this.shiftY);
     const partX = this.shiftX - wholeX;
@@ -91,6 +115,8 @@ export class Alignment {
     const marginX = 1 + Math.abs(wholeX);
     const marginY = 1 + Math.abs(wholeY);
     const inverse = 1 / (scale * scale);
+    let cost = 0;
+    let count = 0;
     let s00 = 0,
       s01 = 0,
       s02 = 0,
@@ -106,15 +132,22 @@ export class Alignment {
       r2 = 0,
       r3 = 0;
     for (let y = marginY; y < height - marginY; y += STEP_Y) {
-      const end = (y + 1) * width - marginX;
-      for (let i = y * width + marginX + ((y * 7) % STEP_X); i < end; i += STEP_X) {
+      const line = y * width;
+      const cellRow = (y >> 2) * columns;
+      const end = line + width - marginX;
+      for (let i = line + marginX + ((y * 7) % STEP_X); i < end; i += STEP_X) {
         const j = i + from;
         const b = background[j]! - mean;
         const gx = (background[j - 1]! - background[j + 1]!) / 2;
         const gy = (background[j - width]! - background[j + width]!) / 2;
-        const rest = current[i]! - (background[j]! + offset + gain * b + partX * gx + partY * gy);
+        const rest =
+          current[i]! -
+          light[cellRow + ((i - line) >> 2)]! -
+          (background[j]! + offset + gain * b + partX * gx + partY * gy);
         const square = rest * rest * inverse;
         const weight = 1 / ((1 + square) * (1 + square));
+        cost += square / (1 + square);
+        count++;
         const wb = weight * b;
         const wx = weight * gx;
         const wy = weight * gy;
@@ -135,6 +168,7 @@ export class Alignment {
         r3 += wr * gy;
       }
     }
+    this.cost = cost / Math.max(1, count);
     // A little stiffness, so that a picture without contrast has neither gain nor shift.
     const stiff = 0.5 * s00 + 1e-6;
     equations.set([s00 + 1e-6, s01, s02, s03, r0, s01, s11 + 10 * stiff, s12, s13, r1], 0);

@@ -20,6 +20,9 @@ const NOISY_SHARE = 0.65;
 /** Cells a side of the regions whose light is measured. */
 const REGION = 7;
 
+/** The brightest, in units. */
+const WHITE = 255;
+
 /** Ways in which a cell of the background follows the picture. */
 export const FOLLOW = { usual: 0, keep: 1, absorb: 2, fast: 3 } as const;
 
@@ -37,7 +40,7 @@ export class Background {
   private readonly cellDifference: Float32Array;
   private readonly cellRatio: Float32Array;
   private readonly cellPeak: Float32Array;
-  private readonly light: Float32Array;
+  readonly light: Float32Array;
   private readonly regionColumns: number;
   private readonly regionRows: number;
   private readonly regionLight: Float32Array;
@@ -98,11 +101,28 @@ export class Background {
     }
   }
 
-  /** Finds the active cells. `factor` of each cell multiplies its threshold; 0 where nothing is looked for. */
-  compare(current: Float32Array, alignment: Alignment, factor: Float32Array, shake: number): void {
+  /**
+   * Finds the active cells. `placed` takes the picture where the camera has moved. `factor` of each cell multiplies its threshold; 0 where
+   * nothing is looked for. `shake`: by how many pixels the camera has moved lately.
+   */
+  compare(
+    current: Float32Array,
+    placed: Float32Array,
+    alignment: Alignment,
+    factor: Float32Array,
+    shake: number,
+  ): void {
+    alignment.fitLight(current, this.value);
     this.differ(current, alignment);
     this.measureLight();
-    this.relate(shake);
+    const { offset } = alignment;
+    alignment.fitRest(current, this.value, this.light);
+    if (alignment.shifted) alignment.place(current, placed);
+    if (alignment.shifted || alignment.gain !== 0 || alignment.offset !== offset) {
+      this.differ(alignment.shifted ? placed : current, alignment);
+    }
+    const shift = Math.max(shake, Math.hypot(alignment.shiftX, alignment.shiftY));
+    this.relate(shift > 0.1 ? 0.12 + 0.2 * Math.min(2, shift) : 0);
     this.measureNoise();
     this.activate(factor, alignment);
   }
@@ -116,10 +136,10 @@ export class Background {
       for (let column = 0; column < columns; column++, cell++) {
         let sum = 0;
         for (let y = 0, i = row * CELL * width + column * CELL; y < CELL; y++, i += width) {
-          const d0 = current[i]! - scale * value[i]! - add;
-          const d1 = current[i + 1]! - scale * value[i + 1]! - add;
-          const d2 = current[i + 2]! - scale * value[i + 2]! - add;
-          const d3 = current[i + 3]! - scale * value[i + 3]! - add;
+          const d0 = current[i]! - Math.min(WHITE, scale * value[i]! + add);
+          const d1 = current[i + 1]! - Math.min(WHITE, scale * value[i + 1]! + add);
+          const d2 = current[i + 2]! - Math.min(WHITE, scale * value[i + 2]! + add);
+          const d3 = current[i + 3]! - Math.min(WHITE, scale * value[i + 3]! + add);
           difference[i] = d0;
           difference[i + 1] = d1;
           difference[i + 2] = d2;
@@ -170,8 +190,8 @@ export class Background {
     }
   }
 
-  /** Puts the differences into proportion to their thresholds; `shake`: pixels that edges may be off. */
-  private relate(shake: number): void {
+  /** Puts the differences into proportion to their thresholds; `blur`: pixels that edges may be off. */
+  private relate(blur: number): void {
     const { layout, difference, ratio, inverse, light, value, cellRatio, cellPeak } = this;
     const { width, columns, rows } = layout;
     const last = value.length - width - 1;
@@ -185,9 +205,9 @@ export class Background {
             const rest = difference[i]! - offset;
             difference[i] = rest;
             let share = Math.abs(rest);
-            if (shake > 0 && i > width && i < last) {
+            if (blur > 0 && i > width && i < last) {
               const steep = Math.abs(value[i + 1]! - value[i - 1]!) + Math.abs(value[i + width]! - value[i - width]!);
-              share = Math.max(0, share - shake * steep);
+              share = Math.max(0, share - blur * steep);
             }
             share *= inverse[i]!;
             ratio[i] = share;
@@ -295,7 +315,10 @@ export class Background {
         for (let y = 0, line = start; y < CELL; y++, line += width) {
           for (let i = line, end = line + CELL; i < end; i++) {
             const expected = scale * value[i]! + add;
-            const next = expected + rate * (current[i]! - expected);
+            const now = current[i]!;
+            // Brighter than white: the picture does not tell how much.
+            const next =
+              now > WHITE - 1 && expected > now ? Math.min(expected, 1.5 * WHITE) : expected + rate * (now - expected);
             value[i] = next;
             if (way === FOLLOW.keep) continue;
             const level = unitsOf(next);

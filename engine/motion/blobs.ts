@@ -99,34 +99,39 @@ export class BlobFinder {
     return blob;
   }
 
-  /** Mean difference of 2 x 2 pixels. */
-  private quad(x: number, y: number): number {
-    const { difference, layout } = this.background;
+  /** Mean difference of 2 x 2 pixels, without what was found to be light if that is taken off. */
+  private quad(x: number, y: number, withLight: boolean): number {
+    const { difference, light, layout } = this.background;
     const i = y * layout.width + x;
-    return (
-      (difference[i]! + difference[i + 1]! + difference[i + layout.width]! + difference[i + layout.width + 1]!) / 4
-    );
+    const mean =
+      (difference[i]! + difference[i + 1]! + difference[i + layout.width]! + difference[i + layout.width + 1]!) / 4;
+    return withLight ? mean + light[(y >> 2) * layout.columns + (x >> 2)]! : mean;
   }
 
-  /** The largest step between neighbouring quads, in the cell and to the next ones. */
+  /** How far a quad is from the middle between its neighbours: nothing on the slope of a shadow, much at an edge. */
   private steepness(column: number, row: number): number {
     const { width, height } = this.background.layout;
     let steepest = 0;
     for (let y = row * CELL; y < (row + 1) * CELL; y += 2) {
       for (let x = column * CELL; x < (column + 1) * CELL; x += 2) {
-        const here = this.quad(x, y);
-        if (x + 3 < width) steepest = Math.max(steepest, Math.abs(this.quad(x + 2, y) - here));
-        if (y + 3 < height) steepest = Math.max(steepest, Math.abs(this.quad(x, y + 2) - here));
+        const here = 2 * this.quad(x, y, true);
+        if (x > 1 && x + 3 < width) {
+          steepest = Math.max(steepest, Math.abs(this.quad(x + 2, y, true) + this.quad(x - 2, y, true) - here));
+        }
+        if (y > 1 && y + 3 < height) {
+          steepest = Math.max(steepest, Math.abs(this.quad(x, y + 2, true) + this.quad(x, y - 2, true) - here));
+        }
       }
     }
     return steepest;
   }
 
   private contrast(column: number, row: number): number {
-    let sum = 0;
+    let most = 0;
     for (let y = row * CELL; y < (row + 1) * CELL; y += 2) {
-      for (let x = column * CELL; x < (column + 1) * CELL; x += 2) sum = Math.max(sum, Math.abs(this.quad(x, y)));
+      for (let x = column * CELL; x < (column + 1) * CELL; x += 2)
+        most = Math.max(most, Math.abs(this.quad(x, y, false)));
     }
-    return sum;
+    return most;
   }
 }

@@ -83,7 +83,6 @@ export class MotionModel {
   private fresh = true;
   private last = 0;
   private shake = 0;
-  private clutter = 0;
   private settleUntil = -Infinity;
   /** When a changed scene is to be compared; Infinity if none is. */
   private compareAt = Infinity;
@@ -123,26 +122,22 @@ export class MotionModel {
       background.start(state.current);
       tracks.clear();
       state.busy.fill(0);
-      this.shake = this.clutter = 0;
+      this.shake = 0;
       this.settleUntil = -Infinity;
       this.compareAt = Infinity;
       return this.nothing(frame.time, 'learning');
     }
-    alignment.fit(state.current, background.value);
+    this.shake *= Math.exp(-elapsed / SHAKE_MS);
+    this.compare(state);
     const shift = Math.hypot(alignment.shiftX, alignment.shiftY);
-    this.shake = Math.max(shift, this.shake * Math.exp(-elapsed / SHAKE_MS));
-    let current = state.current;
-    if (alignment.shifted) alignment.place(state.current, (current = state.placed));
-    this.weigh(state);
-    background.compare(current, alignment, state.factor, this.shake > 0.15 ? 0.1 + 0.15 * Math.min(2, this.shake) : 0);
+    this.shake = Math.max(shift, this.shake);
+    const current = alignment.shifted ? state.placed : state.current;
 
     const scene = this.scene(state, current, frame.time, shift);
     const learning = background.age < LEARN_MS;
     const blobs = state.blobs.find().filter(({ sharpness }) => sharpness >= SHARP);
-    if (learning || frame.time < this.settleUntil) tracks.clearNew();
     const around = {
       busy: (blob: Blob) => this.busyShare(state, blob),
-      clutter: this.clutter,
       learning: background.age < CAREFUL_MS,
     };
     tracks.step(
@@ -151,7 +146,7 @@ export class MotionModel {
       learning || frame.time < this.settleUntil ? this.known(state, blobs) : blobs,
       around,
     );
-    this.learn(state, current, frame.time, elapsed, blobs);
+    this.learn(state, current, frame.time, elapsed);
     if (scene === 'learning') return this.nothing(frame.time, scene);
     return this.report(state, frame.time, scene);
   }
@@ -168,6 +163,12 @@ export class MotionModel {
 
   private nothing(time: number, scene: SceneState): FrameMotion {
     return { time, score: 0, boxes: [], zones: [], scene, cells: new Uint8Array((GRID_WIDTH * GRID_HEIGHT) / 8) };
+  }
+
+  private compare(state: State): void {
+    this.weigh(state);
+    const { background, current, placed, alignment, factor } = state;
+    background.compare(current, placed, alignment, factor, this.shake);
   }
 
   private weigh({ factor, masks, busy }: State): void {
@@ -223,7 +224,7 @@ export class MotionModel {
     return other > LASTING_SHARE * columns * rows;
   }
 
-  private learn(state: State, current: Float32Array, time: number, elapsed: number, blobs: Blob[]): void {
+  private learn(state: State, current: Float32Array, time: number, elapsed: number): void {
     const { background, alignment, tracks, follow, busy, owner, layout, blobs: finder } = state;
     const { labels } = finder;
     const settling = time < this.settleUntil;
@@ -252,13 +253,6 @@ export class MotionModel {
       if (still > STILL_MS || (still > GHOST_MS && this.isGhost(state, current, track))) this.absorb(state, track);
     }
     background.learn(current, alignment, elapsed, follow);
-    // What appears and is gone with the next frame shows what chance makes of the weather.
-    const strays = tracks.tracks.filter(({ object, lastSeen, hits }) => !object && lastSeen < time && hits === 1);
-    const strongest = strays.reduce((most, { strength }) => Math.max(most, strength), 0);
-    const few = strays.length < 3;
-    const rate = 1 - Math.exp(-elapsed / (few ? 10_000 : 1500));
-    this.clutter += rate * ((few ? 0 : strongest) - this.clutter);
-    void blobs;
   }
 
   private absorb(state: State, track: Track): void {
@@ -360,13 +354,8 @@ export class MotionModel {
   differs(frame: GreyFrame): boolean {
     const state = this.prepare(frame);
     if (this.fresh) return true;
-    const { background, alignment } = state;
     state.shrinker.shrink(frame, state.current);
-    alignment.fit(state.current, background.value);
-    let current = state.current;
-    if (alignment.shifted) alignment.place(state.current, (current = state.placed));
-    this.weigh(state);
-    background.compare(current, alignment, state.factor, this.shake > 0.15 ? 0.1 + 0.15 * Math.min(2, this.shake) : 0);
+    this.compare(state);
     return state.blobs.find().some(({ sharpness }) => sharpness >= SHARP);
   }
 

@@ -17,7 +17,17 @@ const LOST_MS = 500;
 const OBJECT_LOST_MS = 1500;
 /** ms for which a lost object that shows again in its place needs not travel again. */
 const REMEMBER_MS = 6000;
+/** Share of the frames of its way that it must be seen in. */
+const SEEN_SHARE = 0.7;
 const MAX_TRACKS = 64;
+/** Numbers for each place in the history. */
+const PLACE = 6;
+/** How often chance may make up an object: once in so many. */
+const CHANCE = 1e-4;
+/** ms over which it is learned what chance brings. */
+const STRAY_MS = 6000;
+/** Share of its usual strength below which an object is not there any more: what it left behind is. */
+const REMNANT = 0.08;
 
 export interface Track {
   id: number;
@@ -46,8 +56,12 @@ export interface Track {
   labels: number[];
   /** Ring of the last places. */
   times: Float64Array;
-  placesX: Float32Array;
-  placesY: Float32Array;
+  /** Numbers of the frames they were seen in. */
+  frames: Float64Array;
+  /** Left, top, right, bottom and the middle's x and y. */
+  places: Float32Array;
+  /** What its strength usually is. */
+  usual: number;
   /** For each include zone: since when it is in it; NaN while it is not. */
   inZone: Float64Array;
 }
@@ -55,8 +69,6 @@ export interface Track {
 export interface Surroundings {
   /** Share of the blob in cells that are never still, 0..1. */
   busy: (blob: Blob) => number;
-  /** Strength that blobs reach by chance, as in rain. */
-  clutter: number;
   /** More steps are wanted while little was learned. */
   learning: boolean;
 }
@@ -67,8 +79,10 @@ export class Tracks {
   private nextId = 1;
   private readonly layout: Layout;
   private readonly zones: number;
-  /** Blobs in this frame that no track has, nor became one. */
-  strays: Blob[] = [];
+  /** Blobs that appear anew in a frame, by their strength in powers of two. */
+  private readonly strays = new Float64Array(16);
+  private strayMs = 0;
+  private frame = 0;
 
   constructor(layout: Layout, zones: number) {
     this.layout = layout;
@@ -78,6 +92,8 @@ export class Tracks {
   clear(): void {
     this.tracks = [];
     this.lost = [];
+    this.strays.fill(0);
+    this.strayMs = 0;
   }
 
   /** Forgets those that are not objects yet. */
@@ -85,14 +101,24 @@ export class Tracks {
     this.tracks = this.tracks.filter(({ object }) => object);
   }
 
+  /** While nothing can be followed: learns what chance brings. */
+  skip(elapsedMs: number, blobs: Blob[]): void {
+    this.frame++;
+    this.clearNew();
+    this.countStrays(elapsedMs, blobs);
+  }
+
   step(time: number, elapsedMs: number, blobs: Blob[], around: Surroundings): void {
+    this.frame++;
     const free = new Set(blobs);
     for (const track of this.tracks) track.labels.length = 0;
     // Objects choose first, then the longest known.
     this.tracks.sort((a, b) => Number(b.object) - Number(a.object) || b.hits - a.hits);
-    for (const track of this.tracks) this.claim(track, time, elapsedMs, free);
+    for (const track of this.tracks) this.claim(track, time, free);
     for (const track of this.tracks) if (track.lastSeen !== time && track.hits <= 2) this.leap(track, time, free);
-    for (const blob of free) if (this.tracks.length < MAX_TRACKS) this.tracks.push(this.begin(time, blob));
+    const begun = [...free];
+    this.countStrays(elapsedMs, begun);
+    for (const blob of begun) if (this.tracks.length < MAX_TRACKS) this.tracks.push(this.begin(time, blob));
     const byLabel = new Map(blobs.map((blob) => [blob.label, blob]));
     for (const track of this.tracks) {
       if (track.lastSeen !== time) continue;
@@ -117,7 +143,7 @@ export class Tracks {
   }
 
   /** Takes the blobs around where the track should be. */
-  private claim(track: Track, time: number, elapsedMs: number, free: Set<Blob>): void {
+  private claim(track: Track, time: number, free: Set<Blob>): void {
     const away = time - track.lastSeen;
     const width = track.maxX - track.minX;
     const height = track.maxY - track.minY;
@@ -132,24 +158,31 @@ export class Tracks {
     for (const blob of free) {
       if (blob.maxX > left && blob.minX < right && blob.maxY > top && blob.minY < bottom) own.push(blob);
     }
-    if (own.length === 0) return;
+    const strength = own.reduce((sum, blob) => sum + blob.strength, 0);
+    // Where there are drops all over the place, a drop where an object was does not mean that it is still there.
+    const least =
+      track.object && this.strayRate(0.5 * track.usual) > 0.1
+        ? 0.5
+        : track.object && this.strayRate(strength) > 0.5
+          ? 0.3
+          : REMNANT;
+    if (own.length === 0 || strength < least * track.usual) return;
     for (const blob of own) free.delete(blob);
     this.observe(track, time, own);
-    void elapsedMs;
   }
 
   /** Something fast: a blob of about the same size that is new, far from where another was a moment ago. */
   private leap(track: Track, time: number, free: Set<Blob>): void {
     const away = time - track.lastSeen;
-    if (away > 2500 || track.area < 24) return;
+    if (away > 2500 || track.area < 24 || this.strayRate(track.strength) > 0.1) return;
     let best: Blob | null = null;
     for (const blob of free) {
       const size = blob.area / track.area;
       if (size > 0.3 && size < 3.5 && (best === null || blob.strength > best.strength)) best = blob;
     }
     if (best === null) return;
-    const last = (track.hits - 1) % HISTORY;
-    const distance = Math.hypot(best.centerX - track.placesX[last]!, best.centerY - track.placesY[last]!);
+    const last = ((track.hits - 1) % HISTORY) * PLACE;
+    const distance = Math.hypot(best.centerX - track.places[last + 4]!, best.centerY - track.places[last + 5]!);
     if (distance > Math.min(0.6, 0.0012 * away + 0.1) * this.layout.width * 1.5) return;
     free.delete(best);
     this.observe(track, time, [best]);
@@ -159,10 +192,10 @@ export class Tracks {
     const track: Track = {
       ...{ id: this.nextId++, since: time, lastSeen: time, movedAt: time, object: false, hits: 0 },
       ...{ minX: 0, minY: 0, maxX: 0, maxY: 0, area: 0, strength: 0, velocityX: 0, velocityY: 0 },
-      ...{ restX: blob.centerX, restY: blob.centerY, busy: 0, labels: [] },
+      ...{ restX: blob.centerX, restY: blob.centerY, busy: 0, usual: blob.strength, labels: [] },
       times: new Float64Array(HISTORY),
-      placesX: new Float32Array(HISTORY),
-      placesY: new Float32Array(HISTORY),
+      frames: new Float64Array(HISTORY),
+      places: new Float32Array(PLACE * HISTORY),
       inZone: new Float64Array(this.zones).fill(NaN),
     };
     this.observe(track, time, [blob]);
@@ -200,55 +233,107 @@ export class Tracks {
     x /= strength;
     y /= strength;
     if (track.hits > 0) {
-      const last = (track.hits - 1) % HISTORY;
+      const last = ((track.hits - 1) % HISTORY) * PLACE;
       const elapsed = Math.max(1, time - track.lastSeen);
       const share = track.hits > 1 ? 0.5 : 1;
-      track.velocityX += share * ((x - track.placesX[last]!) / elapsed - track.velocityX);
-      track.velocityY += share * ((y - track.placesY[last]!) / elapsed - track.velocityY);
+      track.velocityX += share * ((x - track.places[last + 4]!) / elapsed - track.velocityX);
+      track.velocityY += share * ((y - track.places[last + 5]!) / elapsed - track.velocityY);
     }
     const at = track.hits % HISTORY;
     track.times[at] = time;
-    track.placesX[at] = x;
-    track.placesY[at] = y;
+    track.frames[at] = this.frame;
+    track.places.set([minX, minY, maxX, maxY, x, y], at * PLACE);
+    track.usual +=
+      (strength > track.usual ? 0.5 : 1 - Math.exp((track.lastSeen - time) / 3000)) * (strength - track.usual);
     track.hits++;
     track.lastSeen = time;
     Object.assign(track, { minX, minY, maxX, maxY, area, strength });
   }
 
-  /** Whether a part of its way that leads to here is long and straight enough. */
+  /** Whether a part of its way that leads to here is long and straight enough, and no work of chance. */
   private judge(track: Track, time: number, around: Surroundings): void {
-    const { hits, placesX, placesY, times } = track;
-    const x = placesX[(hits - 1) % HISTORY]!;
-    const y = placesY[(hits - 1) % HISTORY]!;
-    if (track.strength < around.clutter) return;
-    const side = Math.min(track.maxX - track.minX, track.maxY - track.minY);
+    const { hits, places, times } = track;
+    const width = track.maxX - track.minX;
+    const height = track.maxY - track.minY;
     const strict = (around.learning ? 1.5 : 1) + 2 * track.busy;
-    const wanted = Math.max(TRAVEL_PIXELS, TRAVEL_SHARE * side) * strict;
+    const wanted = Math.max(TRAVEL_PIXELS, TRAVEL_SHARE * Math.min(width, height)) * strict;
     // Large and far in one step is enough: what crosses the picture in half a second is seen two or three times.
     if (hits === 2 && track.area < 60) return;
-    let path = 0;
+    if (hits < this.neededHits(track)) return;
+    const paths = [0, 0, 0, 0, 0, 0];
+    const here = ((hits - 1) % HISTORY) * PLACE;
     for (let back = 1; back < Math.min(hits, HISTORY); back++) {
-      const at = (hits - 1 - back + HISTORY) % HISTORY;
-      const before = (at + 1) % HISTORY;
-      path += Math.hypot(placesX[at]! - placesX[before]!, placesY[at]! - placesY[before]!);
+      const number = (hits - 1 - back + HISTORY) % HISTORY;
+      const then = number * PLACE;
+      const after = ((number + 1) % HISTORY) * PLACE;
+      for (let k = 0; k < PLACE; k++) paths[k]! += Math.abs(places[then + k]! - places[after + k]!);
       if (back < 2 && hits > 2) continue;
-      const net = Math.hypot(placesX[at]! - x, placesY[at]! - y);
+      if (back + 1 < SEEN_SHARE * (this.frame - track.frames[number]! + 1)) break;
       const needed = hits === 2 ? Math.max(wanted, 0.12 * this.layout.width) : wanted;
-      if (net >= needed && net >= STRAIGHT * path) {
-        track.object = true;
-        track.since = times[at]!;
-        track.movedAt = time;
-        // What was seen shortly before was the same thing, coming into view.
-        if (hits <= HISTORY && times[at]! - times[0]! < 1500) track.since = times[0]!;
-        return;
-      }
+      const way = Math.max(this.way(places, then, here, paths, 0), this.way(places, then, here, paths, 1));
+      if (way < needed) continue;
+      track.object = true;
+      track.since = times[number]!;
+      track.movedAt = time;
+      // What was seen shortly before was the same thing, coming into view.
+      if (hits <= HISTORY && track.since - times[0]! < 1500) track.since = times[0]!;
+      return;
     }
   }
 
+  /**
+   * How far it went along one axis: both its edges and its middle, in one direction and without much to and fro. What only
+   * grows or flickers has edges that do otherwise. An edge at the picture's border says nothing.
+   */
+  private way(places: Float32Array, from: number, to: number, paths: number[], axis: 0 | 1): number {
+    const size = axis === 0 ? this.layout.width : this.layout.height;
+    let least = Infinity;
+    let direction = 0;
+    for (const k of [axis, axis + 2, axis + 4]) {
+      const atBorder =
+        k < 2
+          ? places[from + k]! <= 1 || places[to + k]! <= 1
+          : places[from + k]! >= size - 1 || places[to + k]! >= size - 1;
+      if (k < 4 && atBorder) continue;
+      const net = places[to + k]! - places[from + k]!;
+      if (direction !== 0 && Math.sign(net) !== direction) return 0;
+      direction = Math.sign(net);
+      if (Math.abs(net) < STRAIGHT * paths[k]!) return 0;
+      // The middle of what comes in over the border moves half as fast as its front.
+      least = Math.min(least, Math.abs(net) * (k < 4 ? 1 : 1.6));
+    }
+    return least;
+  }
+
+  /** Blobs of about that strength or more that newly appear in a frame. */
+  private strayRate(strength: number): number {
+    let rate = 0;
+    for (let bin = Math.max(0, binOf(strength) - 1); bin < this.strays.length; bin++) rate += this.strays[bin]!;
+    return rate;
+  }
+
+  /** So many observations that what chance brings would not have made them up. */
+  private neededHits(track: Track): number {
+    const rate = this.strayRate(track.strength);
+    const reach = 8;
+    const around = (track.maxX - track.minX + reach) * (track.maxY - track.minY + reach);
+    const likely = Math.min(0.97, (rate * around) / (this.layout.width * this.layout.height));
+    if (likely < 1e-6) return 2;
+    return 1 + Math.log(CHANCE / Math.max(1, rate)) / Math.log(likely);
+  }
+
+  /** Counts what newly appears, by its strength. */
+  private countStrays(elapsedMs: number, begun: Blob[]): void {
+    this.strayMs += elapsedMs;
+    const rate = Math.min(0.5, Math.max(elapsedMs / Math.max(1, this.strayMs), 1 - Math.exp(-elapsedMs / STRAY_MS)));
+    for (let bin = 0; bin < this.strays.length; bin++) this.strays[bin]! *= 1 - rate;
+    for (const { strength } of begun) this.strays[binOf(strength)]! += rate;
+  }
+
   private rest(track: Track, time: number): void {
-    const last = (track.hits - 1) % HISTORY;
-    const x = track.placesX[last]!;
-    const y = track.placesY[last]!;
+    const last = ((track.hits - 1) % HISTORY) * PLACE;
+    const x = track.places[last + 4]!;
+    const y = track.places[last + 5]!;
     const side = Math.min(track.maxX - track.minX, track.maxY - track.minY);
     if (Math.hypot(x - track.restX, y - track.restY) < Math.max(1.5, 0.15 * side)) return;
     track.restX = x;
@@ -256,3 +341,5 @@ export class Tracks {
     track.movedAt = time;
   }
 }
+
+const binOf = (strength: number): number => Math.min(15, Math.max(0, Math.floor(Math.log2(strength))));
