@@ -37,7 +37,7 @@ export class Background {
   readonly difference: Float32Array;
   /** Difference by threshold. */
   private readonly ratio: Float32Array;
-  private readonly cellDifference: Float32Array;
+  readonly cellDifference: Float32Array;
   private readonly cellRatio: Float32Array;
   private readonly cellPeak: Float32Array;
   readonly light: Float32Array;

@@ -19,16 +19,27 @@ export interface Blob {
   cells: number;
   /** How steep its contours are against its contrast: about 1 for things, near 0 for shadows of clouds and glows. */
   sharpness: number;
+  /** Share of its structure that is the background's own, with more or less contrast: near 1 for light in haze. */
+  likeness: number;
 }
 
 /** Cells that may lie between two parts of one blob, plus one. */
 const REACH = 2;
+/** Cells from which on a blob is large. */
+const WIDE = 6;
+/** Contrast below which the background is taken to be hidden. */
+const HIDDEN = -0.65;
+/** Variance of normal noise by the square of its mean deviation. */
+const VARIANCE = Math.PI / 2;
 /** A larger number of blobs is weather, not objects. */
 const MAX_BLOBS = 250;
 
 export class BlobFinder {
   /** Number of the blob of each cell, from 1; 0 for none. */
   readonly labels: Uint8Array;
+  /** Of the last cell that was compared: the differences' squares, and what of them is like the background. */
+  private structure = 0;
+  private alike = 0;
   private readonly queue: Uint16Array;
   private readonly background: Background;
 
@@ -56,12 +67,17 @@ export class BlobFinder {
     const { columns, rows } = layout;
     const blob: Blob = {
       ...{ label, minX: 1e9, minY: 1e9, maxX: 0, maxY: 0, centerX: 0, centerY: 0 },
-      ...{ area: 0, strength: 0, cells: 0, sharpness: 0 },
+      ...{ area: 0, strength: 0, cells: 0, sharpness: 0, likeness: 0 },
     };
     let length = 1;
     let steepSum = 0;
     let steepSquares = 0;
     let contrast = 0;
+    let structure = 0;
+    let alike = 0;
+    let wideSum = 0;
+    let wideSquares = 0;
+    let wideContrast = 0;
     queue[0] = seed;
     labels[seed] = label;
     for (let next = 0; next < length; next++) {
@@ -77,9 +93,16 @@ export class BlobFinder {
       blob.centerX += (strength[cell]! * (minX[cell]! + maxX[cell]! + 1)) / 2;
       blob.centerY += (strength[cell]! * (minY[cell]! + maxY[cell]! + 1)) / 2;
       const steep = this.steepness(column, row);
+      const wide = this.wideSteepness(column, row);
+      wideSum += wide;
+      wideSquares += wide * wide;
+      wideContrast += Math.abs(background.cellDifference[cell]! - background.light[cell]!);
       steepSum += steep;
       steepSquares += steep * steep;
       contrast += this.contrast(column, row);
+      this.compareStructure(column, row);
+      structure += this.structure;
+      alike += this.alike;
       for (let y = Math.max(0, row - REACH); y <= Math.min(rows - 1, row + REACH); y++) {
         for (let x = Math.max(0, column - REACH); x <= Math.min(columns - 1, column + REACH); x++) {
           const other = y * columns + x;
@@ -92,10 +115,12 @@ export class BlobFinder {
     blob.cells = length;
     blob.centerX /= blob.strength;
     blob.centerY /= blob.strength;
-    const mean = steepSum / length;
-    // About the mean of the steepest quarter.
-    const top = mean + 1.27 * Math.sqrt(Math.max(0, steepSquares / length - mean * mean));
-    blob.sharpness = top / Math.max(1e-6, contrast / length);
+    blob.likeness = alike / Math.max(1e-6, structure);
+    blob.sharpness = topQuarter(steepSum, steepSquares, length) / Math.max(1e-6, contrast / length);
+    if (length >= WIDE) {
+      const wide = topQuarter(wideSum, wideSquares, length) / Math.max(1e-6, wideContrast / length);
+      blob.sharpness = Math.min(blob.sharpness, wide);
+    }
     return blob;
   }
 
@@ -126,6 +151,55 @@ export class BlobFinder {
     return steepest;
   }
 
+  /** The same between whole cells: what is large and soft has blocks, when few bits draw it, but they follow a slope. */
+  private wideSteepness(column: number, row: number): number {
+    const { cellDifference, layout } = this.background;
+    const { columns, rows } = layout;
+    const cell = row * columns + column;
+    const here = 2 * cellDifference[cell]!;
+    const across =
+      column > 0 && column < columns - 1 ? Math.abs(cellDifference[cell - 1]! + cellDifference[cell + 1]! - here) : 0;
+    const down =
+      row > 0 && row < rows - 1
+        ? Math.abs(cellDifference[cell - columns]! + cellDifference[cell + columns]! - here)
+        : 0;
+    return Math.max(across, down);
+  }
+
+  /**
+   * How much of what differs in a cell is its own background with another contrast. A thing that hides the background
+   * takes its contrast away whole, which light does not.
+   */
+  private compareStructure(column: number, row: number): void {
+    const { difference, value, noise, layout } = this.background;
+    const { width } = layout;
+    let d = 0,
+      b = 0,
+      dd = 0,
+      bb = 0,
+      db = 0,
+      nn = 0;
+    for (let y = 0, start = row * CELL * width + column * CELL; y < CELL; y++, start += width) {
+      for (let i = start; i < start + CELL; i++) {
+        const rest = difference[i]!;
+        const was = value[i]!;
+        d += rest;
+        b += was;
+        dd += rest * rest;
+        bb += was * was;
+        db += rest * was;
+        nn += noise[i]! * noise[i]!;
+      }
+    }
+    const count = CELL * CELL;
+    dd -= (d * d) / count;
+    bb -= (b * b) / count;
+    db -= (d * b) / count;
+    this.structure = Math.max(0, dd - VARIANCE * nn);
+    const gain = bb > 0 ? db / bb : 0;
+    this.alike = gain > HIDDEN ? Math.min(this.structure, gain * db) : 0;
+  }
+
   private contrast(column: number, row: number): number {
     let most = 0;
     for (let y = row * CELL; y < (row + 1) * CELL; y += 2) {
@@ -134,4 +208,10 @@ export class BlobFinder {
     }
     return most;
   }
+}
+
+/** About the mean of the largest quarter of so many values. */
+function topQuarter(sum: number, squares: number, count: number): number {
+  const mean = sum / count;
+  return mean + 1.27 * Math.sqrt(Math.max(0, squares / count - mean * mean));
 }

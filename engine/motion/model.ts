@@ -32,6 +32,8 @@ const STILL_MS = 45_000;
 const GHOST_MS = 1000;
 /** Contours sharper than this are those of things. */
 const SHARP = 0.45;
+/** Share of the background's own structure from which on it is light. */
+const ALIKE = 0.5;
 /** ms in which a place that always moves gets known, and in which that is forgotten. */
 const BUSY_MS = 8000;
 const CALM_MS = 90_000;
@@ -135,7 +137,7 @@ export class MotionModel {
 
     const scene = this.scene(state, current, frame.time, shift);
     const learning = background.age < LEARN_MS;
-    const blobs = state.blobs.find().filter(({ sharpness }) => sharpness >= SHARP);
+    const blobs = state.blobs.find().filter(isThing);
     const around = {
       busy: (blob: Blob) => this.busyShare(state, blob),
       learning: background.age < CAREFUL_MS,
@@ -356,7 +358,7 @@ export class MotionModel {
     if (this.fresh) return true;
     state.shrinker.shrink(frame, state.current);
     this.compare(state);
-    return state.blobs.find().some(({ sharpness }) => sharpness >= SHARP);
+    return state.blobs.find().some(isThing);
   }
 
   /** For each cell of the grid. */
@@ -384,6 +386,8 @@ export class MotionModel {
     return { noise, threshold, ignored };
   }
 }
+
+const isThing = ({ sharpness, likeness }: Blob): boolean => sharpness >= SHARP && likeness < ALIKE;
 
 function covers({ minX, minY, maxX, maxY }: Track, cell: number, { columns }: Layout): boolean {
   const x = (cell % columns) * CELL;

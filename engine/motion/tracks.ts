@@ -4,6 +4,7 @@
  */
 import type { Blob } from './blobs.ts';
 import type { Layout } from './plane.ts';
+import { Strays } from './strays.ts';
 
 /** Observations that are remembered of a track: the way that is looked at. */
 const HISTORY = 16;
@@ -19,13 +20,13 @@ const OBJECT_LOST_MS = 1500;
 const REMEMBER_MS = 6000;
 /** Share of the frames of its way that it must be seen in. */
 const SEEN_SHARE = 0.7;
+/** ms over which its presence is averaged. */
+const PRESENT_MS = 1500;
 const MAX_TRACKS = 64;
 /** Numbers for each place in the history. */
 const PLACE = 6;
 /** How often chance may make up an object: once in so many. */
 const CHANCE = 1e-4;
-/** ms over which it is learned what chance brings. */
-const STRAY_MS = 6000;
 /** Share of its usual strength below which an object is not there any more: what it left behind is. */
 const REMNANT = 0.08;
 
@@ -60,6 +61,8 @@ export interface Track {
   frames: Float64Array;
   /** Left, top, right, bottom and the middle's x and y. */
   places: Float32Array;
+  /** Share of the last frames that it was seen in. */
+  present: number;
   /** What its strength usually is. */
   usual: number;
   /** For each include zone: since when it is in it; NaN while it is not. */
@@ -79,21 +82,19 @@ export class Tracks {
   private nextId = 1;
   private readonly layout: Layout;
   private readonly zones: number;
-  /** Blobs that appear anew in a frame, by their strength in powers of two. */
-  private readonly strays = new Float64Array(16);
-  private strayMs = 0;
+  private readonly strays: Strays;
   private frame = 0;
 
   constructor(layout: Layout, zones: number) {
     this.layout = layout;
     this.zones = zones;
+    this.strays = new Strays(layout);
   }
 
   clear(): void {
     this.tracks = [];
     this.lost = [];
-    this.strays.fill(0);
-    this.strayMs = 0;
+    this.strays.clear();
   }
 
   /** Forgets those that are not objects yet. */
@@ -105,7 +106,10 @@ export class Tracks {
   skip(elapsedMs: number, blobs: Blob[]): void {
     this.frame++;
     this.clearNew();
-    this.countStrays(elapsedMs, blobs);
+    this.strays.count(
+      elapsedMs,
+      blobs.map((blob) => this.begin(0, blob)),
+    );
   }
 
   step(time: number, elapsedMs: number, blobs: Blob[], around: Surroundings): void {
@@ -117,7 +121,6 @@ export class Tracks {
     for (const track of this.tracks) this.claim(track, time, free);
     for (const track of this.tracks) if (track.lastSeen !== time && track.hits <= 2) this.leap(track, time, free);
     const begun = [...free];
-    this.countStrays(elapsedMs, begun);
     for (const blob of begun) if (this.tracks.length < MAX_TRACKS) this.tracks.push(this.begin(time, blob));
     const byLabel = new Map(blobs.map((blob) => [blob.label, blob]));
     for (const track of this.tracks) {
@@ -130,6 +133,10 @@ export class Tracks {
       this.rest(track, time);
     }
     const gone = this.tracks.filter((track) => this.isGone(track, time, elapsedMs));
+    this.strays.count(
+      elapsedMs,
+      gone.filter(({ object }) => !object),
+    );
     if (gone.length > 0) {
       this.tracks = this.tracks.filter((track) => !gone.includes(track));
       this.lost.push(...gone.filter(({ object }) => object));
@@ -137,7 +144,11 @@ export class Tracks {
     this.lost = this.lost.filter(({ lastSeen }) => time - lastSeen < REMEMBER_MS);
   }
 
-  private isGone({ object, lastSeen }: Track, time: number, elapsedMs: number): boolean {
+  private isGone(track: Track, time: number, elapsedMs: number): boolean {
+    const { object, lastSeen } = track;
+    const seen = lastSeen === time ? 1 : 0;
+    track.present += (1 - Math.exp(-elapsedMs / PRESENT_MS)) * (seen - track.present);
+    if (object && seen === 0 && track.present < 0.4) return true;
     // At one frame every few seconds a single miss is no reason yet.
     return time - lastSeen > Math.max(object ? OBJECT_LOST_MS : LOST_MS, 1.5 * elapsedMs);
   }
@@ -145,9 +156,7 @@ export class Tracks {
   /** Takes the blobs around where the track should be. */
   private claim(track: Track, time: number, free: Set<Blob>): void {
     const away = time - track.lastSeen;
-    const width = track.maxX - track.minX;
-    const height = track.maxY - track.minY;
-    const reach = Math.min(24, 3 + 0.25 * Math.min(width, height) + 0.01 * Math.min(1000, away));
+    const reach = this.reach(track, away);
     const moveX = track.velocityX * Math.min(1500, away);
     const moveY = track.velocityY * Math.min(1500, away);
     const left = Math.min(track.minX, track.minX + moveX) - reach;
@@ -158,15 +167,13 @@ export class Tracks {
     for (const blob of free) {
       if (blob.maxX > left && blob.minX < right && blob.maxY > top && blob.minY < bottom) own.push(blob);
     }
+    if (own.length === 0) return;
+    // Where there are drops all over the place, what is nearby need not be a part of it.
+    const chance = this.strays.density(track, 0.3 * track.usual) * (right - left) * (bottom - top);
+    const crowded = chance > 0.1;
+    if (crowded && own.length > 1) own.sort((a, b) => unlike(track, a) - unlike(track, b)).length = 1;
     const strength = own.reduce((sum, blob) => sum + blob.strength, 0);
-    // Where there are drops all over the place, a drop where an object was does not mean that it is still there.
-    const least =
-      track.object && this.strayRate(0.5 * track.usual) > 0.1
-        ? 0.5
-        : track.object && this.strayRate(strength) > 0.5
-          ? 0.3
-          : REMNANT;
-    if (own.length === 0 || strength < least * track.usual) return;
+    if (strength < (crowded ? 0.4 : REMNANT) * track.usual) return;
     for (const blob of own) free.delete(blob);
     this.observe(track, time, own);
   }
@@ -174,7 +181,12 @@ export class Tracks {
   /** Something fast: a blob of about the same size that is new, far from where another was a moment ago. */
   private leap(track: Track, time: number, free: Set<Blob>): void {
     const away = time - track.lastSeen;
-    if (away > 2500 || track.area < 24 || this.strayRate(track.strength) > 0.1) return;
+    if (
+      away > 2500 ||
+      track.area < 24 ||
+      this.strays.density(track, 0.5 * track.strength) * this.layout.width * this.layout.height > 0.1
+    )
+      return;
     let best: Blob | null = null;
     for (const blob of free) {
       const size = blob.area / track.area;
@@ -192,7 +204,7 @@ export class Tracks {
     const track: Track = {
       ...{ id: this.nextId++, since: time, lastSeen: time, movedAt: time, object: false, hits: 0 },
       ...{ minX: 0, minY: 0, maxX: 0, maxY: 0, area: 0, strength: 0, velocityX: 0, velocityY: 0 },
-      ...{ restX: blob.centerX, restY: blob.centerY, busy: 0, usual: blob.strength, labels: [] },
+      ...{ restX: blob.centerX, restY: blob.centerY, busy: 0, present: 1, usual: blob.strength, labels: [] },
       times: new Float64Array(HISTORY),
       frames: new Float64Array(HISTORY),
       places: new Float32Array(PLACE * HISTORY),
@@ -200,8 +212,13 @@ export class Tracks {
     };
     this.observe(track, time, [blob]);
     const known = this.lost.findIndex(
-      ({ minX, minY, maxX, maxY }) =>
-        blob.maxX > minX - 3 && blob.minX < maxX + 3 && blob.maxY > minY - 3 && blob.minY < maxY + 3,
+      ({ usual, minX, minY, maxX, maxY }) =>
+        usual > 20 &&
+        blob.strength > 0.3 * usual &&
+        blob.maxX > minX - 3 &&
+        blob.minX < maxX + 3 &&
+        blob.maxY > minY - 3 &&
+        blob.minY < maxY + 3,
     );
     if (known >= 0) {
       track.object = true;
@@ -259,7 +276,7 @@ export class Tracks {
     const wanted = Math.max(TRAVEL_PIXELS, TRAVEL_SHARE * Math.min(width, height)) * strict;
     // Large and far in one step is enough: what crosses the picture in half a second is seen two or three times.
     if (hits === 2 && track.area < 60) return;
-    if (hits < this.neededHits(track)) return;
+    if (hits < Math.max(this.neededHits(track), track.usual < 12 ? 5 : track.usual < 40 ? 4 : 2)) return;
     const paths = [0, 0, 0, 0, 0, 0];
     const here = ((hits - 1) % HISTORY) * PLACE;
     for (let back = 1; back < Math.min(hits, HISTORY); back++) {
@@ -305,29 +322,19 @@ export class Tracks {
     return least;
   }
 
-  /** Blobs of about that strength or more that newly appear in a frame. */
-  private strayRate(strength: number): number {
-    let rate = 0;
-    for (let bin = Math.max(0, binOf(strength) - 1); bin < this.strays.length; bin++) rate += this.strays[bin]!;
-    return rate;
-  }
-
   /** So many observations that what chance brings would not have made them up. */
   private neededHits(track: Track): number {
-    const rate = this.strayRate(track.strength);
-    const reach = 8;
-    const around = (track.maxX - track.minX + reach) * (track.maxY - track.minY + reach);
-    const likely = Math.min(0.97, (rate * around) / (this.layout.width * this.layout.height));
+    const around = this.reach(track, 0) * 2;
+    const area = (track.maxX - track.minX + around) * (track.maxY - track.minY + around);
+    const density = this.strays.density(track, 0.5 * track.strength);
+    const likely = Math.min(0.97, density * area);
     if (likely < 1e-6) return 2;
-    return 1 + Math.log(CHANCE / Math.max(1, rate)) / Math.log(likely);
+    return 1 + Math.log(CHANCE / Math.max(1, density * this.layout.width * this.layout.height)) / Math.log(likely);
   }
 
-  /** Counts what newly appears, by its strength. */
-  private countStrays(elapsedMs: number, begun: Blob[]): void {
-    this.strayMs += elapsedMs;
-    const rate = Math.min(0.5, Math.max(elapsedMs / Math.max(1, this.strayMs), 1 - Math.exp(-elapsedMs / STRAY_MS)));
-    for (let bin = 0; bin < this.strays.length; bin++) this.strays[bin]! *= 1 - rate;
-    for (const { strength } of begun) this.strays[binOf(strength)]! += rate;
+  /** Pixels beside its place in which it is looked for. */
+  private reach({ minX, minY, maxX, maxY }: Track, awayMs: number): number {
+    return Math.min(24, 3 + 0.25 * Math.min(maxX - minX, maxY - minY) + 0.01 * Math.min(1000, awayMs));
   }
 
   private rest(track: Track, time: number): void {
@@ -342,4 +349,9 @@ export class Tracks {
   }
 }
 
-const binOf = (strength: number): number => Math.min(15, Math.max(0, Math.floor(Math.log2(strength))));
+/** How little a blob is like what the track was. */
+function unlike(track: Track, blob: Blob): number {
+  const x = (track.minX + track.maxX) / 2 - blob.centerX;
+  const y = (track.minY + track.maxY) / 2 - blob.centerY;
+  return Math.abs(Math.log(blob.strength / track.usual)) + Math.hypot(x, y) / 10;
+}
