@@ -19,27 +19,18 @@ export interface Blob {
   cells: number;
   /** How steep its contours are against its contrast: about 1 for things, near 0 for shadows of clouds and glows. */
   sharpness: number;
-  /** Share of its structure that is the background's own, with more or less contrast: near 1 for light in haze. */
-  likeness: number;
 }
 
 /** Cells that may lie between two parts of one blob, plus one. */
 const REACH = 2;
 /** Cells from which on a blob is large. */
 const WIDE = 6;
-/** Contrast below which the background is taken to be hidden. */
-const HIDDEN = -0.65;
-/** Variance of normal noise by the square of its mean deviation. */
-const VARIANCE = Math.PI / 2;
 /** A larger number of blobs is weather, not objects. */
 const MAX_BLOBS = 250;
 
 export class BlobFinder {
   /** Number of the blob of each cell, from 1; 0 for none. */
   readonly labels: Uint8Array;
-  /** Of the last cell that was compared: the differences' squares, and what of them is like the background. */
-  private structure = 0;
-  private alike = 0;
   private readonly queue: Uint16Array;
   private readonly background: Background;
 
@@ -67,14 +58,12 @@ export class BlobFinder {
     const { columns, rows } = layout;
     const blob: Blob = {
       ...{ label, minX: 1e9, minY: 1e9, maxX: 0, maxY: 0, centerX: 0, centerY: 0 },
-      ...{ area: 0, strength: 0, cells: 0, sharpness: 0, likeness: 0 },
+      ...{ area: 0, strength: 0, cells: 0, sharpness: 0 },
     };
     let length = 1;
     let steepSum = 0;
     let steepSquares = 0;
     let contrast = 0;
-    let structure = 0;
-    let alike = 0;
     let wideSum = 0;
     let wideSquares = 0;
     let wideContrast = 0;
@@ -100,9 +89,6 @@ export class BlobFinder {
       steepSum += steep;
       steepSquares += steep * steep;
       contrast += this.contrast(column, row);
-      this.compareStructure(column, row);
-      structure += this.structure;
-      alike += this.alike;
       for (let y = Math.max(0, row - REACH); y <= Math.min(rows - 1, row + REACH); y++) {
         for (let x = Math.max(0, column - REACH); x <= Math.min(columns - 1, column + REACH); x++) {
           const other = y * columns + x;
@@ -115,7 +101,6 @@ export class BlobFinder {
     blob.cells = length;
     blob.centerX /= blob.strength;
     blob.centerY /= blob.strength;
-    blob.likeness = alike / Math.max(1e-6, structure);
     blob.sharpness = topQuarter(steepSum, steepSquares, length) / Math.max(1e-6, contrast / length);
     if (length >= WIDE) {
       const wide = topQuarter(wideSum, wideSquares, length) / Math.max(1e-6, wideContrast / length);
@@ -164,40 +149,6 @@ export class BlobFinder {
         ? Math.abs(cellDifference[cell - columns]! + cellDifference[cell + columns]! - here)
         : 0;
     return Math.max(across, down);
-  }
-
-  /**
-   * How much of what differs in a cell is its own background with another contrast. A thing that hides the background
-   * takes its contrast away whole, which light does not.
-   */
-  private compareStructure(column: number, row: number): void {
-    const { difference, value, noise, layout } = this.background;
-    const { width } = layout;
-    let d = 0,
-      b = 0,
-      dd = 0,
-      bb = 0,
-      db = 0,
-      nn = 0;
-    for (let y = 0, start = row * CELL * width + column * CELL; y < CELL; y++, start += width) {
-      for (let i = start; i < start + CELL; i++) {
-        const rest = difference[i]!;
-        const was = value[i]!;
-        d += rest;
-        b += was;
-        dd += rest * rest;
-        bb += was * was;
-        db += rest * was;
-        nn += noise[i]! * noise[i]!;
-      }
-    }
-    const count = CELL * CELL;
-    dd -= (d * d) / count;
-    bb -= (b * b) / count;
-    db -= (d * b) / count;
-    this.structure = Math.max(0, dd - VARIANCE * nn);
-    const gain = bb > 0 ? db / bb : 0;
-    this.alike = gain > HIDDEN ? Math.min(this.structure, gain * db) : 0;
   }
 
   private contrast(column: number, row: number): number {

@@ -31,9 +31,7 @@ const STILL_MS = 45_000;
 /** ms in which an object's place is found to be a hole that it left behind. */
 const GHOST_MS = 1000;
 /** Contours sharper than this are those of things. */
-const SHARP = 0.45;
-/** Share of the background's own structure from which on it is light. */
-const ALIKE = 0.5;
+const SHARP = 0.8;
 /** ms in which a place that always moves gets known, and in which that is forgotten. */
 const BUSY_MS = 8000;
 const CALM_MS = 90_000;
@@ -387,7 +385,7 @@ export class MotionModel {
   }
 }
 
-const isThing = ({ sharpness, likeness }: Blob): boolean => sharpness >= SHARP && likeness < ALIKE;
+const isThing = ({ sharpness }: Blob): boolean => sharpness >= SHARP;
 
 function covers({ minX, minY, maxX, maxY }: Track, cell: number, { columns }: Layout): boolean {
   const x = (cell % columns) * CELL;

@@ -22,9 +22,12 @@ const REMEMBER_MS = 6000;
 const SEEN_SHARE = 0.7;
 /** ms over which its presence is averaged. */
 const PRESENT_MS = 1500;
+/** Largest change of the strength's logarithm in the last step, and of its to and fro in each of them. */
+const JUMP = 1.6;
+const UNSTEADY = 0.55;
 const MAX_TRACKS = 64;
 /** Numbers for each place in the history. */
-const PLACE = 6;
+const PLACE = 7;
 /** How often chance may make up an object: once in so many. */
 const CHANCE = 1e-4;
 /** Share of its usual strength below which an object is not there any more: what it left behind is. */
@@ -59,7 +62,7 @@ export interface Track {
   times: Float64Array;
   /** Numbers of the frames they were seen in. */
   frames: Float64Array;
-  /** Left, top, right, bottom and the middle's x and y. */
+  /** Left, top, right, bottom, the middle's x and y, and the logarithm of the strength. */
   places: Float32Array;
   /** Share of the last frames that it was seen in. */
   present: number;
@@ -259,7 +262,7 @@ export class Tracks {
     const at = track.hits % HISTORY;
     track.times[at] = time;
     track.frames[at] = this.frame;
-    track.places.set([minX, minY, maxX, maxY, x, y], at * PLACE);
+    track.places.set([minX, minY, maxX, maxY, x, y, Math.log(strength)], at * PLACE);
     track.usual +=
       (strength > track.usual ? 0.5 : 1 - Math.exp((track.lastSeen - time) / 3000)) * (strength - track.usual);
     track.hits++;
@@ -276,9 +279,11 @@ export class Tracks {
     const wanted = Math.max(TRAVEL_PIXELS, TRAVEL_SHARE * Math.min(width, height)) * strict;
     // Large and far in one step is enough: what crosses the picture in half a second is seen two or three times.
     if (hits === 2 && track.area < 60) return;
-    if (hits < Math.max(this.neededHits(track), track.usual < 12 ? 5 : track.usual < 40 ? 4 : 2)) return;
-    const paths = [0, 0, 0, 0, 0, 0];
+    if (hits < Math.max(this.neededHits(track), track.usual < 12 ? 6 : track.usual < 40 ? 4 : 2)) return;
+    const paths = [0, 0, 0, 0, 0, 0, 0];
     const here = ((hits - 1) % HISTORY) * PLACE;
+    // What was another size a moment ago is another thing, or two that have met.
+    if (hits > 1 && Math.abs(places[here + 6]! - places[((hits - 2) % HISTORY) * PLACE + 6]!) > JUMP) return;
     for (let back = 1; back < Math.min(hits, HISTORY); back++) {
       const number = (hits - 1 - back + HISTORY) % HISTORY;
       const then = number * PLACE;
@@ -286,6 +291,8 @@ export class Tracks {
       for (let k = 0; k < PLACE; k++) paths[k]! += Math.abs(places[then + k]! - places[after + k]!);
       if (back < 2 && hits > 2) continue;
       if (back + 1 < SEEN_SHARE * (this.frame - track.frames[number]! + 1)) break;
+      const growth = Math.abs(places[then + 6]! - places[here + 6]!);
+      if (paths[6]! - growth > UNSTEADY * back) continue;
       const needed = hits === 2 ? Math.max(wanted, 0.12 * this.layout.width) : wanted;
       const way = Math.max(this.way(places, then, here, paths, 0), this.way(places, then, here, paths, 1));
       if (way < needed) continue;
