@@ -12,7 +12,7 @@ export const FRAME_HEIGHT = 180;
 export const FRAME_BYTES = FRAME_WIDTH * FRAME_HEIGHT;
 export const FRAME_MS = 200;
 /** Counts up when scenes change, so that old clips are not taken. */
-const VERSION = 1;
+const VERSION = 2;
 
 const folder = join(tmpdir(), 'flow-nvr-motion-clips');
 

@@ -132,7 +132,7 @@ export function person(plane: Plane, { x, y, height: h, tones, phase, stride }: 
   const bob = stride * Math.abs(Math.cos(phase)) * 0.015 * h + Math.sin(phase * 0.21) * 0.004 * h;
   const sway = Math.sin(phase * 0.13) * 0.01 * h;
   const [coat, trousers, skin] = [tones[0]!, tones[1]!, tones[2]!];
-  limb(plane, [x - 0.1 * h, y, x + 0.3 * h, y + 0.02 * h], 0.035 * h, () => 20, 0.35);
+  limb(plane, [x - 0.1 * h, y, x + 0.14 * h, y + 0.02 * h], 0.035 * h, () => 20, 0.35);
   const hip = y - 0.47 * h - bob;
   const neck = y - 0.82 * h - bob;
   const cloth = (tone: number) => (px: number, py: number) =>

@@ -28,13 +28,20 @@ const SCENE_UNITS = 10;
 const LASTING_SHARE = 0.5;
 /** ms after which what stands still becomes background. */
 const STILL_MS = 45_000;
+/** ms after which a small still rest of an object is taken for what it left behind or changed, and how small that is. */
+const REMNANT_MS = 1500;
+const REMNANT_SHARE = 0.2;
 /** ms in which an object's place is found to be a hole that it left behind. */
 const GHOST_MS = 1000;
 /** Contours sharper than this are those of things. */
 const SHARP = 0.8;
+/** Share of its box that a thing fills; drops that lie near each other do not. */
+const DENSE = 0.15;
 /** ms in which a place that always moves gets known, and in which that is forgotten. */
-const BUSY_MS = 8000;
-const CALM_MS = 90_000;
+const BUSY_MS = 4000;
+const CALM_MS = 300_000;
+/** Observations after which a track that has not travelled is known to stay. */
+const FOOTPRINT_HITS = 20;
 /** By how much busyness raises the threshold. */
 const BUSY_FACTOR = 1.5;
 /** ms in which the camera's shaking is forgotten. */
@@ -230,27 +237,41 @@ export class MotionModel {
     const settling = time < this.settleUntil;
     follow.fill(FOLLOW.usual);
     owner.fill(0);
-    for (const track of tracks.tracks) {
-      if (track.lastSeen === time && track.object) for (const label of track.labels) owner[label] = 1;
+    tracks.tracks.forEach((track, number) => {
+      if (track.lastSeen === time) for (const label of track.labels) owner[label] = number + 1;
+    });
+    // Only when it has come to nothing is it known what it was.
+    const busier = 1 - Math.exp(-Math.min(1000, elapsed) / BUSY_MS);
+    for (const { footprint } of tracks.nothing) {
+      for (const cell of footprint) busy[cell]! += busier * (1 - busy[cell]!);
     }
-    const busier = 1 - Math.exp(-elapsed / BUSY_MS);
-    const calmer = 1 - Math.exp(-elapsed / CALM_MS);
+    const calm = Math.exp(-elapsed / CALM_MS);
     const objects = tracks.tracks.filter(({ object }) => object);
     for (let cell = 0; cell < labels.length; cell++) {
       const label = labels[cell]!;
-      const isObject = label > 0 && owner[label] === 1;
-      if (isObject) {
+      busy[cell]! *= calm;
+      const track = label > 0 && owner[label]! > 0 ? tracks.tracks[owner[label]! - 1]! : null;
+      if (track?.object) {
         follow[cell] = FOLLOW.keep;
         continue;
       }
-      if (label > 0) busy[cell]! += busier * (1 - busy[cell]!);
-      else busy[cell]! -= calmer * busy[cell]!;
+      track?.footprint.push(cell);
       if (settling) follow[cell] = objects.some((track) => covers(track, cell, layout)) ? FOLLOW.keep : FOLLOW.fast;
+    }
+    for (const track of tracks.tracks) {
+      if (track.object) track.footprint.length = 0;
+      else if (track.hits % FOOTPRINT_HITS === 0) {
+        // It goes on and on in its place.
+        for (const cell of track.footprint) busy[cell]! += busier * (1 - busy[cell]!);
+        track.footprint.length = 0;
+      }
     }
     for (const track of objects) {
       if (track.lastSeen !== time || settling) continue;
       const still = time - track.movedAt;
-      if (still > STILL_MS || (still > GHOST_MS && this.isGhost(state, current, track))) this.absorb(state, track);
+      const remnant = still > REMNANT_MS && track.strength < REMNANT_SHARE * track.peak;
+      if (remnant || still > STILL_MS || (still > GHOST_MS && this.isGhost(state, current, track)))
+        this.absorb(state, track);
     }
     background.learn(current, alignment, elapsed, follow);
   }
@@ -385,7 +406,9 @@ export class MotionModel {
   }
 }
 
-const isThing = ({ sharpness }: Blob): boolean => sharpness >= SHARP;
+function isThing({ sharpness, cells, minX, minY, maxX, maxY }: Blob): boolean {
+  return sharpness >= SHARP && cells * CELL * CELL >= DENSE * (maxX - minX) * (maxY - minY);
+}
 
 function covers({ minX, minY, maxX, maxY }: Track, cell: number, { columns }: Layout): boolean {
   const x = (cell % columns) * CELL;

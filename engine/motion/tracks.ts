@@ -31,7 +31,7 @@ const PLACE = 7;
 /** How often chance may make up an object: once in so many. */
 const CHANCE = 1e-4;
 /** Share of its usual strength below which an object is not there any more: what it left behind is. */
-const REMNANT = 0.08;
+const REMNANT = 0.12;
 
 export interface Track {
   id: number;
@@ -56,6 +56,8 @@ export interface Track {
   restY: number;
   /** Share of it that lies where there always is motion. */
   busy: number;
+  /** Cells it was in, once for each frame, while it is no object. */
+  footprint: number[];
   /** Blobs of this frame, by their labels. */
   labels: number[];
   /** Ring of the last places. */
@@ -66,6 +68,8 @@ export interface Track {
   places: Float32Array;
   /** Share of the last frames that it was seen in. */
   present: number;
+  /** The most that `usual` was. */
+  peak: number;
   /** What its strength usually is. */
   usual: number;
   /** For each include zone: since when it is in it; NaN while it is not. */
@@ -86,6 +90,8 @@ export class Tracks {
   private readonly layout: Layout;
   private readonly zones: number;
   private readonly strays: Strays;
+  /** Tracks that came to nothing in this frame. */
+  nothing: Track[] = [];
   private frame = 0;
 
   constructor(layout: Layout, zones: number) {
@@ -136,10 +142,8 @@ export class Tracks {
       this.rest(track, time);
     }
     const gone = this.tracks.filter((track) => this.isGone(track, time, elapsedMs));
-    this.strays.count(
-      elapsedMs,
-      gone.filter(({ object }) => !object),
-    );
+    this.nothing = gone.filter(({ object }) => !object);
+    this.strays.count(elapsedMs, this.nothing);
     if (gone.length > 0) {
       this.tracks = this.tracks.filter((track) => !gone.includes(track));
       this.lost.push(...gone.filter(({ object }) => object));
@@ -207,7 +211,16 @@ export class Tracks {
     const track: Track = {
       ...{ id: this.nextId++, since: time, lastSeen: time, movedAt: time, object: false, hits: 0 },
       ...{ minX: 0, minY: 0, maxX: 0, maxY: 0, area: 0, strength: 0, velocityX: 0, velocityY: 0 },
-      ...{ restX: blob.centerX, restY: blob.centerY, busy: 0, present: 1, usual: blob.strength, labels: [] },
+      ...{
+        restX: blob.centerX,
+        restY: blob.centerY,
+        busy: 0,
+        present: 1,
+        peak: 0,
+        usual: blob.strength,
+        labels: [],
+        footprint: [],
+      },
       times: new Float64Array(HISTORY),
       frames: new Float64Array(HISTORY),
       places: new Float32Array(PLACE * HISTORY),
@@ -252,6 +265,7 @@ export class Tracks {
     }
     x /= strength;
     y /= strength;
+    track.peak = Math.max(track.peak, track.usual);
     if (track.hits > 0) {
       const last = ((track.hits - 1) % HISTORY) * PLACE;
       const elapsed = Math.max(1, time - track.lastSeen);
@@ -275,11 +289,17 @@ export class Tracks {
     const { hits, places, times } = track;
     const width = track.maxX - track.minX;
     const height = track.maxY - track.minY;
-    const strict = (around.learning ? 1.5 : 1) + 2 * track.busy;
+    const strict = (around.learning ? 1.5 : 1) + 6 * track.busy;
     const wanted = Math.max(TRAVEL_PIXELS, TRAVEL_SHARE * Math.min(width, height)) * strict;
     // Large and far in one step is enough: what crosses the picture in half a second is seen two or three times.
     if (hits === 2 && track.area < 60) return;
-    if (hits < Math.max(this.neededHits(track), track.usual < 12 ? 6 : track.usual < 40 ? 4 : 2)) return;
+    const least = Math.max(this.neededHits(track), track.usual < 12 ? 6 : track.usual < 40 ? 4 : 2);
+    if (hits < least) return;
+    // Things keep their speed; chance jumps to and fro.
+    let steps = 0;
+    let jerks = 0;
+    let lastX = 0;
+    let lastY = 0;
     const paths = [0, 0, 0, 0, 0, 0, 0];
     const here = ((hits - 1) % HISTORY) * PLACE;
     // What was another size a moment ago is another thing, or two that have met.
@@ -289,10 +309,17 @@ export class Tracks {
       const then = number * PLACE;
       const after = ((number + 1) % HISTORY) * PLACE;
       for (let k = 0; k < PLACE; k++) paths[k]! += Math.abs(places[then + k]! - places[after + k]!);
-      if (back < 2 && hits > 2) continue;
+      const stepX = places[after + 4]! - places[then + 4]!;
+      const stepY = places[after + 5]! - places[then + 5]!;
+      steps += Math.hypot(stepX, stepY);
+      if (back > 1) jerks += Math.hypot(stepX - lastX, stepY - lastY);
+      lastX = stepX;
+      lastY = stepY;
+      if ((back < 2 && hits > 2) || back + 1 < least) continue;
       if (back + 1 < SEEN_SHARE * (this.frame - track.frames[number]! + 1)) break;
       const growth = Math.abs(places[then + 6]! - places[here + 6]!);
       if (paths[6]! - growth > UNSTEADY * back) continue;
+      if (back > 1 && jerks / (back - 1) > Math.max(0.6 * (steps / back), 0.25 * Math.max(width, height) + 1)) continue;
       const needed = hits === 2 ? Math.max(wanted, 0.12 * this.layout.width) : wanted;
       const way = Math.max(this.way(places, then, here, paths, 0), this.way(places, then, here, paths, 1));
       if (way < needed) continue;
