@@ -9,7 +9,7 @@ const MAX_ITERATIONS = 5;
 /** Pixels; a camera that moves farther shows another scene. */
 const MAX_SHIFT = 8;
 /** Every so many columns and rows one pixel takes part. */
-const STEP_X = 3;
+const STEP_X = 4;
 const STEP_Y = 3;
 const BINS = 1024;
 /** Share of the cost that must be left at most. */
@@ -55,9 +55,12 @@ export class Alignment {
     const { offset } = this;
     let scale = Math.max(2, 2 * this.spread);
     this.cost = 0;
-    const moved = this.improve(current, background, light, scale);
+    // A glance at every third line tells mostly that there is nothing.
+    const glance = this.improve(current, background, light, scale, 3 * STEP_Y);
+    this.forget(offset);
+    if (glance < 0.06) return;
+    this.improve(current, background, light, scale);
     const first = this.cost;
-    if (moved < 0.06 && Math.abs(this.gain) < 0.02) return this.forget(offset);
     for (let iteration = 1; iteration < MAX_ITERATIONS; iteration++) {
       if (this.improve(current, background, light, scale) < 0.06) break;
     }
@@ -104,7 +107,13 @@ export class Alignment {
   }
 
   /** One step of weighted least squares; returns by how many pixels the shift changed. */
-  private improve(current: Float32Array, background: Float32Array, light: Float32Array, scale: number): number {
+  private improve(
+    current: Float32Array,
+    background: Float32Array,
+    light: Float32Array,
+    scale: number,
+    stepY = STEP_Y,
+  ): number {
     const { layout, mean, offset, gain, equations } = this;
     const { width, height, columns } = layout;
     const wholeX = Math.round(this.shiftX);
@@ -131,7 +140,7 @@ export class Alignment {
       r1 = 0,
       r2 = 0,
       r3 = 0;
-    for (let y = marginY; y < height - marginY; y += STEP_Y) {
+    for (let y = marginY; y < height - marginY; y += stepY) {
       const line = y * width;
       const cellRow = (y >> 2) * columns;
       const end = line + width - marginX;
@@ -179,7 +188,12 @@ export class Alignment {
     this.gain = clamp(gain + dGain, 0.5);
     const shiftX = clamp(this.shiftX + clamp(dX, 1.5), MAX_SHIFT);
     const shiftY = clamp(this.shiftY + clamp(dY, 1.5), MAX_SHIFT);
-    const moved = Math.max(Math.abs(shiftX - this.shiftX), Math.abs(shiftY - this.shiftY), Math.abs(dOffset) / 10);
+    const moved = Math.max(
+      Math.abs(shiftX - this.shiftX),
+      Math.abs(shiftY - this.shiftY),
+      Math.abs(dOffset) / 10,
+      Math.abs(dGain),
+    );
     this.shiftX = shiftX;
     this.shiftY = shiftY;
     return moved;

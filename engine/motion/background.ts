@@ -22,6 +22,19 @@ const REGION = 7;
 
 /** The brightest, in units. */
 const WHITE = 255;
+/** What is taken to be brighter than white, at most. */
+const BRIGHTEST = 380;
+/** Grey levels of noise that there are at least. */
+const MIN_NOISE = 0.3;
+/** ms in which everything is learned each time; and from frame to frame, from which on there is time for it. */
+const FIRST_MS = 4000;
+const SLOW_MS = 700;
+/** Parts in which it is learned later. */
+const TURNS = 6;
+/** Units by which the light of regions may differ before that is taken off. */
+const SMALL_LIGHT = 0.7;
+/** Units of light that are left to learning. */
+const MIN_RELIGHT = 0.2;
 
 /** Ways in which a cell of the background follows the picture. */
 export const FOLLOW = { usual: 0, keep: 1, absorb: 2, fast: 3 } as const;
@@ -35,12 +48,14 @@ export class Background {
   private readonly inverse: Float32Array;
   /** Difference to the background, light taken off. */
   readonly difference: Float32Array;
-  /** Difference by threshold. */
-  private readonly ratio: Float32Array;
+  /** Pixels that edges may be off. */
+  private blur = 0;
   readonly cellDifference: Float32Array;
   private readonly cellRatio: Float32Array;
   private readonly cellPeak: Float32Array;
   readonly light: Float32Array;
+  /** The most that a region's light differs from that of the picture. */
+  private lightRange = 0;
   private readonly regionColumns: number;
   private readonly regionRows: number;
   private readonly regionLight: Float32Array;
@@ -60,6 +75,12 @@ export class Background {
   /** ms that were learned. */
   age = 0;
   private frames = 0;
+  private turn = 0;
+  /** ms since each part of the rows was learned. */
+  private readonly waited = new Float64Array(TURNS);
+  private usual = 0;
+  private up = 0;
+  private down = 0;
 
   constructor(layout: Layout) {
     this.layout = layout;
@@ -69,7 +90,6 @@ export class Background {
     this.noise = new Float32Array(pixels);
     this.inverse = new Float32Array(pixels);
     this.difference = new Float32Array(pixels);
-    this.ratio = new Float32Array(pixels);
     this.cellDifference = new Float32Array(cells);
     this.cellRatio = new Float32Array(cells);
     this.cellPeak = new Float32Array(cells);
@@ -91,6 +111,7 @@ export class Background {
     this.age = 0;
     this.frames = 1;
     this.noisier = 1;
+    this.waited.fill(0);
     this.thresholds();
   }
 
@@ -102,8 +123,8 @@ export class Background {
   }
 
   /**
-   * Finds the active cells. `placed` takes the picture where the camera has moved. `factor` of each cell multiplies its threshold; 0 where
-   * nothing is looked for. `shake`: by how many pixels the camera has moved lately.
+   * Finds the active cells. `placed` takes the picture where the camera has moved. `factor` of each cell multiplies its
+   * threshold; 0 where nothing is looked for. `shake`: by how many pixels the camera has moved lately.
    */
   compare(
     current: Float32Array,
@@ -113,48 +134,27 @@ export class Background {
     shake: number,
   ): void {
     alignment.fitLight(current, this.value);
+    this.blur = blurOf(shake);
+    this.light.fill(0);
     this.differ(current, alignment);
     this.measureLight();
     const { offset } = alignment;
     alignment.fitRest(current, this.value, this.light);
     if (alignment.shifted) alignment.place(current, placed);
-    if (alignment.shifted || alignment.gain !== 0 || alignment.offset !== offset) {
+    const refitted = alignment.shifted || alignment.gain !== 0 || alignment.offset !== offset;
+    if (refitted || this.lightRange > SMALL_LIGHT) {
+      this.blur = blurOf(Math.max(shake, Math.hypot(alignment.shiftX, alignment.shiftY)));
       this.differ(alignment.shifted ? placed : current, alignment);
-    }
-    const shift = Math.max(shake, Math.hypot(alignment.shiftX, alignment.shiftY));
-    this.relate(shift > 0.1 ? 0.12 + 0.2 * Math.min(2, shift) : 0);
+    } else this.light.fill(0);
     this.measureNoise();
     this.activate(factor, alignment);
-  }
-
-  private differ(current: Float32Array, { offset, gain, mean }: Alignment): void {
-    const { value, difference, cellDifference, layout } = this;
-    const { width, columns, rows } = layout;
-    const scale = 1 + gain;
-    const add = offset - gain * mean;
-    for (let row = 0, cell = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++, cell++) {
-        let sum = 0;
-        for (let y = 0, i = row * CELL * width + column * CELL; y < CELL; y++, i += width) {
-          const d0 = current[i]! - Math.min(WHITE, scale * value[i]! + add);
-          const d1 = current[i + 1]! - Math.min(WHITE, scale * value[i + 1]! + add);
-          const d2 = current[i + 2]! - Math.min(WHITE, scale * value[i + 2]! + add);
-          const d3 = current[i + 3]! - Math.min(WHITE, scale * value[i + 3]! + add);
-          difference[i] = d0;
-          difference[i + 1] = d1;
-          difference[i + 2] = d2;
-          difference[i + 3] = d3;
-          sum += d0 + d1 + d2 + d3;
-        }
-        cellDifference[cell] = sum / (CELL * CELL);
-      }
-    }
   }
 
   /** The median of each region's cells, and between the regions' centres in proportion. */
   private measureLight(): void {
     const { layout, cellDifference, regionLight, regionColumns, regionRows, light, sorted } = this;
     const { columns, rows } = layout;
+    this.lightRange = 0;
     for (let r = 0; r < regionRows; r++) {
       const row0 = Math.floor((r * rows) / regionRows);
       const row1 = Math.floor(((r + 1) * rows) / regionRows);
@@ -163,14 +163,17 @@ export class Background {
         const column1 = Math.floor(((c + 1) * columns) / regionColumns);
         let count = 0;
         for (let row = row0; row < row1; row++) {
-          for (let column = column0; column < column1 && count < sorted.length; column++) {
+          // Every other cell, as on a chessboard.
+          for (let column = column0 + ((row + column0) & 1); column < column1 && count < sorted.length; column += 2) {
             const value = cellDifference[row * columns + column]!;
             let at = count++;
             for (; at > 0 && sorted[at - 1]! > value; at--) sorted[at] = sorted[at - 1]!;
             sorted[at] = value;
           }
         }
-        regionLight[r * regionColumns + c] = sorted[count >> 1]!;
+        const median = sorted[count >> 1]!;
+        regionLight[r * regionColumns + c] = median;
+        this.lightRange = Math.max(this.lightRange, Math.abs(median));
       }
     }
     for (let row = 0, cell = 0; row < rows; row++) {
@@ -190,35 +193,63 @@ export class Background {
     }
   }
 
-  /** Puts the differences into proportion to their thresholds; `blur`: pixels that edges may be off. */
-  private relate(blur: number): void {
-    const { layout, difference, ratio, inverse, light, value, cellRatio, cellPeak } = this;
+  /** Differences, and how they are in proportion to their thresholds. */
+  private differ(current: Float32Array, { offset, gain, mean }: Alignment): void {
+    const { layout, difference, inverse, light, value, cellDifference, cellRatio, cellPeak, blur } = this;
     const { width, columns, rows } = layout;
-    const last = value.length - width - 1;
+    const scale = 1 + gain;
+    const add = offset - gain * mean;
     for (let row = 0, cell = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++, cell++) {
-        const offset = light[cell]!;
+        const lit = light[cell]!;
+        let rests = 0;
         let sum = 0;
         let peak = 0;
-        for (let y = 0, start = row * CELL * width + column * CELL; y < CELL; y++, start += width) {
-          for (let i = start, end = start + CELL; i < end; i++) {
-            const rest = difference[i]! - offset;
-            difference[i] = rest;
-            let share = Math.abs(rest);
-            if (blur > 0 && i > width && i < last) {
-              const steep = Math.abs(value[i + 1]! - value[i - 1]!) + Math.abs(value[i + width]! - value[i - width]!);
-              share = Math.max(0, share - blur * steep);
+        for (let y = 0, i = row * CELL * width + column * CELL; y < CELL; y++, i += width) {
+          const d0 = current[i]! - brightness(scale * value[i]! + add) - lit;
+          const d1 = current[i + 1]! - brightness(scale * value[i + 1]! + add) - lit;
+          const d2 = current[i + 2]! - brightness(scale * value[i + 2]! + add) - lit;
+          const d3 = current[i + 3]! - brightness(scale * value[i + 3]! + add) - lit;
+          difference[i] = d0;
+          difference[i + 1] = d1;
+          difference[i + 2] = d2;
+          difference[i + 3] = d3;
+          rests += d0 + d1 + d2 + d3;
+          if (blur > 0) {
+            for (let j = i; j < i + CELL; j++) {
+              const share = this.ratio(j);
+              sum += share;
+              if (share > peak) peak = share;
             }
-            share *= inverse[i]!;
-            ratio[i] = share;
-            sum += share;
-            if (share > peak) peak = share;
+            continue;
           }
+          const r0 = (d0 < 0 ? -d0 : d0) * inverse[i]!;
+          const r1 = (d1 < 0 ? -d1 : d1) * inverse[i + 1]!;
+          const r2 = (d2 < 0 ? -d2 : d2) * inverse[i + 2]!;
+          const r3 = (d3 < 0 ? -d3 : d3) * inverse[i + 3]!;
+          sum += r0 + r1 + r2 + r3;
+          if (r0 > peak) peak = r0;
+          if (r1 > peak) peak = r1;
+          if (r2 > peak) peak = r2;
+          if (r3 > peak) peak = r3;
         }
+        cellDifference[cell] = rests / (CELL * CELL) + lit;
         cellRatio[cell] = sum / (CELL * CELL);
         cellPeak[cell] = peak;
       }
     }
+  }
+
+  /** A pixel's difference by its threshold; less what an edge there explains that is off by `blur` pixels. */
+  private ratio(i: number): number {
+    const { difference, inverse, value, blur, layout } = this;
+    const { width } = layout;
+    let size = Math.abs(difference[i]!);
+    if (blur > 0 && i > width && i < value.length - width - 1) {
+      size -= blur * (Math.abs(value[i + 1]! - value[i - 1]!) + Math.abs(value[i + width]! - value[i - width]!));
+      if (size < 0) return 0;
+    }
+    return size * inverse[i]!;
   }
 
   /** Night noise, or a keyframe that draws the whole picture anew: it is everywhere, which objects are not. */
@@ -235,7 +266,7 @@ export class Background {
   }
 
   private activate(factor: Float32Array, { shiftX, shiftY }: Alignment): void {
-    const { layout, ratio, cellPeak, active, strength, noisier } = this;
+    const { layout, cellPeak, active, strength, noisier } = this;
     const { width, height, columns, rows } = layout;
     // What the shift has moved in from outside is unknown.
     const marginX = shiftX === 0 ? 0 : Math.ceil(Math.abs(shiftX)) + 1;
@@ -256,7 +287,7 @@ export class Background {
         for (let y = row * CELL; y < (row + 1) * CELL; y++) {
           if (y < marginY || y >= height - marginY) continue;
           for (let x = column * CELL; x < (column + 1) * CELL; x++) {
-            const share = ratio[y * width + x]!;
+            const share = this.ratio(y * width + x);
             if (share < limit || x < marginX || x >= width - marginX) continue;
             count++;
             sum += Math.min(4, share / limit);
@@ -292,46 +323,77 @@ export class Background {
     return { deviation: deviation / (CELL * CELL), limit: (limit * this.noisier) / (CELL * CELL) };
   }
 
-  /** Follows the picture, in each cell in its way (see FOLLOW). */
-  learn(current: Float32Array, { offset, gain, mean }: Alignment, elapsedMs: number, follow: Uint8Array): void {
-    const { layout, value, noise, inverse, difference } = this;
-    const { width, columns, rows } = layout;
+  /**
+   * Follows the picture, in each cell in its way (see FOLLOW). When the first seconds are over, a quarter of the rows each
+   * time, for all the time since their last turn.
+   */
+  learn(current: Float32Array, alignment: Alignment, elapsedMs: number, follow: Uint8Array): void {
+    const { columns, rows } = this.layout;
     this.age += elapsedMs;
     this.frames++;
+    this.relight(alignment);
+    const all = this.age < FIRST_MS || elapsedMs > SLOW_MS;
+    for (let turn = 0; turn < TURNS; turn++) this.waited[turn]! += elapsedMs;
+    this.turn = (this.turn + 1) % TURNS;
+    for (let row = 0; row < rows; row++) {
+      const due = all || row % TURNS === this.turn;
+      if (due) this.setRates(this.waited[row % TURNS]!);
+      for (let column = 0, cell = row * columns; column < columns; column++, cell++) {
+        const way = follow[cell]!;
+        if (way === FOLLOW.absorb) this.absorb(current, row, column);
+        else if (way === FOLLOW.fast)
+          this.followCell(current, row, column, Math.max(0.3, 1 - Math.exp(-elapsedMs / 500)));
+        else if (due && way === FOLLOW.usual) this.followCell(current, row, column, this.usual);
+      }
+    }
+    if (all) this.waited.fill(0);
+    else this.waited[this.turn] = 0;
+  }
+
+  private setRates(elapsedMs: number): void {
     // At first the mean of all there was, weighed by time, so that it does not matter how many frames that were.
     const first = Math.min(0.5, Math.max(1 / this.frames, elapsedMs / Math.max(1, this.age)));
-    const usual = Math.max(first, 1 - Math.exp(-elapsedMs / FOLLOW_MS));
-    const up = Math.max(first * 0.7, 1 - Math.exp(-elapsedMs / NOISE_UP_MS));
-    const down = Math.max(first * 0.5, 1 - Math.exp(-elapsedMs / NOISE_DOWN_MS));
-    const fast = Math.max(0.3, 1 - Math.exp(-elapsedMs / 500));
+    this.usual = Math.max(first, 1 - Math.exp(-elapsedMs / FOLLOW_MS));
+    this.up = Math.max(first * 0.7, 1 - Math.exp(-elapsedMs / NOISE_UP_MS));
+    this.down = Math.max(first * 0.5, 1 - Math.exp(-elapsedMs / NOISE_DOWN_MS));
+  }
+
+  /** What has become brighter as a whole is brighter from now on, also behind objects. */
+  private relight({ offset, gain, mean }: Alignment): void {
+    if (Math.abs(offset) < MIN_RELIGHT && gain === 0) return;
+    const { value } = this;
     const scale = 1 + gain;
     const add = offset - gain * mean;
-    const floor = 0.3;
-    for (let row = 0, cell = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++, cell++) {
-        const way = follow[cell]!;
-        const start = row * CELL * width + column * CELL;
-        const rate = way === FOLLOW.keep ? 0 : way === FOLLOW.absorb ? 1 : way === FOLLOW.fast ? fast : usual;
-        for (let y = 0, line = start; y < CELL; y++, line += width) {
-          for (let i = line, end = line + CELL; i < end; i++) {
-            const expected = scale * value[i]! + add;
-            const now = current[i]!;
-            // Brighter than white: the picture does not tell how much.
-            const next =
-              now > WHITE - 1 && expected > now ? Math.min(expected, 1.5 * WHITE) : expected + rate * (now - expected);
-            value[i] = next;
-            if (way === FOLLOW.keep) continue;
-            const level = unitsOf(next);
-            let deviation = noise[i]!;
-            if (way !== FOLLOW.absorb) {
-              // An object's contrast is no noise, but leaves that it moves are: so far, and no farther.
-              const rest = Math.min(Math.abs(difference[i]!), 3 * deviation + 6 * level);
-              deviation += (rest > deviation ? up : down) * (rest - deviation);
-            }
-            noise[i] = deviation = Math.max(floor * level, deviation);
-            inverse[i] = 1 / (NOISE_FACTOR * deviation + BASE_LEVELS * level);
-          }
-        }
+    for (let i = 0; i < value.length; i++) value[i] = Math.min(BRIGHTEST, scale * value[i]! + add);
+  }
+
+  private absorb(current: Float32Array, row: number, column: number): void {
+    const { value, layout } = this;
+    for (let y = 0, i = row * CELL * layout.width + column * CELL; y < CELL; y++, i += layout.width) {
+      value.set(current.subarray(i, i + CELL), i);
+    }
+  }
+
+  private followCell(current: Float32Array, row: number, column: number, rate: number): void {
+    const { layout, value, noise, inverse, difference, up, down } = this;
+    const { width } = layout;
+    for (let y = 0, line = row * CELL * width + column * CELL; y < CELL; y++, line += width) {
+      for (let i = line, end = line + CELL; i < end; i++) {
+        const before = value[i]!;
+        const now = current[i]!;
+        // Brighter than white: the picture does not tell how much.
+        const next = now > WHITE - 1 && before > now ? before : before + rate * (now - before);
+        value[i] = next;
+        const level = unitsOf(next);
+        const deviation = noise[i]!;
+        // An object's contrast is no noise, but leaves that it moves are: so far, and no farther.
+        const far = 3 * deviation + 6 * level;
+        let rest = difference[i]!;
+        if (rest < 0) rest = -rest;
+        if (rest > far) rest = far;
+        const learned = Math.max(MIN_NOISE * level, deviation + (rest > deviation ? up : down) * (rest - deviation));
+        noise[i] = learned;
+        inverse[i] = 1 / (NOISE_FACTOR * learned + BASE_LEVELS * level);
       }
     }
   }
@@ -340,3 +402,6 @@ export class Background {
 /** Units a grey level, from a table: whole units are near enough. */
 const UNITS_PER_LEVEL = Float32Array.from({ length: 512 }, (_, units) => unitsPerLevel(units));
 const unitsOf = (units: number): number => UNITS_PER_LEVEL[units < 0 ? 0 : units | 0]!;
+const brightness = (units: number): number => (units > WHITE ? WHITE : units);
+/** How far off edges are taken to be, in pixels, when the camera moves so far. */
+const blurOf = (shift: number): number => (shift > 0.1 ? 0.12 + 0.2 * Math.min(2, shift) : 0);

@@ -61,12 +61,6 @@ export class BlobFinder {
       ...{ area: 0, strength: 0, cells: 0, sharpness: 0 },
     };
     let length = 1;
-    let steepSum = 0;
-    let steepSquares = 0;
-    let contrast = 0;
-    let wideSum = 0;
-    let wideSquares = 0;
-    let wideContrast = 0;
     queue[0] = seed;
     labels[seed] = label;
     for (let next = 0; next < length; next++) {
@@ -81,14 +75,6 @@ export class BlobFinder {
       blob.strength += strength[cell]!;
       blob.centerX += (strength[cell]! * (minX[cell]! + maxX[cell]! + 1)) / 2;
       blob.centerY += (strength[cell]! * (minY[cell]! + maxY[cell]! + 1)) / 2;
-      const steep = this.steepness(column, row);
-      const wide = this.wideSteepness(column, row);
-      wideSum += wide;
-      wideSquares += wide * wide;
-      wideContrast += Math.abs(background.cellDifference[cell]! - background.light[cell]!);
-      steepSum += steep;
-      steepSquares += steep * steep;
-      contrast += this.contrast(column, row);
       for (let y = Math.max(0, row - REACH); y <= Math.min(rows - 1, row + REACH); y++) {
         for (let x = Math.max(0, column - REACH); x <= Math.min(columns - 1, column + REACH); x++) {
           const other = y * columns + x;
@@ -101,12 +87,30 @@ export class BlobFinder {
     blob.cells = length;
     blob.centerX /= blob.strength;
     blob.centerY /= blob.strength;
-    blob.sharpness = topQuarter(steepSum, steepSquares, length) / Math.max(1e-6, contrast / length);
-    if (length >= WIDE) {
-      const wide = topQuarter(wideSum, wideSquares, length) / Math.max(1e-6, wideContrast / length);
-      blob.sharpness = Math.min(blob.sharpness, wide);
-    }
+    blob.sharpness = this.sharpness(length);
     return blob;
+  }
+
+  /** Of the first so many cells in the queue. */
+  private sharpness(length: number): number {
+    const { queue, background } = this;
+    const { columns } = background.layout;
+    let sum = 0;
+    let squares = 0;
+    let contrast = 0;
+    for (let n = 0; n < length; n++) {
+      const cell = queue[n]!;
+      const column = cell % columns;
+      const row = (cell - column) / columns;
+      const steep = length < WIDE ? this.steepness(column, row) : this.wideSteepness(column, row);
+      sum += steep;
+      squares += steep * steep;
+      contrast +=
+        length < WIDE
+          ? this.contrast(column, row)
+          : Math.abs(background.cellDifference[cell]! - background.light[cell]!);
+    }
+    return topQuarter(sum, squares, length) / Math.max(1e-6, contrast / length);
   }
 
   /** Mean difference of 2 x 2 pixels, without what was found to be light if that is taken off. */

@@ -40,6 +40,8 @@ const DENSE = 0.15;
 /** ms in which a place that always moves gets known, and in which that is forgotten. */
 const BUSY_MS = 4000;
 const CALM_MS = 300_000;
+/** ms from one fading to the next. */
+const FADE_MS = 2000;
 /** Observations after which a track that has not travelled is known to stay. */
 const FOOTPRINT_HITS = 20;
 /** By how much busyness raises the threshold. */
@@ -61,7 +63,8 @@ class State {
   readonly busy: Float32Array;
   readonly factor: Float32Array;
   readonly follow: Uint8Array;
-  readonly owner: Uint8Array;
+  readonly owner = new Uint8Array(256);
+  readonly covered: Uint8Array;
   readonly layout: Layout;
 
   constructor(layout: Layout, settings: MotionSettings, from?: State) {
@@ -69,7 +72,8 @@ class State {
     const cells = layout.columns * layout.rows;
     const pixels = layout.width * layout.height;
     this.masks = new ZoneMasks(settings, layout);
-    this.tracks = new Tracks(layout, this.masks.include.length);
+    this.tracks = from?.tracks ?? new Tracks(layout);
+    this.tracks.setZones(this.masks.include.length);
     this.shrinker = from?.shrinker ?? new Shrinker(layout);
     this.current = from?.current ?? new Float32Array(pixels);
     this.placed = from?.placed ?? new Float32Array(pixels);
@@ -80,7 +84,7 @@ class State {
     this.busy = from?.busy ?? new Float32Array(cells);
     this.factor = new Float32Array(cells);
     this.follow = from?.follow ?? new Uint8Array(cells);
-    this.owner = from?.owner ?? new Uint8Array(cells);
+    this.covered = from?.covered ?? new Uint8Array(cells);
   }
 }
 
@@ -93,14 +97,21 @@ export class MotionModel {
   private settleUntil = -Infinity;
   /** When a changed scene is to be compared; Infinity if none is. */
   private compareAt = Infinity;
+  /** Whether cells' factors are out of date. */
+  private unweighed = true;
+  /** ms by which busyness has not yet faded. */
+  private unfadedMs = 0;
+  private readonly shares = new Float64Array(256);
+  private readonly counts = new Float64Array(256);
 
   constructor(settings: MotionSettings) {
     this.settings = settings;
   }
 
-  /** Keeps what was learned; objects are followed anew. */
+  /** Keeps what was learned. */
   configure(settings: MotionSettings): void {
     this.settings = settings;
+    this.unweighed = true;
     if (this.state) this.state = new State(this.state.layout, settings, this.state);
   }
 
@@ -113,7 +124,7 @@ export class MotionModel {
     let state = this.state;
     if (state?.layout.frameWidth !== frame.width || state.layout.frameHeight !== frame.height) {
       state = this.state = new State(layoutOf(frame.width, frame.height), this.settings);
-      this.fresh = true;
+      this.fresh = this.unweighed = true;
     }
     return state;
   }
@@ -129,6 +140,7 @@ export class MotionModel {
       background.start(state.current);
       tracks.clear();
       state.busy.fill(0);
+      this.unweighed = true;
       this.shake = 0;
       this.settleUntil = -Infinity;
       this.compareAt = Infinity;
@@ -143,16 +155,12 @@ export class MotionModel {
     const scene = this.scene(state, current, frame.time, shift);
     const learning = background.age < LEARN_MS;
     const blobs = state.blobs.find().filter(isThing);
-    const around = {
-      busy: (blob: Blob) => this.busyShare(state, blob),
-      learning: background.age < CAREFUL_MS,
-    };
-    tracks.step(
-      frame.time,
-      elapsed,
-      learning || frame.time < this.settleUntil ? this.known(state, blobs) : blobs,
-      around,
-    );
+    const around = { busy: this.busyShares(state), learning: background.age < CAREFUL_MS };
+    if (learning) tracks.skip(elapsed, blobs);
+    else if (frame.time < this.settleUntil) {
+      tracks.clearNew();
+      tracks.step(frame.time, elapsed, this.known(state, blobs), around);
+    } else tracks.step(frame.time, elapsed, blobs, around);
     this.learn(state, current, frame.time, elapsed);
     if (scene === 'learning') return this.nothing(frame.time, scene);
     return this.report(state, frame.time, scene);
@@ -173,31 +181,44 @@ export class MotionModel {
   }
 
   private compare(state: State): void {
-    this.weigh(state);
+    if (this.unweighed) this.weigh(state);
     const { background, current, placed, alignment, factor } = state;
     background.compare(current, placed, alignment, factor, this.shake);
   }
 
   private weigh({ factor, masks, busy }: State): void {
+    this.unweighed = false;
     for (let cell = 0; cell < factor.length; cell++) {
       factor[cell] = masks.ignored[cell]! > 0 ? 0 : masks.factor[cell]! * (1 + BUSY_FACTOR * busy[cell]!);
     }
   }
 
-  private busyShare({ busy, blobs }: State, blob: Blob): number {
+  /** Of each blob, by its label. */
+  private busyShares({ busy, blobs, background }: State): Float64Array {
+    const { shares, counts } = this;
+    shares.fill(0);
+    if (background.activeCells === 0) return shares;
+    counts.fill(0);
     const { labels } = blobs;
-    let sum = 0;
-    for (let cell = 0; cell < labels.length; cell++) if (labels[cell] === blob.label) sum += busy[cell]!;
-    return sum / blob.cells;
+    for (let cell = 0; cell < labels.length; cell++) {
+      const label = labels[cell]!;
+      if (label === 0) continue;
+      shares[label]! += busy[cell]!;
+      counts[label]!++;
+    }
+    for (let label = 1; label < shares.length; label++) if (counts[label]! > 0) shares[label]! /= counts[label]!;
+    return shares;
   }
 
   private scene(state: State, current: Float32Array, time: number, shift: number): SceneState {
-    const { background, alignment, tracks, layout } = state;
+    const { background, alignment } = state;
     const step = Math.abs(alignment.offset) + Math.abs(alignment.gain) * 30;
     let beside = 0;
-    const objects = tracks.tracks.filter(({ object }) => object);
-    for (let cell = 0; cell < background.active.length; cell++) {
-      if (background.active[cell]! > 0 && !objects.some((track) => covers(track, cell, layout))) beside++;
+    this.cover(state);
+    if (background.activeCells > SCENE_SHARE * background.active.length) {
+      for (let cell = 0; cell < state.covered.length; cell++) {
+        if (background.active[cell]! > 0 && state.covered[cell] === 0) beside++;
+      }
     }
     const jumped = step > LIGHT_JUMP || beside > SCENE_SHARE * background.active.length;
     if (jumped && background.age >= LEARN_MS) {
@@ -216,6 +237,21 @@ export class MotionModel {
     return shift > 0.25 ? 'shake' : 'steady';
   }
 
+  /** Marks the cells in and next to the places of objects. */
+  private cover({ tracks, covered, layout }: State): void {
+    const { columns, rows } = layout;
+    covered.fill(0);
+    for (const { object, minX, minY, maxX, maxY } of tracks.tracks) {
+      if (!object) continue;
+      const left = Math.max(0, Math.floor(minX / CELL) - 1);
+      const right = Math.min(columns, Math.ceil(maxX / CELL) + 1);
+      const bottom = Math.min(rows, Math.ceil(maxY / CELL) + 1);
+      for (let row = Math.max(0, Math.floor(minY / CELL) - 1); row < bottom; row++) {
+        covered.fill(1, row * columns + left, row * columns + right);
+      }
+    }
+  }
+
   private isOther({ before, layout }: State, current: Float32Array): boolean {
     const { width, columns, rows } = layout;
     let other = 0;
@@ -232,37 +268,37 @@ export class MotionModel {
   }
 
   private learn(state: State, current: Float32Array, time: number, elapsed: number): void {
-    const { background, alignment, tracks, follow, busy, owner, layout, blobs: finder } = state;
+    const { background, alignment, tracks, follow, busy, owner, covered, blobs: finder } = state;
     const { labels } = finder;
     const settling = time < this.settleUntil;
     follow.fill(FOLLOW.usual);
-    owner.fill(0);
-    tracks.tracks.forEach((track, number) => {
-      if (track.lastSeen === time) for (const label of track.labels) owner[label] = number + 1;
-    });
-    // Only when it has come to nothing is it known what it was.
+    if (settling) {
+      this.cover(state);
+      for (let cell = 0; cell < follow.length; cell++) follow[cell] = covered[cell]! > 0 ? FOLLOW.keep : FOLLOW.fast;
+    }
     const busier = 1 - Math.exp(-Math.min(1000, elapsed) / BUSY_MS);
-    for (const { footprint } of tracks.nothing) {
-      for (const cell of footprint) busy[cell]! += busier * (1 - busy[cell]!);
-    }
-    const calm = Math.exp(-elapsed / CALM_MS);
-    const objects = tracks.tracks.filter(({ object }) => object);
-    for (let cell = 0; cell < labels.length; cell++) {
-      const label = labels[cell]!;
-      busy[cell]! *= calm;
-      const track = label > 0 && owner[label]! > 0 ? tracks.tracks[owner[label]! - 1]! : null;
-      if (track?.object) {
-        follow[cell] = FOLLOW.keep;
-        continue;
+    this.fade(busy, elapsed);
+    // Only when it has come to nothing is it known what it was.
+    for (const { footprint } of tracks.nothing) this.remember(busy, footprint, busier);
+    if (background.activeCells > 0) {
+      owner.fill(0);
+      tracks.tracks.forEach((track, number) => {
+        if (track.lastSeen === time) for (const label of track.labels) owner[label] = number + 1;
+      });
+      for (let cell = 0; cell < labels.length; cell++) {
+        const number = labels[cell]! > 0 ? owner[labels[cell]!]! : 0;
+        if (number === 0) continue;
+        const track = tracks.tracks[number - 1]!;
+        if (track.object) follow[cell] = FOLLOW.keep;
+        else track.footprint.push(cell);
       }
-      track?.footprint.push(cell);
-      if (settling) follow[cell] = objects.some((track) => covers(track, cell, layout)) ? FOLLOW.keep : FOLLOW.fast;
     }
+    const objects = tracks.tracks.filter(({ object }) => object);
     for (const track of tracks.tracks) {
       if (track.object) track.footprint.length = 0;
       else if (track.hits % FOOTPRINT_HITS === 0) {
         // It goes on and on in its place.
-        for (const cell of track.footprint) busy[cell]! += busier * (1 - busy[cell]!);
+        this.remember(busy, track.footprint, busier);
         track.footprint.length = 0;
       }
     }
@@ -274,6 +310,20 @@ export class MotionModel {
         this.absorb(state, track);
     }
     background.learn(current, alignment, elapsed, follow);
+  }
+
+  private remember(busy: Float32Array, cells: number[], share: number): void {
+    for (const cell of cells) busy[cell]! += share * (1 - busy[cell]!);
+    if (cells.length > 0) this.unweighed = true;
+  }
+
+  private fade(busy: Float32Array, elapsed: number): void {
+    this.unfadedMs += elapsed;
+    if (this.unfadedMs < FADE_MS) return;
+    const left = Math.exp(-this.unfadedMs / CALM_MS);
+    for (let cell = 0; cell < busy.length; cell++) busy[cell]! *= left;
+    this.unfadedMs = 0;
+    this.unweighed = true;
   }
 
   private absorb(state: State, track: Track): void {
@@ -408,12 +458,6 @@ export class MotionModel {
 
 function isThing({ sharpness, cells, minX, minY, maxX, maxY }: Blob): boolean {
   return sharpness >= SHARP && cells * CELL * CELL >= DENSE * (maxX - minX) * (maxY - minY);
-}
-
-function covers({ minX, minY, maxX, maxY }: Track, cell: number, { columns }: Layout): boolean {
-  const x = (cell % columns) * CELL;
-  const y = Math.floor(cell / columns) * CELL;
-  return x + CELL > minX - CELL && x < maxX + CELL && y + CELL > minY - CELL && y < maxY + CELL;
 }
 
 function boxOf({ minX, minY, maxX, maxY }: Track, { factor, frameWidth, frameHeight }: Layout): Box {

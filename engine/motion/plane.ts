@@ -54,6 +54,10 @@ export class Shrinker {
     const { units } = this;
     const { factor, width, height } = this.layout;
     const { pixels, width: stride } = frame;
+    if (factor === 2 && stride % 4 === 0 && pixels.byteOffset % 4 === 0) {
+      this.shrinkPairs(frame, into);
+      return;
+    }
     if (factor === 2) {
       for (let y = 0, to = 0; y < height; y++) {
         let at = 2 * y * stride;
@@ -71,6 +75,24 @@ export class Shrinker {
           for (let column = 0; column < factor; column++) sum += pixels[at + column]!;
         }
         into[to] = units[sum]!;
+      }
+    }
+  }
+
+  /** By two, four pixels of two rows at a time: in 32 bits there is room for two sums. */
+  private shrinkPairs({ pixels, width: stride }: GreyFrame, into: Float32Array): void {
+    const { units } = this;
+    const { width, height } = this.layout;
+    const words = new Uint32Array(pixels.buffer, pixels.byteOffset, pixels.byteLength >> 2);
+    const line = stride >> 2;
+    for (let y = 0, to = 0; y < height; y++) {
+      for (let x = 0, at = 2 * y * line; x < width; x += 2, at++, to += 2) {
+        const upper = words[at]!;
+        const lower = words[at + line]!;
+        const even = (upper & 0x00ff00ff) + (lower & 0x00ff00ff);
+        const sums = even + ((upper >>> 8) & 0x00ff00ff) + ((lower >>> 8) & 0x00ff00ff);
+        into[to] = units[sums & 0xffff]!;
+        into[to + 1] = units[sums >>> 16]!;
       }
     }
   }

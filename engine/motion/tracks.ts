@@ -77,8 +77,8 @@ export interface Track {
 }
 
 export interface Surroundings {
-  /** Share of the blob in cells that are never still, 0..1. */
-  busy: (blob: Blob) => number;
+  /** How much of the blob with a label is where there always is motion, 0..1. */
+  busy: Float64Array;
   /** More steps are wanted while little was learned. */
   learning: boolean;
 }
@@ -88,16 +88,20 @@ export class Tracks {
   private lost: Track[] = [];
   private nextId = 1;
   private readonly layout: Layout;
-  private readonly zones: number;
+  private zones = 0;
   private readonly strays: Strays;
   /** Tracks that came to nothing in this frame. */
   nothing: Track[] = [];
   private frame = 0;
 
-  constructor(layout: Layout, zones: number) {
+  constructor(layout: Layout) {
     this.layout = layout;
-    this.zones = zones;
     this.strays = new Strays(layout);
+  }
+
+  setZones(zones: number): void {
+    this.zones = zones;
+    for (const track of this.tracks) track.inZone = new Float64Array(zones).fill(NaN);
   }
 
   clear(): void {
@@ -114,6 +118,7 @@ export class Tracks {
   /** While nothing can be followed: learns what chance brings. */
   skip(elapsedMs: number, blobs: Blob[]): void {
     this.frame++;
+    this.nothing = [];
     this.clearNew();
     this.strays.count(
       elapsedMs,
@@ -136,7 +141,7 @@ export class Tracks {
       if (track.lastSeen !== time) continue;
       const own = track.labels.map((label) => byLabel.get(label)!);
       track.busy =
-        own.reduce((sum, blob) => sum + around.busy(blob) * blob.cells, 0) /
+        own.reduce((sum, blob) => sum + around.busy[blob.label]! * blob.cells, 0) /
         own.reduce((sum, { cells }) => sum + cells, 0);
       if (!track.object) this.judge(track, time, around);
       this.rest(track, time);
