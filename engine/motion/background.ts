@@ -52,6 +52,7 @@ export class Background {
   private blur = 0;
   readonly cellDifference: Float32Array;
   private readonly cellRatio: Float32Array;
+  /** At least the square of the largest ratio. */
   private readonly cellPeak: Float32Array;
   readonly light: Float32Array;
   /** The most that a region's light differs from that of the picture. */
@@ -76,6 +77,8 @@ export class Background {
   age = 0;
   private frames = 0;
   private turn = 0;
+  /** The most that a pixel of the background may be. */
+  private brightest = WHITE;
   /** ms since each part of the rows was learned. */
   private readonly waited = new Float64Array(TURNS);
   private usual = 0;
@@ -112,6 +115,7 @@ export class Background {
     this.frames = 1;
     this.noisier = 1;
     this.waited.fill(0);
+    this.brightest = WHITE;
     this.thresholds();
   }
 
@@ -193,49 +197,73 @@ export class Background {
     }
   }
 
-  /** Differences, and how they are in proportion to their thresholds. */
-  private differ(current: Float32Array, { offset, gain, mean }: Alignment): void {
-    const { layout, difference, inverse, light, value, cellDifference, cellRatio, cellPeak, blur } = this;
+  /** Differences, and how they are in proportion to their thresholds. Written out, because it is most of the work. */
+  private differ(current: Float32Array, alignment: Alignment): void {
+    const { layout, difference, inverse, light, value, cellDifference, cellRatio, cellPeak } = this;
     const { width, columns, rows } = layout;
-    const scale = 1 + gain;
-    const add = offset - gain * mean;
+    const scale = 1 + alignment.gain;
+    const all = alignment.offset - alignment.gain * alignment.mean;
     for (let row = 0, cell = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++, cell++) {
-        const lit = light[cell]!;
+        const add = all + light[cell]!;
+        const start = row * CELL * width + column * CELL;
         let rests = 0;
         let sum = 0;
-        let peak = 0;
-        for (let y = 0, i = row * CELL * width + column * CELL; y < CELL; y++, i += width) {
-          const d0 = current[i]! - brightness(scale * value[i]! + add) - lit;
-          const d1 = current[i + 1]! - brightness(scale * value[i + 1]! + add) - lit;
-          const d2 = current[i + 2]! - brightness(scale * value[i + 2]! + add) - lit;
-          const d3 = current[i + 3]! - brightness(scale * value[i + 3]! + add) - lit;
+        let squares = 0;
+        for (let i = start, end = start + CELL * width; i < end; i += width) {
+          const d0 = current[i]! - scale * value[i]! - add;
+          const d1 = current[i + 1]! - scale * value[i + 1]! - add;
+          const d2 = current[i + 2]! - scale * value[i + 2]! - add;
+          const d3 = current[i + 3]! - scale * value[i + 3]! - add;
           difference[i] = d0;
           difference[i + 1] = d1;
           difference[i + 2] = d2;
           difference[i + 3] = d3;
-          rests += d0 + d1 + d2 + d3;
-          if (blur > 0) {
-            for (let j = i; j < i + CELL; j++) {
-              const share = this.ratio(j);
-              sum += share;
-              if (share > peak) peak = share;
-            }
-            continue;
+          rests += d0 + d1 + (d2 + d3);
+          const r0 = Math.abs(d0) * inverse[i]!;
+          const r1 = Math.abs(d1) * inverse[i + 1]!;
+          const r2 = Math.abs(d2) * inverse[i + 2]!;
+          const r3 = Math.abs(d3) * inverse[i + 3]!;
+          sum += r0 + r1 + (r2 + r3);
+          const most = r0 * r0 + r1 * r1 + (r2 * r2 + r3 * r3);
+          if (most > squares) squares = most;
+        }
+        cellDifference[cell] = rests / (CELL * CELL) + light[cell]!;
+        cellRatio[cell] = sum / (CELL * CELL);
+        cellPeak[cell] = squares;
+      }
+    }
+    const brightest = this.brightest * scale + all;
+    if (this.blur > 0 || brightest > WHITE + 1) this.lookAgain(current, scale, all);
+  }
+
+  /**
+   * Where much differs: what should be brighter than white is white, and edges of a picture that shakes differ a little
+   * all along.
+   */
+  private lookAgain(current: Float32Array, scale: number, add: number): void {
+    const { layout, difference, value, light, cellDifference, cellRatio, cellPeak } = this;
+    const { width, columns, rows } = layout;
+    for (let row = 0, cell = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, cell++) {
+        if (cellPeak[cell]! < 0.4) continue;
+        const lit = light[cell]!;
+        let rests = 0;
+        let sum = 0;
+        let squares = 0;
+        for (let y = 0, start = row * CELL * width + column * CELL; y < CELL; y++, start += width) {
+          for (let i = start; i < start + CELL; i++) {
+            const rest = current[i]! - Math.min(WHITE, scale * value[i]! + add) - lit;
+            difference[i] = rest;
+            rests += rest;
+            const share = this.ratio(i);
+            sum += share;
+            squares = Math.max(squares, share * share);
           }
-          const r0 = (d0 < 0 ? -d0 : d0) * inverse[i]!;
-          const r1 = (d1 < 0 ? -d1 : d1) * inverse[i + 1]!;
-          const r2 = (d2 < 0 ? -d2 : d2) * inverse[i + 2]!;
-          const r3 = (d3 < 0 ? -d3 : d3) * inverse[i + 3]!;
-          sum += r0 + r1 + r2 + r3;
-          if (r0 > peak) peak = r0;
-          if (r1 > peak) peak = r1;
-          if (r2 > peak) peak = r2;
-          if (r3 > peak) peak = r3;
         }
         cellDifference[cell] = rests / (CELL * CELL) + lit;
         cellRatio[cell] = sum / (CELL * CELL);
-        cellPeak[cell] = peak;
+        cellPeak[cell] = squares;
       }
     }
   }
@@ -277,7 +305,7 @@ export class Background {
         active[cell] = 0;
         strength[cell] = 0;
         const limit = noisier * factor[cell]!;
-        if (limit === 0 || cellPeak[cell]! < limit) continue;
+        if (limit === 0 || cellPeak[cell]! < limit * limit) continue;
         let count = 0;
         let sum = 0;
         let minX = width;
@@ -364,7 +392,13 @@ export class Background {
     const { value } = this;
     const scale = 1 + gain;
     const add = offset - gain * mean;
-    for (let i = 0; i < value.length; i++) value[i] = Math.min(BRIGHTEST, scale * value[i]! + add);
+    let brightest = 0;
+    for (let i = 0; i < value.length; i++) {
+      const next = scale * value[i]! + add;
+      value[i] = next > BRIGHTEST ? BRIGHTEST : next;
+      if (next > brightest) brightest = next;
+    }
+    this.brightest = Math.min(BRIGHTEST, brightest);
   }
 
   private absorb(current: Float32Array, row: number, column: number): void {
@@ -402,6 +436,5 @@ export class Background {
 /** Units a grey level, from a table: whole units are near enough. */
 const UNITS_PER_LEVEL = Float32Array.from({ length: 512 }, (_, units) => unitsPerLevel(units));
 const unitsOf = (units: number): number => UNITS_PER_LEVEL[units < 0 ? 0 : units | 0]!;
-const brightness = (units: number): number => (units > WHITE ? WHITE : units);
 /** How far off edges are taken to be, in pixels, when the camera moves so far. */
 const blurOf = (shift: number): number => (shift > 0.1 ? 0.12 + 0.2 * Math.min(2, shift) : 0);
