@@ -27,6 +27,10 @@ const BENCHES: Record<
     about: 'how fast footage is found and delivered from 30 days of 20 cameras while 8 are recorded',
     load: () => import('./playback.ts'),
   },
+  'motion-accuracy': {
+    about: 'which motion is found, and what is taken for motion, in generated (and real) footage with labels',
+    load: () => import('./motion-accuracy.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),
@@ -34,7 +38,7 @@ const BENCHES: Record<
 };
 
 function usage(problem: string): never {
-  const names = Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(8)} ${about}`);
+  const names = Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(15)} ${about}`);
   console.error(`${problem}\nusage: npm run -s bench -- NAME [--short] [--json] [options]\n${names.join('\n')}`);
   process.exit(2);
 }

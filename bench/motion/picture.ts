@@ -179,7 +179,7 @@ export function clock(plane: Plane, text: string, left: number, top: number, siz
     f: [0, 0, 0, 1],
     g: [0, 1, 1, 1],
   };
-  [...text].forEach((letter, n) => {
+  text.split('').forEach((letter, n) => {
     const x = left + n * size * 0.75;
     if (letter === ':') {
       for (const y of [0.3, 0.7]) rectangle(plane, x + w / 2, top + y * size, 2, 2, () => 235);
