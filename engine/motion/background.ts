@@ -268,6 +268,10 @@ export class Background {
     }
   }
 
+  differsAt(i: number): boolean {
+    return this.ratio(i) >= this.noisier;
+  }
+
   /** A pixel's difference by its threshold; less what an edge there explains that is off by `blur` pixels. */
   private ratio(i: number): number {
     const { difference, inverse, value, blur, layout } = this;

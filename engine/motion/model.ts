@@ -33,6 +33,8 @@ const REMNANT_MS = 1500;
 const REMNANT_SHARE = 0.2;
 /** ms in which an object's place is found to be a hole that it left behind. */
 const GHOST_MS = 1000;
+/** Steps along its outline in the picture by those in the background. */
+const GHOST_SHARE = 0.7;
 /** Contours sharper than this are those of things. */
 const SHARP = 0.8;
 /** Share of its box that a thing fills; drops that lie near each other do not. */
@@ -334,7 +336,7 @@ export class MotionModel {
     state.tracks.tracks = state.tracks.tracks.filter((other) => other !== track);
   }
 
-  /** Where an object was that has left, the contours of the difference are in the background, not in the picture. */
+  /** Where an object was that has left, the outline of what differs is one of the background, not of the picture. */
   private isGhost({ background, blobs, layout }: State, current: Float32Array, track: Track): boolean {
     const { width, columns } = layout;
     const { value, active } = background;
@@ -345,13 +347,16 @@ export class MotionModel {
       const start = Math.floor(cell / columns) * CELL * width + (cell % columns) * CELL;
       for (let y = 0; y < CELL; y++) {
         for (let i = start + y * width, end = i + CELL; i < end; i++) {
-          if (i + width >= value.length) continue;
-          now += Math.abs(current[i + 1]! - current[i]!) + Math.abs(current[i + width]! - current[i]!);
-          before += Math.abs(value[i + 1]! - value[i]!) + Math.abs(value[i + width]! - value[i]!);
+          const differs = background.differsAt(i);
+          for (const next of [i + 1, i + width, i - 1, i - width]) {
+            if (next < 0 || next >= value.length || background.differsAt(next) === differs) continue;
+            now += Math.abs(current[next]! - current[i]!);
+            before += Math.abs(value[next]! - value[i]!);
+          }
         }
       }
     }
-    return now < 0.75 * before;
+    return now < GHOST_SHARE * before;
   }
 
   private report(state: State, time: number, scene: SceneState): FrameMotion {
