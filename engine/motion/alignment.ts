@@ -13,7 +13,7 @@ const STEP_X = 4;
 const STEP_Y = 3;
 const BINS = 1024;
 /** Share of the cost that must be left at most. */
-const BETTER = 0.85;
+const BETTER = 0.93;
 
 export class Alignment {
   /** Units that everything is brighter. */

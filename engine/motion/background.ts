@@ -51,6 +51,8 @@ export class Background {
   /** Pixels that edges may be off. */
   private blur = 0;
   readonly cellDifference: Float32Array;
+  /** Means of the background, as of the last `averageValue`. */
+  readonly cellValue: Float32Array;
   private readonly cellRatio: Float32Array;
   /** At least the square of the largest ratio. */
   private readonly cellPeak: Float32Array;
@@ -94,6 +96,7 @@ export class Background {
     this.inverse = new Float32Array(pixels);
     this.difference = new Float32Array(pixels);
     this.cellDifference = new Float32Array(cells);
+    this.cellValue = new Float32Array(cells);
     this.cellRatio = new Float32Array(cells);
     this.cellPeak = new Float32Array(cells);
     this.light = new Float32Array(cells);
@@ -264,6 +267,21 @@ export class Background {
         cellDifference[cell] = rests / (CELL * CELL) + lit;
         cellRatio[cell] = sum / (CELL * CELL);
         cellPeak[cell] = squares;
+      }
+    }
+  }
+
+  averageValue(): void {
+    const { value, cellValue, layout } = this;
+    const { width, columns, rows } = layout;
+    for (let row = 0, cell = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, cell++) {
+        let sum = 0;
+        const start = row * CELL * width + column * CELL;
+        for (let i = start, end = start + CELL * width; i < end; i += width) {
+          sum += value[i]! + value[i + 1]! + (value[i + 2]! + value[i + 3]!);
+        }
+        cellValue[cell] = sum / (CELL * CELL);
       }
     }
   }

@@ -23,6 +23,9 @@ export interface Blob {
 
 /** Cells that may lie between two parts of one blob, plus one. */
 const REACH = 2;
+/** By how much light may change the contrast of an edge of the background. */
+const MORE_CONTRAST = 1;
+const LESS_CONTRAST = 0.5;
 /** Cells from which on a blob is large. */
 const WIDE = 6;
 /** A larger number of blobs is weather, not objects. */
@@ -46,6 +49,7 @@ export class BlobFinder {
     labels.fill(0);
     const blobs: Blob[] = [];
     if (background.activeCells === 0) return blobs;
+    if (background.activeCells >= WIDE) background.averageValue();
     for (let cell = 0; cell < active.length && blobs.length < MAX_BLOBS; cell++) {
       if (active[cell]! > 0 && labels[cell] === 0) blobs.push(this.grow(cell, blobs.length + 1));
     }
@@ -140,19 +144,24 @@ export class BlobFinder {
     return steepest;
   }
 
-  /** The same between whole cells: what is large and soft has blocks, when few bits draw it, but they follow a slope. */
+  /**
+   * The same between whole cells: what is large and soft has blocks, when few bits draw it, but they follow a slope. What an
+   * edge of the background does when its contrast changes is no edge of a thing.
+   */
   private wideSteepness(column: number, row: number): number {
-    const { cellDifference, layout } = this.background;
-    const { columns, rows } = layout;
+    const { columns, rows } = this.background.layout;
     const cell = row * columns + column;
-    const here = 2 * cellDifference[cell]!;
-    const across =
-      column > 0 && column < columns - 1 ? Math.abs(cellDifference[cell - 1]! + cellDifference[cell + 1]! - here) : 0;
-    const down =
-      row > 0 && row < rows - 1
-        ? Math.abs(cellDifference[cell - columns]! + cellDifference[cell + columns]! - here)
-        : 0;
+    const across = column > 0 && column < columns - 1 ? this.bend(cell, 1) : 0;
+    const down = row > 0 && row < rows - 1 ? this.bend(cell, columns) : 0;
     return Math.max(across, down);
+  }
+
+  private bend(cell: number, step: number): number {
+    const { cellDifference, cellValue } = this.background;
+    const bend = cellDifference[cell - step]! + cellDifference[cell + step]! - 2 * cellDifference[cell]!;
+    const own = cellValue[cell - step]! + cellValue[cell + step]! - 2 * cellValue[cell]!;
+    const explained = Math.abs(own) * (bend * own > 0 ? MORE_CONTRAST : LESS_CONTRAST);
+    return Math.max(0, Math.abs(bend) - explained);
   }
 
   private contrast(column: number, row: number): number {
