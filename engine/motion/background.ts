@@ -30,11 +30,13 @@ const MIN_NOISE = 0.3;
 const FIRST_MS = 4000;
 const SLOW_MS = 700;
 /** Parts in which it is learned later. */
-const TURNS = 6;
-/** Units by which the light of regions may differ before that is taken off. */
-const SMALL_LIGHT = 0.7;
+const TURNS = 8;
+/** Units by which the light of a region may change before the picture is compared again. */
+const SMALL_LIGHT = 0.4;
 /** Units of light that are left to learning. */
 const MIN_RELIGHT = 0.2;
+/** ms in which the background takes on the light of its regions. */
+const RELIGHT_MS = 800;
 
 /** Ways in which a cell of the background follows the picture. */
 export const FOLLOW = { usual: 0, keep: 1, absorb: 2, fast: 3 } as const;
@@ -57,8 +59,8 @@ export class Background {
   /** At least the square of the largest ratio. */
   private readonly cellPeak: Float32Array;
   readonly light: Float32Array;
-  /** The most that a region's light differs from that of the picture. */
-  private lightRange = 0;
+  /** The most that a region's light has changed since the last frame. */
+  private lightStep = 0;
   private readonly regionColumns: number;
   private readonly regionRows: number;
   private readonly regionLight: Float32Array;
@@ -119,6 +121,8 @@ export class Background {
     this.noisier = 1;
     this.waited.fill(0);
     this.brightest = WHITE;
+    this.light.fill(0);
+    this.regionLight.fill(0);
     this.thresholds();
   }
 
@@ -142,17 +146,17 @@ export class Background {
   ): void {
     alignment.fitLight(current, this.value);
     this.blur = blurOf(shake);
-    this.light.fill(0);
+    // With the light of the last frame, which mostly is still about the same.
     this.differ(current, alignment);
     this.measureLight();
     const { offset } = alignment;
     alignment.fitRest(current, this.value, this.light);
     if (alignment.shifted) alignment.place(current, placed);
     const refitted = alignment.shifted || alignment.gain !== 0 || alignment.offset !== offset;
-    if (refitted || this.lightRange > SMALL_LIGHT) {
+    if (refitted || this.lightStep > SMALL_LIGHT) {
       this.blur = blurOf(Math.max(shake, Math.hypot(alignment.shiftX, alignment.shiftY)));
       this.differ(alignment.shifted ? placed : current, alignment);
-    } else this.light.fill(0);
+    }
     this.measureNoise();
     this.activate(factor, alignment);
   }
@@ -161,7 +165,7 @@ export class Background {
   private measureLight(): void {
     const { layout, cellDifference, regionLight, regionColumns, regionRows, light, sorted } = this;
     const { columns, rows } = layout;
-    this.lightRange = 0;
+    this.lightStep = 0;
     for (let r = 0; r < regionRows; r++) {
       const row0 = Math.floor((r * rows) / regionRows);
       const row1 = Math.floor(((r + 1) * rows) / regionRows);
@@ -179,8 +183,9 @@ export class Background {
           }
         }
         const median = sorted[count >> 1]!;
-        regionLight[r * regionColumns + c] = median;
-        this.lightRange = Math.max(this.lightRange, Math.abs(median));
+        const region = r * regionColumns + c;
+        this.lightStep = Math.max(this.lightStep, Math.abs(median - regionLight[region]!));
+        regionLight[region] = median;
       }
     }
     for (let row = 0, cell = 0; row < rows; row++) {
@@ -381,7 +386,7 @@ export class Background {
     const { columns, rows } = this.layout;
     this.age += elapsedMs;
     this.frames++;
-    this.relight(alignment);
+    this.relight(alignment, elapsedMs);
     const all = this.age < FIRST_MS || elapsedMs > SLOW_MS;
     for (let turn = 0; turn < TURNS; turn++) this.waited[turn]! += elapsedMs;
     this.turn = (this.turn + 1) % TURNS;
@@ -408,18 +413,30 @@ export class Background {
     this.down = Math.max(first * 0.5, 1 - Math.exp(-elapsedMs / NOISE_DOWN_MS));
   }
 
-  /** What has become brighter as a whole is brighter from now on, also behind objects. */
-  private relight({ offset, gain, mean }: Alignment): void {
-    if (Math.abs(offset) < MIN_RELIGHT && gain === 0) return;
-    const { value } = this;
+  /** What has become brighter as a whole or in a region is brighter from now on, also behind objects. */
+  private relight({ offset, gain, mean }: Alignment, elapsedMs: number): void {
+    const { value, light, regionLight, layout } = this;
+    const local = regionLight.some((units) => Math.abs(units) > MIN_RELIGHT);
+    if (Math.abs(offset) < MIN_RELIGHT && gain === 0 && !local) return;
+    const { width, columns, rows } = layout;
+    const share = local ? 1 - Math.exp(-elapsedMs / RELIGHT_MS) : 0;
     const scale = 1 + gain;
-    const add = offset - gain * mean;
     let brightest = 0;
-    for (let i = 0; i < value.length; i++) {
-      const next = scale * value[i]! + add;
-      value[i] = next > BRIGHTEST ? BRIGHTEST : next;
-      if (next > brightest) brightest = next;
+    for (let row = 0, cell = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, cell++) {
+        const add = offset - gain * mean + share * light[cell]!;
+        const start = row * CELL * width + column * CELL;
+        for (let i = start, end = start + CELL * width; i < end; i += width) {
+          for (let k = i; k < i + CELL; k++) {
+            const next = scale * value[k]! + add;
+            value[k] = next > BRIGHTEST ? BRIGHTEST : next;
+            if (next > brightest) brightest = next;
+          }
+        }
+        light[cell]! *= 1 - share;
+      }
     }
+    for (let region = 0; region < regionLight.length; region++) regionLight[region]! *= 1 - share;
     this.brightest = Math.min(BRIGHTEST, brightest);
   }
 

@@ -33,6 +33,8 @@ const REMNANT_MS = 1500;
 const REMNANT_SHARE = 0.2;
 /** ms in which an object's place is found to be a hole that it left behind. */
 const GHOST_MS = 1000;
+/** Observations from one look to the next. */
+const GHOST_HITS = 3;
 /** Steps along its outline in the picture by those in the background. */
 const GHOST_SHARE = 0.7;
 /** Contours sharper than this are those of things. */
@@ -308,7 +310,11 @@ export class MotionModel {
       if (track.lastSeen !== time || settling) continue;
       const still = time - track.movedAt;
       const remnant = still > REMNANT_MS && track.strength < REMNANT_SHARE * track.peak;
-      if (remnant || still > STILL_MS || (still > GHOST_MS && this.isGhost(state, current, track)))
+      if (
+        remnant ||
+        still > STILL_MS ||
+        (still > GHOST_MS && track.hits % GHOST_HITS === 0 && this.isGhost(state, current, track))
+      )
         this.absorb(state, track);
     }
     background.learn(current, alignment, elapsed, follow);
