@@ -38,8 +38,11 @@ const MIN_RELIGHT = 0.2;
 /** ms in which the background takes on the light of its regions. */
 const RELIGHT_MS = 800;
 
-/** Ways in which a cell of the background follows the picture. */
-export const FOLLOW = { usual: 0, keep: 1, absorb: 2, fast: 3 } as const;
+/**
+ * Ways in which a cell of the background follows the picture. `each`: as usual, but in each frame, because what differs
+ * there may be gone in the next.
+ */
+export const FOLLOW = { usual: 0, keep: 1, absorb: 2, fast: 3, each: 4 } as const;
 
 export class Background {
   readonly layout: Layout;
@@ -398,7 +401,11 @@ export class Background {
         if (way === FOLLOW.absorb) this.absorb(current, row, column);
         else if (way === FOLLOW.fast)
           this.followCell(current, row, column, Math.max(0.3, 1 - Math.exp(-elapsedMs / 500)));
-        else if (due && way === FOLLOW.usual) this.followCell(current, row, column, this.usual);
+        else if (way === FOLLOW.each) {
+          this.setRates(elapsedMs);
+          this.followCell(current, row, column, this.usual);
+          if (due) this.setRates(this.waited[row % TURNS]!);
+        } else if (due && way === FOLLOW.usual) this.followCell(current, row, column, this.usual);
       }
     }
     if (all) this.waited.fill(0);

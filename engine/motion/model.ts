@@ -44,6 +44,9 @@ const DENSE = 0.15;
 /** ms in which a place that always moves gets known, and in which that is forgotten. */
 const BUSY_MS = 4000;
 const CALM_MS = 300_000;
+/** Strength from which on a new track may be an object that must not get into the background, and ms for which. */
+const YOUNG_STRENGTH = 40;
+const YOUNG_MS = 2500;
 /** ms from one fading to the next. */
 const FADE_MS = 2000;
 /** Observations after which a track that has not travelled is known to stay. */
@@ -291,10 +294,12 @@ export class MotionModel {
       });
       for (let cell = 0; cell < labels.length; cell++) {
         const number = labels[cell]! > 0 ? owner[labels[cell]!]! : 0;
+        if (labels[cell]! > 0 && !settling) follow[cell] = FOLLOW.each;
         if (number === 0) continue;
         const track = tracks.tracks[number - 1]!;
-        if (track.object) follow[cell] = FOLLOW.keep;
-        else track.footprint.push(cell);
+        const young = track.usual >= YOUNG_STRENGTH && time - track.begun < YOUNG_MS;
+        if (track.object || young) follow[cell] = FOLLOW.keep;
+        if (!track.object) track.footprint.push(cell);
       }
     }
     const objects = tracks.tracks.filter(({ object }) => object);

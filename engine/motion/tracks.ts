@@ -25,6 +25,8 @@ const PRESENT_MS = 1500;
 /** Largest change of the strength's logarithm in the last step, and of its to and fro in each of them. */
 const JUMP = 1.6;
 const UNSTEADY = 0.55;
+/** Pixels that belong to the border: what shakes in from outside is not looked at. */
+const BORDER = 3;
 const MAX_TRACKS = 64;
 /** Numbers for each place in the history. */
 const PLACE = 7;
@@ -37,6 +39,8 @@ export interface Track {
   id: number;
   /** When its motion began. */
   since: number;
+  /** When it was first seen. */
+  begun: number;
   lastSeen: number;
   /** When it was last somewhere else. */
   movedAt: number;
@@ -214,7 +218,7 @@ export class Tracks {
 
   private begin(time: number, blob: Blob): Track {
     const track: Track = {
-      ...{ id: this.nextId++, since: time, lastSeen: time, movedAt: time, object: false, hits: 0 },
+      ...{ id: this.nextId++, since: time, begun: time, lastSeen: time, movedAt: time, object: false, hits: 0 },
       ...{ minX: 0, minY: 0, maxX: 0, maxY: 0, area: 0, strength: 0, velocityX: 0, velocityY: 0 },
       ...{
         restX: blob.centerX,
@@ -348,8 +352,8 @@ export class Tracks {
     for (const k of [axis, axis + 2, axis + 4]) {
       const atBorder =
         k < 2
-          ? places[from + k]! <= 1 || places[to + k]! <= 1
-          : places[from + k]! >= size - 1 || places[to + k]! >= size - 1;
+          ? places[from + k]! <= BORDER || places[to + k]! <= BORDER
+          : places[from + k]! >= size - BORDER || places[to + k]! >= size - BORDER;
       if (k < 4 && atBorder) continue;
       const net = places[to + k]! - places[from + k]!;
       if (direction !== 0 && Math.sign(net) !== direction) return 0;
