@@ -26,6 +26,10 @@ const WHITE = 255;
 const BRIGHTEST = 380;
 /** Grey levels of noise that there are at least. */
 const MIN_NOISE = 0.3;
+/** Units by which a cell may vary that stays the same. */
+const STABLE_UNITS = 2;
+/** ms after which what differs is no longer averaged with what was there before. */
+const FIRST_LOOK_MS = 900;
 /** ms in which everything is learned each time; and from frame to frame, from which on there is time for it. */
 const FIRST_MS = 4000;
 const SLOW_MS = 700;
@@ -56,6 +60,9 @@ export class Background {
   /** Pixels that edges may be off. */
   private blur = 0;
   readonly cellDifference: Float32Array;
+  /** ms since what differs in an active cell has changed, and what it was then. */
+  readonly stableMs: Float32Array;
+  private readonly stableDifference: Float32Array;
   /** Means of the background, as of the last `averageValue`. */
   readonly cellValue: Float32Array;
   private readonly cellRatio: Float32Array;
@@ -102,6 +109,8 @@ export class Background {
     this.difference = new Float32Array(pixels);
     this.cellDifference = new Float32Array(cells);
     this.cellValue = new Float32Array(cells);
+    this.stableMs = new Float32Array(cells);
+    this.stableDifference = new Float32Array(cells);
     this.cellRatio = new Float32Array(cells);
     this.cellPeak = new Float32Array(cells);
     this.light = new Float32Array(cells);
@@ -279,6 +288,19 @@ export class Background {
     }
   }
 
+  /** Measures for how long what differs in each active cell has been the same. */
+  measureStable(elapsedMs: number): void {
+    const { active, cellDifference, stableDifference, stableMs } = this;
+    for (let cell = 0; cell < active.length; cell++) {
+      const now = cellDifference[cell]!;
+      const changed = Math.abs(now - stableDifference[cell]!) > STABLE_UNITS + 0.1 * Math.abs(now);
+      if (active[cell] === 0 || changed) {
+        stableMs[cell] = 0;
+        stableDifference[cell] = now;
+      } else stableMs[cell]! += elapsedMs;
+    }
+  }
+
   averageValue(): void {
     const { value, cellValue, layout } = this;
     const { width, columns, rows } = layout;
@@ -403,6 +425,7 @@ export class Background {
           this.followCell(current, row, column, Math.max(0.3, 1 - Math.exp(-elapsedMs / 500)));
         else if (way === FOLLOW.each) {
           this.setRates(elapsedMs);
+          if (this.age > FIRST_LOOK_MS) this.usual = 1 - Math.exp(-elapsedMs / FOLLOW_MS);
           this.followCell(current, row, column, this.usual);
           if (due) this.setRates(this.waited[row % TURNS]!);
         } else if (due && way === FOLLOW.usual) this.followCell(current, row, column, this.usual);

@@ -26,6 +26,8 @@ const REACH = 2;
 /** By how much light may change the contrast of an edge of the background. */
 const MORE_CONTRAST = 1;
 const LESS_CONTRAST = 0.5;
+/** Units of light that do so. */
+const FULL_CHANGE = 50;
 /** Cells from which on a blob is large. */
 const WIDE = 6;
 /** A larger number of blobs is weather, not objects. */
@@ -160,7 +162,9 @@ export class BlobFinder {
     const { cellDifference, cellValue } = this.background;
     const bend = cellDifference[cell - step]! + cellDifference[cell + step]! - 2 * cellDifference[cell]!;
     const own = cellValue[cell - step]! + cellValue[cell + step]! - 2 * cellValue[cell]!;
-    const explained = Math.abs(own) * (bend * own > 0 ? MORE_CONTRAST : LESS_CONTRAST);
+    // The more the brighter or darker it has become.
+    const change = Math.min(1, Math.abs(cellDifference[cell]!) / FULL_CHANGE);
+    const explained = Math.abs(own) * change * (bend * own > 0 ? MORE_CONTRAST : LESS_CONTRAST);
     return Math.max(0, Math.abs(bend) - explained);
   }
 

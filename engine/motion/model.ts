@@ -47,6 +47,10 @@ const CALM_MS = 300_000;
 /** Strength from which on a new track may be an object that must not get into the background, and ms for which. */
 const YOUNG_STRENGTH = 40;
 const YOUNG_MS = 2500;
+const BRIEF_STRENGTH = 60;
+const LEFT_MS = 2000;
+const MOVING_MS = 700;
+const BRIEF_MS = 3000;
 /** ms from one fading to the next. */
 const FADE_MS = 2000;
 /** Observations after which a track that has not travelled is known to stay. */
@@ -288,6 +292,7 @@ export class MotionModel {
     // Only when it has come to nothing is it known what it was.
     for (const { footprint } of tracks.nothing) this.remember(busy, footprint, busier);
     if (background.activeCells > 0) {
+      background.measureStable(elapsed);
       owner.fill(0);
       tracks.tracks.forEach((track, number) => {
         if (track.lastSeen === time) for (const label of track.labels) owner[label] = number + 1;
@@ -298,14 +303,16 @@ export class MotionModel {
         if (number === 0) continue;
         const track = tracks.tracks[number - 1]!;
         const young = track.usual >= YOUNG_STRENGTH && time - track.begun < YOUNG_MS;
-        if (track.object || young) follow[cell] = FOLLOW.keep;
-        if (!track.object) track.footprint.push(cell);
+        // What stays as it is while the object moves on, it has left behind.
+        const left = background.stableMs[cell]! > LEFT_MS && time - track.movedAt < MOVING_MS;
+        if (track.object || young) follow[cell] = track.object && left ? FOLLOW.fast : FOLLOW.keep;
+        if (!track.object || brief(track, time)) track.footprint.push(cell);
       }
     }
     const objects = tracks.tracks.filter(({ object }) => object);
     for (const track of tracks.tracks) {
-      if (track.object) track.footprint.length = 0;
-      else if (track.hits % FOOTPRINT_HITS === 0) {
+      if (track.object && !brief(track, time)) track.footprint.length = 0;
+      else if (!track.object && track.hits % FOOTPRINT_HITS === 0) {
         // It goes on and on in its place.
         this.remember(busy, track.footprint, busier);
         track.footprint.length = 0;
@@ -471,6 +478,9 @@ export class MotionModel {
     return { noise, threshold, ignored };
   }
 }
+
+/** An object so weak and so short was none, if it goes now. */
+const brief = ({ begun, peak }: Track, time: number): boolean => peak < BRIEF_STRENGTH && time - begun < BRIEF_MS;
 
 function isThing({ sharpness, cells, minX, minY, maxX, maxY }: Blob): boolean {
   return sharpness >= SHARP && cells * CELL * CELL >= DENSE * (maxX - minX) * (maxY - minY);

@@ -151,7 +151,7 @@ export class Tracks {
       this.rest(track, time);
     }
     const gone = this.tracks.filter((track) => this.isGone(track, time, elapsedMs));
-    this.nothing = gone.filter(({ object }) => !object);
+    this.nothing = gone.filter(({ object, footprint }) => !object || footprint.length > 0);
     this.strays.count(elapsedMs, this.nothing);
     if (gone.length > 0) {
       this.tracks = this.tracks.filter((track) => !gone.includes(track));
@@ -295,7 +295,7 @@ export class Tracks {
 
   /** Whether a part of its way that leads to here is long and straight enough, and no work of chance. */
   private judge(track: Track, time: number, around: Surroundings): void {
-    const { hits, places, times } = track;
+    const { hits, places } = track;
     const width = track.maxX - track.minX;
     const height = track.maxY - track.minY;
     const strict = (around.learning ? 1.5 : 1) + 6 * track.busy;
@@ -306,6 +306,7 @@ export class Tracks {
     if (hits < least) return;
     // Things keep their speed; chance jumps to and fro.
     let steps = 0;
+    let longest = 0;
     let jerks = 0;
     let lastX = 0;
     let lastY = 0;
@@ -320,7 +321,9 @@ export class Tracks {
       for (let k = 0; k < PLACE; k++) paths[k]! += Math.abs(places[then + k]! - places[after + k]!);
       const stepX = places[after + 4]! - places[then + 4]!;
       const stepY = places[after + 5]! - places[then + 5]!;
-      steps += Math.hypot(stepX, stepY);
+      const step = Math.hypot(stepX, stepY);
+      steps += step;
+      longest = Math.max(longest, step);
       if (back > 1) jerks += Math.hypot(stepX - lastX, stepY - lastY);
       lastX = stepX;
       lastY = stepY;
@@ -332,13 +335,34 @@ export class Tracks {
       const needed = hits === 2 ? Math.max(wanted, 0.12 * this.layout.width) : wanted;
       const way = Math.max(this.way(places, then, here, paths, 0), this.way(places, then, here, paths, 1));
       if (way < needed) continue;
+      const net = Math.hypot(places[here + 4]! - places[then + 4]!, places[here + 5]! - places[then + 5]!);
+      if (back > 1 && longest > (back === 2 ? 0.85 : 0.65) * net) continue;
       track.object = true;
-      track.since = times[number]!;
+      track.since = this.beginning(track, back);
       track.movedAt = time;
-      // What was seen shortly before was the same thing, coming into view.
-      if (hits <= HISTORY && track.since - times[0]! < 1500) track.since = times[0]!;
       return;
     }
+  }
+
+  /** When what has travelled since so many observations was first seen, coming into view, and was no drop before. */
+  private beginning({ hits, places, times }: Track, back: number): number {
+    const travelled = times[(hits - 1 - back + HISTORY) % HISTORY]!;
+    let since = travelled;
+    for (let n = back + 1; n < Math.min(hits, HISTORY); n++) {
+      const number = (hits - 1 - n + HISTORY) % HISTORY;
+      const then = number * PLACE;
+      const after = ((number + 1) % HISTORY) * PLACE;
+      const side = Math.max(
+        places[after + 2]! - places[after]!,
+        places[after + 3]! - places[after + 1]!,
+        places[then + 2]! - places[then]!,
+        places[then + 3]! - places[then + 1]!,
+      );
+      const step = Math.hypot(places[then + 4]! - places[after + 4]!, places[then + 5]! - places[after + 5]!);
+      if (travelled - times[number]! > 1500 || step > 0.7 * side + 3) break;
+      since = times[number]!;
+    }
+    return since;
   }
 
   /**

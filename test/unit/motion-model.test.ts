@@ -32,8 +32,9 @@ interface Thing {
   y: number;
   width: number;
   height: number;
-  /** Grey level. */
+  /** Grey level, or added to that of the wall. */
   tone: number;
+  seeThrough?: boolean;
 }
 
 interface Frame {
@@ -63,10 +64,12 @@ class Camera {
         WALL[(i + shift + WALL.length) % WALL.length]! * light + noise * (this.next() - 0.5),
       );
     }
-    for (const { x, y, width, height, tone } of things) {
+    for (const { x, y, width, height, tone, seeThrough } of things) {
       for (let row = Math.max(0, Math.round(y)); row < Math.min(HEIGHT, Math.round(y + height)); row++) {
         const [from, to] = [Math.round(x), Math.round(x + width)].map((at) => Math.min(WIDTH, Math.max(0, at)));
-        this.pixels.fill(tone * light, row * WIDTH + from!, row * WIDTH + to!);
+        const part = this.pixels.subarray(row * WIDTH + from!, row * WIDTH + to!);
+        if (seeThrough === true) part.forEach((value, i) => (part[i] = value + tone));
+        else part.fill(tone * light);
       }
     }
     return this.pixels;
@@ -274,7 +277,7 @@ describe('motion model', () => {
     const faint = (sensitivity: number): number => {
       const camera = new Camera({ sensitivity });
       camera.run(4);
-      const thing = (second: number): Thing => ({ ...person(-20 + 50 * second), tone: 75 });
+      const thing = (second: number): Thing => ({ ...person(-20 + 50 * second), tone: 12, seeThrough: true });
       return moving(camera.run(7, (second) => ({ things: [thing(second)] }))).length;
     };
     const [low, high] = [faint(0), faint(100)];
