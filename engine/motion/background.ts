@@ -29,7 +29,7 @@ const MIN_NOISE = 0.3;
 /** Units by which a cell may vary that stays the same. */
 const STABLE_UNITS = 2;
 /** ms after which what differs is no longer averaged with what was there before. */
-const FIRST_LOOK_MS = 900;
+const FIRST_LOOK_MS = 3000;
 /** ms in which everything is learned each time; and from frame to frame, from which on there is time for it. */
 const FIRST_MS = 4000;
 const SLOW_MS = 700;

@@ -27,7 +27,7 @@ const REACH = 2;
 const MORE_CONTRAST = 1;
 const LESS_CONTRAST = 0.5;
 /** Units of light that do so. */
-const FULL_CHANGE = 50;
+const FULL_CHANGE = 40;
 /** Cells from which on a blob is large. */
 const WIDE = 6;
 /** A larger number of blobs is weather, not objects. */
@@ -104,11 +104,15 @@ export class BlobFinder {
     let sum = 0;
     let squares = 0;
     let contrast = 0;
+    let most = 0;
+    for (let n = 0; n < length; n++) most = Math.max(most, Math.abs(background.cellDifference[queue[n]!]!));
+    // The brighter or darker it has become, the more may the contrast have changed.
+    const change = Math.min(1, most / FULL_CHANGE);
     for (let n = 0; n < length; n++) {
       const cell = queue[n]!;
       const column = cell % columns;
       const row = (cell - column) / columns;
-      const steep = length < WIDE ? this.steepness(column, row) : this.wideSteepness(column, row);
+      const steep = length < WIDE ? this.steepness(column, row) : this.wideSteepness(column, row, change);
       sum += steep;
       squares += steep * steep;
       contrast +=
@@ -150,20 +154,18 @@ export class BlobFinder {
    * The same between whole cells: what is large and soft has blocks, when few bits draw it, but they follow a slope. What an
    * edge of the background does when its contrast changes is no edge of a thing.
    */
-  private wideSteepness(column: number, row: number): number {
+  private wideSteepness(column: number, row: number, change: number): number {
     const { columns, rows } = this.background.layout;
     const cell = row * columns + column;
-    const across = column > 0 && column < columns - 1 ? this.bend(cell, 1) : 0;
-    const down = row > 0 && row < rows - 1 ? this.bend(cell, columns) : 0;
+    const across = column > 0 && column < columns - 1 ? this.bend(cell, 1, change) : 0;
+    const down = row > 0 && row < rows - 1 ? this.bend(cell, columns, change) : 0;
     return Math.max(across, down);
   }
 
-  private bend(cell: number, step: number): number {
+  private bend(cell: number, step: number, change: number): number {
     const { cellDifference, cellValue } = this.background;
     const bend = cellDifference[cell - step]! + cellDifference[cell + step]! - 2 * cellDifference[cell]!;
     const own = cellValue[cell - step]! + cellValue[cell + step]! - 2 * cellValue[cell]!;
-    // The more the brighter or darker it has become.
-    const change = Math.min(1, Math.abs(cellDifference[cell]!) / FULL_CHANGE);
     const explained = Math.abs(own) * change * (bend * own > 0 ? MORE_CONTRAST : LESS_CONTRAST);
     return Math.max(0, Math.abs(bend) - explained);
   }

@@ -298,7 +298,7 @@ export class Tracks {
     const { hits, places } = track;
     const width = track.maxX - track.minX;
     const height = track.maxY - track.minY;
-    const strict = (around.learning ? 1.5 : 1) + 6 * track.busy;
+    const strict = (around.learning ? 3 : 1) + 6 * track.busy;
     const wanted = Math.max(TRAVEL_PIXELS, TRAVEL_SHARE * Math.min(width, height)) * strict;
     // Large and far in one step is enough: what crosses the picture in half a second is seen two or three times.
     if (hits === 2 && track.area < 60) return;
