@@ -38,7 +38,7 @@ const TURNS = 8;
 /** Units by which the light of a region may change before the picture is compared again. */
 const SMALL_LIGHT = 0.4;
 /** Units of light that are left to learning. */
-const MIN_RELIGHT = 0.2;
+const MIN_RELIGHT = 0.4;
 /** ms in which the background takes on the light of its regions. */
 const RELIGHT_MS = 800;
 
@@ -91,6 +91,8 @@ export class Background {
   age = 0;
   private frames = 0;
   private turn = 0;
+  /** Whether the last frame had to be compared twice. */
+  private unsettled = false;
   /** The most that a pixel of the background may be. */
   private brightest = WHITE;
   /** ms since each part of the rows was learned. */
@@ -159,18 +161,44 @@ export class Background {
     alignment.fitLight(current, this.value);
     this.blur = blurOf(shake);
     // With the light of the last frame, which mostly is still about the same.
-    this.differ(current, alignment);
+    const roughly = this.unsettled && !this.isBright(alignment);
+    if (roughly) this.measureCells(current, alignment);
+    else this.differ(current, alignment);
     this.measureLight();
     const { offset } = alignment;
     alignment.fitRest(current, this.value, this.light);
     if (alignment.shifted) alignment.place(current, placed);
     const refitted = alignment.shifted || alignment.gain !== 0 || alignment.offset !== offset;
-    if (refitted || this.lightStep > SMALL_LIGHT) {
+    const again = refitted || this.lightStep > SMALL_LIGHT;
+    if (again || roughly) {
       this.blur = blurOf(Math.max(shake, Math.hypot(alignment.shiftX, alignment.shiftY)));
       this.differ(alignment.shifted ? placed : current, alignment);
     }
+    this.unsettled = again;
     this.measureNoise();
     this.activate(factor, alignment);
+  }
+
+  /** Whether something should be brighter than white. */
+  private isBright({ offset, gain, mean }: Alignment): boolean {
+    return this.brightest * (1 + gain) + offset - gain * mean > WHITE + 1;
+  }
+
+  /** The cells' mean differences alone, when all else will be computed again. */
+  private measureCells(current: Float32Array, { offset }: Alignment): void {
+    const { value, cellDifference, layout } = this;
+    const { width, columns, rows } = layout;
+    for (let row = 0, cell = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, cell++) {
+        const start = row * CELL * width + column * CELL;
+        let sum = 0;
+        for (let i = start, end = start + CELL * width; i < end; i += width) {
+          sum += current[i]! - value[i]! + (current[i + 1]! - value[i + 1]!);
+          sum += current[i + 2]! - value[i + 2]! + (current[i + 3]! - value[i + 3]!);
+        }
+        cellDifference[cell] = sum / (CELL * CELL) - offset;
+      }
+    }
   }
 
   /** The median of each region's cells, and between the regions' centres in proportion. */
@@ -253,8 +281,7 @@ export class Background {
         cellPeak[cell] = squares;
       }
     }
-    const brightest = this.brightest * scale + all;
-    if (this.blur > 0 || brightest > WHITE + 1) this.lookAgain(current, scale, all);
+    if (this.blur > 0 || this.isBright(alignment)) this.lookAgain(current, scale, all);
   }
 
   /**
@@ -457,17 +484,25 @@ export class Background {
         const add = offset - gain * mean + share * light[cell]!;
         const start = row * CELL * width + column * CELL;
         for (let i = start, end = start + CELL * width; i < end; i += width) {
-          for (let k = i; k < i + CELL; k++) {
-            const next = scale * value[k]! + add;
-            value[k] = next > BRIGHTEST ? BRIGHTEST : next;
-            if (next > brightest) brightest = next;
-          }
+          const v0 = scale * value[i]! + add;
+          const v1 = scale * value[i + 1]! + add;
+          const v2 = scale * value[i + 2]! + add;
+          const v3 = scale * value[i + 3]! + add;
+          value[i] = v0;
+          value[i + 1] = v1;
+          value[i + 2] = v2;
+          value[i + 3] = v3;
+          const most = Math.max(v0, v1, v2, v3);
+          if (most > brightest) brightest = most;
         }
         light[cell]! *= 1 - share;
       }
     }
     for (let region = 0; region < regionLight.length; region++) regionLight[region]! *= 1 - share;
-    this.brightest = Math.min(BRIGHTEST, brightest);
+    this.brightest = brightest;
+    if (brightest <= BRIGHTEST) return;
+    for (let i = 0; i < value.length; i++) value[i] = Math.min(BRIGHTEST, value[i]!);
+    this.brightest = BRIGHTEST;
   }
 
   private absorb(current: Float32Array, row: number, column: number): void {

@@ -27,6 +27,12 @@ const WALL = (() => {
   });
 })();
 
+/** Noise, between -0.5 and 0.5. */
+const GRAIN = (() => {
+  const next = numbers(5);
+  return Float32Array.from({ length: 0x4000 }, () => next() - 0.5);
+})();
+
 interface Thing {
   x: number;
   y: number;
@@ -58,11 +64,12 @@ class Camera {
   }
 
   paint({ things = [], light = 1, noise = 2, shift = 0 }: Frame): Uint8Array {
-    for (let i = 0; i < this.pixels.length; i++) {
-      this.pixels[i] = Math.min(
-        255,
-        WALL[(i + shift + WALL.length) % WALL.length]! * light + noise * (this.next() - 0.5),
-      );
+    const from = Math.floor(this.next() * 1000);
+    const offset = shift + (shift < 0 ? WALL.length : 0);
+    for (let i = 0, at = offset; i < this.pixels.length; i++, at++) {
+      if (at === WALL.length) at = 0;
+      const value = WALL[at]! * light + noise * GRAIN[(from + i) & 0x3fff]!;
+      this.pixels[i] = value > 255 ? 255 : value;
     }
     for (const { x, y, width, height, tone, seeThrough } of things) {
       for (let row = Math.max(0, Math.round(y)); row < Math.min(HEIGHT, Math.round(y + height)); row++) {
@@ -277,7 +284,7 @@ describe('motion model', () => {
     const faint = (sensitivity: number): number => {
       const camera = new Camera({ sensitivity });
       camera.run(4);
-      const thing = (second: number): Thing => ({ ...person(-20 + 50 * second), tone: 12, seeThrough: true });
+      const thing = (second: number): Thing => ({ ...person(-20 + 50 * second), tone: 14, seeThrough: true });
       return moving(camera.run(7, (second) => ({ things: [thing(second)] }))).length;
     };
     const [low, high] = [faint(0), faint(100)];
