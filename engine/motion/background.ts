@@ -26,6 +26,8 @@ const WHITE = 255;
 const BRIGHTEST = 380;
 /** Grey levels of noise that there are at least. */
 const MIN_NOISE = 0.3;
+/** Cells that must tell of the light of a region. */
+const MIN_CELLS = 5;
 /** Units by which a cell may vary that stays the same. */
 const STABLE_UNITS = 2;
 /** ms after which what differs is no longer averaged with what was there before. */
@@ -63,6 +65,8 @@ export class Background {
   /** ms since what differs in an active cell has changed, and what it was then. */
   readonly stableMs: Float32Array;
   private readonly stableDifference: Float32Array;
+  /** 1 in cells that objects hid in the last frame: they do not tell what the light is. */
+  private readonly hidden: Uint8Array;
   /** Means of the background, as of the last `averageValue`. */
   readonly cellValue: Float32Array;
   private readonly cellRatio: Float32Array;
@@ -111,6 +115,7 @@ export class Background {
     this.difference = new Float32Array(pixels);
     this.cellDifference = new Float32Array(cells);
     this.cellValue = new Float32Array(cells);
+    this.hidden = new Uint8Array(cells);
     this.stableMs = new Float32Array(cells);
     this.stableDifference = new Float32Array(cells);
     this.cellRatio = new Float32Array(cells);
@@ -136,6 +141,7 @@ export class Background {
     this.waited.fill(0);
     this.brightest = WHITE;
     this.light.fill(0);
+    this.hidden.fill(0);
     this.regionLight.fill(0);
     this.thresholds();
   }
@@ -203,7 +209,7 @@ export class Background {
 
   /** The median of each region's cells, and between the regions' centres in proportion. */
   private measureLight(): void {
-    const { layout, cellDifference, regionLight, regionColumns, regionRows, light, sorted } = this;
+    const { layout, cellDifference, regionLight, regionColumns, regionRows, light, sorted, hidden } = this;
     const { columns, rows } = layout;
     this.lightStep = 0;
     for (let r = 0; r < regionRows; r++) {
@@ -216,13 +222,15 @@ export class Background {
         for (let row = row0; row < row1; row++) {
           // Every other cell, as on a chessboard.
           for (let column = column0 + ((row + column0) & 1); column < column1 && count < sorted.length; column += 2) {
-            const value = cellDifference[row * columns + column]!;
+            const cell = row * columns + column;
+            if (hidden[cell]! > 0) continue;
+            const value = cellDifference[cell]!;
             let at = count++;
             for (; at > 0 && sorted[at - 1]! > value; at--) sorted[at] = sorted[at - 1]!;
             sorted[at] = value;
           }
         }
-        const median = sorted[count >> 1]!;
+        const median = count < MIN_CELLS ? 0 : sorted[count >> 1]!;
         const region = r * regionColumns + c;
         this.lightStep = Math.max(this.lightStep, Math.abs(median - regionLight[region]!));
         regionLight[region] = median;
@@ -447,6 +455,7 @@ export class Background {
       if (due) this.setRates(this.waited[row % TURNS]!);
       for (let column = 0, cell = row * columns; column < columns; column++, cell++) {
         const way = follow[cell]!;
+        this.hidden[cell] = way === FOLLOW.keep ? 1 : 0;
         if (way === FOLLOW.absorb) this.absorb(current, row, column);
         else if (way === FOLLOW.fast)
           this.followCell(current, row, column, Math.max(0.3, 1 - Math.exp(-elapsedMs / 500)));

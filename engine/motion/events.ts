@@ -4,6 +4,8 @@ import type { FrameMotion, MotionEvent, MotionPhase, MotionSettings } from './ty
 const UPDATE_MS = 1000;
 /** Motion may have begun so long before it was recognised; anything older is another visit. */
 const MAX_BACK_MS = 5000;
+/** ms without any movement that are not counted at the end of an event. */
+const PARKED_MS = 30_000;
 
 interface Open {
   eventId: string;
@@ -64,8 +66,9 @@ export class MotionEvents {
   /** Closes what is open. */
   flush(time: number): MotionEvent[] {
     if (this.open === null) return [];
-    this.open.lastMotion = Math.min(this.open.lastMotion, Math.max(time, this.open.start));
-    return [this.close(this.open)];
+    const { open } = this;
+    open.lastMotion = Math.min(open.lastMotion, Math.max(time, open.start));
+    return [this.close(open)];
   }
 
   private begin(motion: FrameMotion): MotionPhase {
@@ -86,8 +89,9 @@ export class MotionEvents {
     return { phase, eventId, start, end: null, score, boxes, zones };
   }
 
-  private close({ eventId, start, lastMotion, score, zones }: Open): MotionPhase {
-    const end = Math.max(start, lastMotion);
+  private close({ eventId, start, lastMotion, movedAt, score, zones }: Open): MotionPhase {
+    // What has stood still until it was taken for background was no motion for all that time.
+    const end = Math.max(start, lastMotion - movedAt > PARKED_MS ? movedAt : lastMotion);
     this.open = null;
     this.lastEnd = end;
     return { phase: 'end', eventId, start, end, score, boxes: [], zones: [...zones] };

@@ -50,6 +50,12 @@ describe('motion events', () => {
     assert.equal(phases(events.step(frame(20_000, 0)))[0]?.end, 12_000);
   });
 
+  it('does not count the time in which something only stood there until it was forgotten', () => {
+    const events = collector();
+    for (let time = 0; time <= 40_000; time += 1000) events.step(frame(time, 0.5, { movedAt: Math.min(time, 5000) }));
+    assert.equal(phases(events.flush(41_000))[0]?.end, 5000);
+  });
+
   it('tells of another scene, whether something moves or not', () => {
     const events = collector();
     assert.deepEqual(events.step(frame(200, 0, { scene: 'scene-change' })), [{ phase: 'scene-change', time: 200 }]);
