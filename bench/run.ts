@@ -31,6 +31,10 @@ const BENCHES: Record<
     about: 'what people see in Chromium: delay, seeks, views at once; memory with many viewers',
     load: () => import('./viewing.ts'),
   },
+  'motion-accuracy': {
+    about: 'which motion is found, and what is taken for motion, in generated (and real) footage with labels',
+    load: () => import('./motion-accuracy.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),
@@ -38,7 +42,7 @@ const BENCHES: Record<
 };
 
 function usage(problem: string): never {
-  const names = Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(8)} ${about}`);
+  const names = Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(15)} ${about}`);
   console.error(`${problem}\nusage: npm run -s bench -- NAME [--short] [--json] [options]\n${names.join('\n')}`);
   process.exit(2);
 }
