@@ -18,6 +18,46 @@
   const STEP = 0.005;
   const COLOURS = { include: '#3ddc84', ignore: '#ff5b57' };
 
+  /** What is drawn over a picture, and the legends of it: in the same colours whatever the theme is. */
+  const STYLE = `
+    .flow-nvr-zones .flow-nvr-stage { position: relative; aspect-ratio: 16 / 9; border-radius: 4px; background: #3c3f43; outline-offset: 2px; }
+    .flow-nvr-zones .flow-nvr-stage > * { position: absolute; inset: 0; width: 100%; height: 100%; }
+    .flow-nvr-zones .flow-nvr-stage > .flow-nvr-picture { max-width: none; object-fit: fill; border-radius: 4px; }
+    .flow-nvr-zones .flow-nvr-drawing { display: block; overflow: visible; touch-action: pan-y; user-select: none; -webkit-user-select: none; }
+    .flow-nvr-zones .flow-nvr-grasping .flow-nvr-drawing { touch-action: none; }
+    .flow-nvr-zones .flow-nvr-drafting .flow-nvr-drawing { cursor: crosshair; }
+    .flow-nvr-zones .flow-nvr-canvas, .flow-nvr-zones .flow-nvr-veil { pointer-events: none; }
+    .flow-nvr-zones .flow-nvr-veil { display: flex; flex-direction: column; justify-content: center; align-items: center; gap: 6px; padding: 12px 24px; box-sizing: border-box; text-align: center; color: #f2f2f2; text-shadow: 0 1px 2px #000; }
+    .flow-nvr-zones .flow-nvr-veil p { margin: 0; }
+    .flow-nvr-zones .flow-nvr-veil code { max-width: 100%; padding: 2px 6px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 11px; border: 0; background: rgba(0, 0, 0, 0.45); color: #f2f2f2; }
+    .flow-nvr-zones .flow-nvr-zone .flow-nvr-area { fill-opacity: 0.2; stroke-width: 2; stroke-linejoin: round; cursor: move; }
+    .flow-nvr-zones .flow-nvr-zone.flow-nvr-ignore .flow-nvr-area { fill-opacity: 0.8; }
+    .flow-nvr-zones .flow-nvr-watching .flow-nvr-zone .flow-nvr-area { fill-opacity: 0.06; }
+    .flow-nvr-zones .flow-nvr-watching .flow-nvr-zone.flow-nvr-ignore .flow-nvr-area { fill-opacity: 0.35; }
+    .flow-nvr-zones .flow-nvr-watching .flow-nvr-zone.flow-nvr-seen .flow-nvr-area { fill-opacity: 0.2; stroke-width: 4; }
+    .flow-nvr-zones .flow-nvr-drafting .flow-nvr-area { cursor: crosshair; }
+    .flow-nvr-zones .flow-nvr-rim { fill: none; stroke: rgba(0, 0, 0, 0.55); stroke-width: 4; stroke-linejoin: round; }
+    .flow-nvr-zones .flow-nvr-chosen .flow-nvr-rim { stroke: #fff; stroke-width: 5; }
+    .flow-nvr-zones .flow-nvr-name { fill: #fff; stroke: rgba(0, 0, 0, 0.75); stroke-width: 3.5px; paint-order: stroke; font-size: 12px; font-weight: 600; text-anchor: middle; dominant-baseline: central; pointer-events: none; }
+    .flow-nvr-zones .flow-nvr-handle, .flow-nvr-zones .flow-nvr-middle, .flow-nvr-zones .flow-nvr-cross, .flow-nvr-zones .flow-nvr-sample, .flow-nvr-zones .flow-nvr-draft { pointer-events: none; }
+    .flow-nvr-zones .flow-nvr-handle { stroke-width: 2.5; }
+    .flow-nvr-zones .flow-nvr-middle { fill: rgba(255, 255, 255, 0.55); stroke-width: 1.5; }
+    .flow-nvr-zones .flow-nvr-reach { fill: transparent; cursor: grab; }
+    .flow-nvr-zones .flow-nvr-reach[data-middle] { cursor: copy; }
+    .flow-nvr-zones .flow-nvr-box { pointer-events: none; }
+    .flow-nvr-zones .flow-nvr-frame { fill: none; stroke: #ffd600; stroke-width: 2; }
+    .flow-nvr-zones .flow-nvr-plate { fill: #ffd600; }
+    .flow-nvr-zones .flow-nvr-box text { fill: #1a1a1a; font-size: 12px; font-weight: 600; text-anchor: middle; dominant-baseline: central; }
+    .flow-nvr-zones .flow-nvr-draft-area { fill-opacity: 0.15; }
+    .flow-nvr-zones .flow-nvr-draft-line { fill: none; stroke-width: 2; stroke-dasharray: 6 4; }
+    .flow-nvr-zones .flow-nvr-cross { fill: none; stroke: #fff; stroke-width: 1.5; filter: drop-shadow(0 0 1px #000); }
+    .flow-nvr-zones .flow-nvr-sample { fill: rgba(255, 255, 255, 0.12); stroke: #fff; stroke-width: 1.5; stroke-dasharray: 4 3; filter: drop-shadow(0 0 1px #000); }
+    .flow-nvr-zones .flow-nvr-colour.flow-nvr-include { background: #3ddc84; }
+    .flow-nvr-zones .flow-nvr-colour.flow-nvr-ignore { background: repeating-linear-gradient(45deg, #ff5b57 0 2px, #b62320 2px 4px); }
+    .flow-nvr-zones .flow-nvr-colour.flow-nvr-flat { background: #ff5b57; }
+    .flow-nvr-zones .flow-nvr-ramp { width: 70px; height: 10px; border-radius: 2px; background: linear-gradient(90deg, #3c146e, #96287a, #f06e32, #fff096); }
+  `;
+
   // ---- geometry: no page is needed for it
 
   const clamp = (value, least = 0, most = 1) => Math.min(most, Math.max(least, value));
@@ -261,6 +301,7 @@
     const root = html(
       'div',
       { class: 'flow-nvr-zones' },
+      html('style', {}, STYLE),
       html(
         'div',
         { class: 'flow-nvr-bar' },
@@ -687,6 +728,26 @@
       return svg('g', { class: 'flow-nvr-draft' }, parts);
     }
 
+    const percentOf = (score) => `${Math.round(clamp(Number(score) || 0) * 100)} %`;
+
+    /** A box around what moves, with its score above it, or below if there is no room. */
+    function drawBox(box) {
+      const { x, y } = pixels(box);
+      const [width, height] = [box.width * wide(), box.height * high()];
+      const text = percentOf(tuning.answer.score);
+      const across = text.length * 7 + 8;
+      const left = clamp(x - 1, 0, wide() - across);
+      const top = y >= 19 ? y - 19 : Math.min(y + height + 1, high() - 18);
+      return svg(
+        'g',
+        { class: 'flow-nvr-box' },
+        svg('rect', { class: 'flow-nvr-rim', x, y, width, height }),
+        svg('rect', { class: 'flow-nvr-frame', x, y, width, height }),
+        svg('rect', { class: 'flow-nvr-plate', x: left, y: top, width: across, height: 18, rx: 2 }),
+        svg('text', { x: left + across / 2, y: top + 9.5 }, text),
+      );
+    }
+
     function drawSample() {
       const { width, height } = sampleBox(sample, wide(), high());
       const x = (wide() - width) / 2;
@@ -711,9 +772,11 @@
         ...ordered.map(drawZone),
         ...ordered.map(drawName),
         ...(zone && !draft ? [drawHandles(zone)] : []),
+        ...(tuning.on && tuning.answer ? (tuning.answer.boxes ?? []).map(drawBox) : []),
         ...(draft ? [drawDraft()] : []),
         ...(sample === null ? [] : [drawSample()]),
       );
+      stage.classList.toggle('flow-nvr-watching', tuning.on);
       stage.classList.toggle('flow-nvr-drafting', draft !== null);
       stage.classList.toggle('flow-nvr-grasping', draft !== null || selected !== null);
     }
@@ -744,8 +807,7 @@
           if (Number.isNaN(number)) return;
           change(() => {
             const now = zones.find(({ id }) => id === zone.id);
-            if (number === undefined) delete now[name];
-            else now[name] = number;
+            now[name] = number; // undefined is not stored
           });
         },
       });
@@ -784,7 +846,7 @@
 
     function row(zone) {
       const chosen = zone.id === selected;
-      const swatch = html('i', { class: `flow-nvr-swatch flow-nvr-${zone.kind}`, 'aria-hidden': 'true' });
+      const swatch = html('i', { class: `flow-nvr-colour flow-nvr-${zone.kind}`, 'aria-hidden': 'true' });
       const title = html(
         'button',
         {
@@ -852,7 +914,7 @@
         return t(draft.points.length < 3 ? 'zones.hint.draft' : 'zones.hint.close', { count: draft.points.length });
       }
       const zone = selectedZone();
-      if (!zone) return own().length > 0 ? t('zones.hint.idle') : '';
+      if (!zone) return t(own().length > 0 ? 'zones.hint.idle' : 'zones.hint.none');
       if (point === null) return t('zones.hint.zone');
       const { x, y } = zone.points[point];
       const percent = (value) => Math.round(value * 1000) / 10;
@@ -885,7 +947,7 @@
       undoButton.disabled = draft ? false : past.length === 0;
       redoButton.disabled = draft !== null || future.length === 0;
       tuneButton.disabled = !camera;
-      reload.disabled = !camera;
+      reload.disabled = !camera || tuning.on;
     }
 
     function render() {
@@ -1008,7 +1070,7 @@
     });
     const scene = html('span', { class: 'flow-nvr-scene' });
     const pace = html('span', { class: 'flow-nvr-pace' });
-    const legend = html('div', { class: 'flow-nvr-legend' });
+    const legend = html('div', { class: 'flow-nvr-key' });
     const heatSelect = html(
       'select',
       {
@@ -1050,9 +1112,11 @@
         const value = values[cell] ?? 0;
         if (name === 'ignored' && value === 0) continue;
         pen.fillStyle = name === 'ignored' ? `rgba(255, 91, 87, ${((value / 255) * 0.7).toFixed(3)})` : heat(value);
-        const left = Math.round(((cell % grid.width) * width) / grid.width);
-        const top = Math.round((Math.floor(cell / grid.width) * height) / grid.height);
-        pen.fillRect(left, top, Math.ceil(width / grid.width), Math.ceil(height / grid.height));
+        // Whole pixels: cells that overlapped or left a gap would show as lines.
+        const [column, row] = [cell % grid.width, Math.floor(cell / grid.width)];
+        const [left, right] = [column, column + 1].map((at) => Math.round((at * width) / grid.width));
+        const [top, bottom] = [row, row + 1].map((at) => Math.round((at * height) / grid.height));
+        pen.fillRect(left, top, right - left, bottom - top);
       }
     }
 
@@ -1070,27 +1134,6 @@
       });
     }
 
-    function drawBox(pen, box, text, width, height) {
-      const [x, y, w, h] = [box.x * width, box.y * height, box.width * width, box.height * height];
-      pen.lineWidth = 4;
-      pen.strokeStyle = 'rgba(0, 0, 0, 0.55)';
-      pen.strokeRect(x, y, w, h);
-      pen.lineWidth = 2;
-      pen.strokeStyle = '#ffd600';
-      pen.strokeRect(x, y, w, h);
-      pen.font = '600 12px sans-serif';
-      const across = pen.measureText(text).width + 8;
-      const left = clamp(x - 1, 0, width - across);
-      const top = y >= 19 ? y - 19 : Math.min(y + h + 1, height - 18);
-      pen.fillStyle = '#ffd600';
-      pen.fillRect(left, top, across, 18);
-      pen.fillStyle = '#1a1a1a';
-      pen.textBaseline = 'middle';
-      pen.fillText(text, left + 4, top + 9.5);
-    }
-
-    const percentOf = (score) => `${Math.round(clamp(Number(score) || 0) * 100)} %`;
-
     function renderCanvas() {
       const ratio = window.devicePixelRatio || 1;
       const [width, height] = [wide(), high()];
@@ -1105,14 +1148,13 @@
         if (tuning.heat !== 'none') drawHeat(pen, answer.grid, tuning.heat, width, height);
         drawCells(pen, answer.grid, width, height);
       }
-      for (const box of answer.boxes ?? []) drawBox(pen, box, percentOf(answer.score), width, height);
       pen.setTransform(1, 0, 0, 1, 0, 0);
     }
 
     function renderLegend() {
       if (tuning.heat === 'none') legend.replaceChildren();
       else if (tuning.heat === 'ignored') {
-        legend.replaceChildren(html('i', { class: 'flow-nvr-swatch flow-nvr-flat' }), ' ', t('tuning.legend.ignored'));
+        legend.replaceChildren(html('i', { class: 'flow-nvr-colour flow-nvr-flat' }), ' ', t('tuning.legend.ignored'));
       } else {
         const [low, most] = [t(`tuning.legend.${tuning.heat}Low`), t(`tuning.legend.${tuning.heat}High`)];
         legend.replaceChildren(low, html('i', { class: 'flow-nvr-ramp' }), most);

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { loadEditorNode, validate } from '../support/editor.ts';
 
+const SCRIPT = join(import.meta.dirname, '../../resources/zone-editor.js');
+
 interface Point {
   x: number;
   y: number;
@@ -30,7 +32,7 @@ function plain<T>(value: T): T {
 }
 
 function loadGeometry(): Geometry {
-  const script = readFileSync(join(import.meta.dirname, '../../resources/zone-editor.js'), 'utf8');
+  const script = readFileSync(SCRIPT, 'utf8');
   const window: { flowNvrZones?: { geometry: Geometry } } = {};
   runInNewContext(script, { window, atob });
   return window.flowNvrZones!.geometry;
@@ -92,6 +94,25 @@ describe("motion-detect's edit dialog", () => {
     assert.equal(zones({ ...zone, minSize: 91 }), 'motion-detect.invalid.zoneSizes');
     assert.equal(zones(zone, zone), 'motion-detect.invalid.zones');
     assert.equal(says('zones', { zones: 'z1' }), 'motion-detect.invalid.zones');
+  });
+});
+
+describe('the texts of the zone editor', () => {
+  it('are there', () => {
+    type Texts = string | { [key: string]: Texts };
+    const file = '../../nodes/motion-detect/locales/en-US/motion-detect.json';
+    const texts = JSON.parse(readFileSync(join(import.meta.dirname, file), 'utf8')) as Record<string, Texts>;
+    const textOf = (key: string): Texts | undefined =>
+      key.split('.').reduce<Texts | undefined>((at, part) => (typeof at === 'object' ? at[part] : undefined), {
+        ...(texts['motion-detect'] as object),
+      });
+    const script = readFileSync(SCRIPT, 'utf8');
+    const named = [...script.matchAll(/'((?:zones|tuning)(?:\.\w+)+)'/g)].map(([, key]) => key!);
+    assert.ok(named.length > 30);
+    for (const key of named) assert.equal(typeof textOf(key), 'string', `no text ${key}`);
+    for (const [, group] of script.matchAll(/t\(`([\w.]+)\.\$\{/g)) {
+      assert.equal(typeof textOf(group!), 'object', `no texts ${group!}.*`);
+    }
   });
 });
 
