@@ -239,9 +239,8 @@
 
   /**
    * @param host the element to fill
-   * @param options `t(key, values)`: the texts; `zones`; `newId()`; `stillUrl(camera)`, or null if there is none to ask;
-   *   `tuningUrl(camera)`; `settings()`: what to try out besides the zones; `detail`: the node's own values, shown where a
-   *   zone has none
+   * @param options `t(key, values)`: the texts; `zones`; `newId()`; `settings()`: the node's own sensitivity and sizes, which
+   *   hold where a zone has none; `stillUrl(camera)`, or nothing if there is none to ask; `tuningUrl(camera)`
    */
   function create(host, options) {
     const { t } = options;
@@ -404,6 +403,7 @@
       notice = null;
       draft = { kind, points: [], cursor: null };
       stage.focus({ preventScroll: true });
+      stage.scrollIntoView({ block: 'nearest' });
       render();
     }
 
@@ -803,6 +803,7 @@
         'data-field': name,
         onchange: () => {
           const number = typedNumber(input.validity?.badInput ? 'x' : input.value, least, most);
+          input.dataset.wrong = String(Number.isNaN(number));
           input.classList.toggle('input-error', Number.isNaN(number));
           if (Number.isNaN(number)) return;
           change(() => {
@@ -895,12 +896,14 @@
         for (const input of element.querySelectorAll('[data-field]')) {
           const { field: name } = input.dataset;
           const value = zone[name] === undefined ? '' : String(zone[name]);
-          if (input.value !== value && (input !== document.activeElement || value !== '')) input.value = value;
+          // What is being typed stays, and what was typed wrongly, until it is put right.
+          const typed = input === document.activeElement || input.dataset.wrong === 'true';
+          if (!typed && input.value !== value) input.value = value;
           if (name in detail) input.placeholder = detail[name];
           if (name === 'minSize' || name === 'maxSize') {
             const least = Number(zone.minSize ?? detail.minSize);
             const most = Number(zone.maxSize ?? detail.maxSize);
-            input.classList.toggle('input-error', least > most);
+            input.classList.toggle('input-error', least > most || input.dataset.wrong === 'true');
           }
         }
       }
@@ -1214,6 +1217,11 @@
     }
 
     function poll() {
+      // The editor says nothing when a node is deleted from its own dialog.
+      if (!root.isConnected) {
+        end('cancel');
+        return;
+      }
       const request = ask('GET', options.tuningUrl(camera));
       tuning.request = request;
       const again = (delay) => (tuning.timer = setTimeout(poll, delay));
@@ -1311,7 +1319,9 @@
       renderDrawing();
     });
 
-    function dispose() {
+    /** `save` leaves what is tried out until the Deploy; `cancel` takes it back. */
+    function end(how) {
+      if (how === 'cancel') withdraw();
       disposed = true;
       clearTimeout(trial.timer);
       stopPolling();
@@ -1337,11 +1347,7 @@
         closeDraft();
         return JSON.parse(JSON.stringify(zones));
       },
-      save: dispose,
-      cancel: () => {
-        withdraw();
-        dispose();
-      },
+      end,
     };
   }
 
