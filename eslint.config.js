@@ -23,5 +23,10 @@ export default tseslint.config(
     files: ['test/**/*.ts', 'bench/**/*.ts'],
     rules: { '@typescript-eslint/no-unused-expressions': 'off' },
   },
+  {
+    // What the browser loads as it is.
+    files: ['resources/*.js'],
+    ...tseslint.configs.disableTypeChecked,
+  },
   prettier,
 );
