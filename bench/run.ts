@@ -35,6 +35,10 @@ const BENCHES: Record<
     about: 'which motion is found, and what is taken for motion, in generated (and real) footage with labels',
     load: () => import('./motion-accuracy.ts'),
   },
+  motion: {
+    about: "CPU of motion detection against Debian's motion and bare FFmpeg, and its delay. [--cameras 4]",
+    load: () => import('./motion.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),

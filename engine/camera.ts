@@ -94,6 +94,33 @@ export class Camera {
     return stream?.state.state === 'online' ? stream.ring.since(Infinity) : [];
   }
 
+  /** The stream to analyse. */
+  get smallest(): StreamName {
+    return this.streams.has('sub') ? 'sub' : 'main';
+  }
+
+  /** Fragments from the keyframe at or before that time on, or from the oldest that is still held. */
+  since(name: StreamName, ms: number): TimedFragment[] {
+    return this.streams.get(name)?.ring.since(ms) ?? [];
+  }
+
+  /** The media that shows a moment, and where in its own time that is; null when there is none. */
+  mediaAt(name: StreamName, ms: number): { data: Buffer; offsetMs: number } | null {
+    const stream = this.streams.get(name);
+    const fragments = this.since(name, ms);
+    const last = fragments.findLast(({ startMs }) => startMs <= ms) ?? fragments[0];
+    if (!stream?.init || !last) return null;
+    const until = fragments.slice(0, fragments.indexOf(last) + 1);
+    // The last frame of a fragment begins a frame's length before its end.
+    const frameMs = (last.endMs - last.startMs) / Math.max(1, last.frames);
+    const into = Math.max(0, Math.min(ms - last.startMs, last.endMs - last.startMs - frameMs));
+    const offsetMs = (last.startTicks * 1000) / stream.init.video.timescale + into - frameMs + 1;
+    return {
+      data: Buffer.concat([stream.init.data, ...until.map(({ data }) => data)]),
+      offsetMs: Math.max(0, offsetMs),
+    };
+  }
+
   streamState(name: StreamName): IngestState | null {
     return this.streams.get(name)?.state ?? null;
   }

@@ -5,8 +5,10 @@
  */
 import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import type { EventRow } from './catalog/catalog.ts';
 import type { EngineEvent, LiveMedia, RecorderCommand, Trigger } from './engine.ts';
 import type { EngineCalls, EngineReply, EngineRequest } from './thread/engine-thread.ts';
+import type { TuningPicture } from './thread/motion-thread.ts';
 import { sibling } from './thread/sibling.ts';
 import {
   EngineError,
@@ -15,6 +17,10 @@ import {
   type Coverage,
   type EngineConfig,
   type GapMessage,
+  type MotionLevels,
+  type MotionMessage,
+  type MotionSpec,
+  type MotionState,
   type RecorderSpec,
   type RecorderState,
   type RecordingMessage,
@@ -26,6 +32,9 @@ export interface EngineHostEvents {
   recording: [string, RecordingMessage];
   gap: [string, GapMessage];
   recorder: [RecorderState];
+  motion: [node: string, MotionMessage];
+  'motion-levels': [node: string, MotionLevels];
+  'motion-state': [MotionState];
   problem: [string | null];
   media: [camera: string, stream: StreamName, media: LiveMedia];
 }
@@ -45,6 +54,8 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private readonly releases = new Map<string, NodeJS.Timeout>();
   private readonly lastCamera = new Map<string, CameraMessage>();
   private readonly watched = new Map<string, [camera: string, stream: StreamName]>();
+  private readonly lastMotion = new Map<string, MotionState>();
+  private readonly motions = new Map<string, MotionSpec>();
   private panic = false;
   private problem: string | null = null;
   private closed = false;
@@ -98,6 +109,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       quiet(this.call('setRecorder', spec));
       for (const camera of cameras) quiet(this.call('attach', spec.id, camera));
     }
+    for (const spec of this.motions.values()) quiet(this.call('setMotion', spec));
     for (const [camera, stream] of this.watched.values()) quiet(this.call('watch', camera, stream));
     const [first] = this.recorders.keys();
     if (this.panic && first) quiet(this.call('commandRecorder', first, 'panic', null));
@@ -128,6 +140,16 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
         return;
       case 'recorder':
         this.emit('recorder', event.state);
+        return;
+      case 'motion':
+        this.emit('motion', event.node, event.message);
+        return;
+      case 'motion-levels':
+        this.emit('motion-levels', event.node, event.message);
+        return;
+      case 'motion-state':
+        this.lastMotion.set(`motion ${event.state.node} ${event.state.camera}`, event.state);
+        this.emit('motion-state', event.state);
         return;
       case 'problem':
         this.tellProblem(event.message);
@@ -205,6 +227,46 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
 
   snapshot(id: string): Promise<{ image: Uint8Array; time: number }> {
     return this.call('snapshot', id);
+  }
+
+  /** The last thing known of every analysis. */
+  get motionStates(): MotionState[] {
+    return [...this.lastMotion.values()];
+  }
+
+  /** The picture of a moment just now. Rejects with `offline`. */
+  still(camera: string, time: number): Promise<{ image: Uint8Array; time: number }> {
+    return this.call('still', camera, time);
+  }
+
+  /** Begins, changes or takes up again the analysis of a camera by a node. Rejects with `unknown-camera`. */
+  async setMotion(spec: MotionSpec): Promise<void> {
+    const key = `motion ${spec.node} ${spec.camera}`;
+    this.keep(key);
+    await this.call('setMotion', spec);
+    this.motions.set(key, spec);
+  }
+
+  /** @param now false lets it run on for {@link GRACE_MS} in case it is taken up again */
+  releaseMotion(node: string, camera: string, now: boolean): void {
+    const key = `motion ${node} ${camera}`;
+    this.release(key, now, () => {
+      this.motions.delete(key);
+      this.lastMotion.delete(key);
+      return this.call('removeMotion', node, camera);
+    });
+  }
+
+  motionPicture(node: string, camera: string): Promise<TuningPicture | null> {
+    return this.call('motionPicture', node, camera);
+  }
+
+  putEvent(event: EventRow): Promise<void> {
+    return this.call('putEvent', event);
+  }
+
+  restartMotion(camera: string): Promise<void> {
+    return this.call('restartMotion', camera);
   }
 
   async setRecorder(spec: RecorderSpec): Promise<void> {

@@ -2,15 +2,20 @@
  * The engine: cameras and the recorders attached to them. Runs in a thread of its own; talks to the writer threads and
  * the catalogue thread through {@link EngineBackends} and to its host through events. Nothing here blocks.
  */
+import { randomUUID } from 'node:crypto';
 import { Camera } from './camera.ts';
 import { snapshotArgs } from './ingest/ffmpeg-args.ts';
 import { runJob } from './ingest/ffmpeg-process.ts';
 import type { IngestEffects } from './ingest/stream-ingest.ts';
 import type { CatalogReply, CatalogRequest } from './thread/catalog-thread.ts';
-import type { Catalog, GapRow } from './catalog/catalog.ts';
+import type { TuningPicture } from './thread/motion-thread.ts';
+import type { Catalog, CutEvent, EventRow, GapRow } from './catalog/catalog.ts';
 import type { TimedFragment } from './media/gop-ring.ts';
 import { codecsOf, type InitSegment } from './media/init-segment.ts';
-import { Demand } from './recording/demand.ts';
+import { Analyses, type AnalysesBackend } from './motion/analyses.ts';
+import type { MotionEvent } from './motion/types.ts';
+import { stillAtArgs } from './media/still.ts';
+import { Demand, MAX_LATE_MS } from './recording/demand.ts';
 import type { WriterReply } from './recording/file-writer.ts';
 import { Track, type Demanded, type TrackOutput } from './recording/track.ts';
 import type { WriteQueue } from './recording/write-queue.ts';
@@ -22,6 +27,10 @@ import {
   type EngineConfig,
   type GapCause,
   type GapMessage,
+  type MotionLevels,
+  type MotionMessage,
+  type MotionSpec,
+  type MotionState,
   type OfflineReason,
   type RecorderSpec,
   type RecorderState,
@@ -32,6 +41,7 @@ import {
 export interface EngineBackends {
   writer(storage: string, onReply: (reply: WriterReply) => void): Pick<WriteQueue, 'send' | 'append'>;
   catalog(onReply: (reply: CatalogReply) => void): { send(request: CatalogRequest): void };
+  motion: AnalysesBackend['start'];
 }
 
 export type EngineEvent =
@@ -40,6 +50,9 @@ export type EngineEvent =
   | { event: 'gap'; recorder: string; message: GapMessage }
   | { event: 'recorder'; state: RecorderState }
   | { event: 'problem'; message: string | null }
+  | { event: 'motion'; node: string; message: MotionMessage }
+  | { event: 'motion-levels'; node: string; message: MotionLevels }
+  | { event: 'motion-state'; state: MotionState }
   | { event: 'media'; camera: string; stream: StreamName; media: LiveMedia };
 
 /** What a watched stream sends: its init segment whenever a run begins, and its fragments. */
@@ -54,6 +67,8 @@ export interface Trigger {
   camera: string;
   key: string;
   phase: 'start' | 'update' | 'end' | null;
+  /** When the event began; now where it does not say. */
+  start?: number;
 }
 
 interface Recorder {
@@ -78,6 +93,9 @@ const TICK_MS = 1000;
 const LATE_MS = 1000;
 const HEARTBEAT_MS = 10_000;
 const SNAPSHOT_TIMEOUT_MS = 10_000;
+/** Adaptive analysis looks back to the keyframe before. */
+const ANALYSIS_MS = 10_000;
+const LAST_WORDS_MS = 100;
 
 export class Engine {
   private readonly config: EngineConfig;
@@ -94,6 +112,9 @@ export class Engine {
   private readonly catalog: { send(request: CatalogRequest): void };
   private readonly queries = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   private openGaps: GapRow[] = [];
+  private readonly analyses: Analyses;
+  /** Events of motion that a crash left open, until their node takes them up. */
+  private cutEvents: CutEvent[] = [];
   private nextQuery = 1;
   private nextGap: number;
   private readonly panic = new Set<string>();
@@ -130,6 +151,10 @@ export class Engine {
         else query?.resolve(reply.result);
       } else if (reply.event === 'ready') {
         this.openGaps = reply.openGaps;
+        this.cutEvents = reply.cutEvents;
+        for (const { source, camera } of [...this.cutEvents]) {
+          if (source !== null && this.analyses.has(source, camera)) this.tellCut(source, camera);
+        }
         if (reply.setAside) {
           this.tell({
             event: 'problem',
@@ -144,6 +169,26 @@ export class Engine {
         this.tell({ event: 'problem', message: reply.message });
       }
     });
+    this.analyses = new Analyses(
+      { start: backends.motion, after: (ms, call) => effects.clock.after(ms, call) },
+      {
+        initOf: (camera, stream) => this.cameras.get(camera)?.initOf(stream) ?? null,
+        streamOf: (camera) => this.cameras.get(camera)?.smallest ?? null,
+        since: (camera, stream, ms) => this.cameras.get(camera)?.since(stream, ms) ?? [],
+      },
+      {
+        event: ({ node, camera }, event, time) => this.onMotion(node, camera, event, time),
+        frame: ({ node, camera }, { time, score, boxes, zones, scene }) =>
+          this.tell({
+            event: 'motion-levels',
+            node,
+            message: { type: 'motion-levels', camera, time, score, boxes, zones, scene },
+          }),
+        activity: (camera, minute) => this.catalog.send({ write: 'putActivity', args: [camera, minute] }),
+        state: ({ node, camera }, state) => this.tell({ event: 'motion-state', state: { node, camera, ...state } }),
+        problem: (message) => this.tell({ event: 'problem', message }),
+      },
+    );
     this.cancelTick = effects.clock.after(TICK_MS, () => this.tick());
   }
 
@@ -165,6 +210,7 @@ export class Engine {
         run: (stream, init) => {
           this.tracksOf(spec.id, stream, ({ track }) => track.run(init));
           if (this.watched.has(`${spec.id} ${stream}`)) this.showInit(spec.id, stream, init);
+          this.analyses.run(spec.id, stream, init);
         },
         fragment: (stream, fragment, ring) => {
           this.tracksOf(spec.id, stream, ({ track, demanded, stopped }) => {
@@ -173,6 +219,7 @@ export class Engine {
             track.fragment(fragment, ring, demanded(fragment.startMs), now, stopped(now.utc));
           });
           this.show(spec.id, stream, fragment);
+          this.analyses.fragment(spec.id, stream, fragment);
         },
         clockStep: (stream) => this.tracksOf(spec.id, stream, ({ track }) => track.clockStep()),
         state: (message) => this.tell({ event: 'camera', message }),
@@ -183,6 +230,7 @@ export class Engine {
     this.cameras.set(spec.id, camera);
     this.keepRings(spec.id);
     for (const stream of ['main', 'sub'] as const) camera.setWatched(stream, this.watched.has(`${spec.id} ${stream}`));
+    this.analyses.cameraChanged(spec.id);
     camera.start();
   }
 
@@ -190,6 +238,7 @@ export class Engine {
     const camera = this.cameras.get(id);
     this.cameras.delete(id);
     for (const recorder of this.recorders.values()) this.drop(recorder, id);
+    this.analyses.removeCamera(id);
     await camera?.stop();
   }
 
@@ -247,6 +296,87 @@ export class Engine {
     this.tell({ event: 'media', camera, stream, media: { kind: 'fragment', data: copy, key, startMs, endMs } }, [
       copy.buffer,
     ]);
+  }
+
+  /** Begins or changes the analysis of a camera by a motion-detect node. Throws `unknown-camera`. */
+  setMotion(spec: MotionSpec): void {
+    this.need(spec.camera);
+    this.analyses.set(spec);
+    this.keepRings(spec.camera);
+    this.tellCut(spec.node, spec.camera);
+  }
+
+  removeMotion(node: string, camera: string): void {
+    this.analyses.remove(node, camera);
+    this.keepRings(camera);
+  }
+
+  /** What an analysis sees, for who tunes it. Rejects with `not-found`. */
+  motionPicture(node: string, camera: string): Promise<TuningPicture | null> {
+    return this.analyses.picture(node, camera);
+  }
+
+  /** The camera was turned: what moves in its picture then is not motion. */
+  restartMotion(camera: string): void {
+    this.analyses.restart(camera);
+  }
+
+  private onMotion(node: string, camera: string, event: MotionEvent, time: number): void {
+    if (event.phase === 'scene-change') {
+      const eventId = randomUUID();
+      this.catalog.send({
+        write: 'putEvent',
+        args: [
+          { id: eventId, type: 'scene-change', camera, source: node, start: event.time, end: event.time, data: {} },
+        ],
+      });
+      this.tell({ event: 'motion', node, message: { type: 'scene-change', camera, eventId, time: event.time } });
+      return;
+    }
+    const { eventId, start, end, score, boxes, zones } = event;
+    const row = {
+      id: eventId,
+      type: 'motion',
+      camera,
+      source: node,
+      start,
+      end,
+      data: { score, zones, boxes, last: time },
+    };
+    this.catalog.send({ write: 'putEvent', args: [row] });
+    this.tell({ event: 'motion', node, message: { type: 'motion', camera, time, ...event } });
+  }
+
+  /** Adds an event that somebody else noticed, or what is new of it. */
+  putEvent(event: EventRow): void {
+    this.catalog.send({ write: 'putEvent', args: [event] });
+  }
+
+  /** A node that a crash interrupted hears how its events ended. */
+  private tellCut(node: string, camera: string): void {
+    const mine = this.cutEvents.filter((cut) => cut.source === node && cut.camera === camera);
+    this.cutEvents = this.cutEvents.filter((cut) => !mine.includes(cut));
+    for (const { id, start, end, data } of mine) {
+      const { score = 0, zones = [] } = data as { score?: number; zones?: string[] };
+      const message: MotionMessage = {
+        ...{ type: 'motion', phase: 'end', camera, eventId: id, start, end, time: end, score, boxes: [], zones },
+      };
+      this.tell({ event: 'motion', node, message });
+    }
+  }
+
+  /** The picture of a moment that was just now, of the stream that is analysed. Rejects with `offline`. */
+  async still(id: string, time: number): Promise<{ image: Uint8Array; time: number }> {
+    const camera = this.need(id);
+    const media = camera.mediaAt(camera.smallest, time);
+    if (!media) throw new EngineError('offline', `camera ${id} is not online: there is no picture to take`);
+    const job = await runJob(this.effects.ffmpegPath, stillAtArgs(media.offsetMs), {
+      timeoutMs: SNAPSHOT_TIMEOUT_MS,
+      input: media.data,
+    });
+    if (job.stdout.length === 0)
+      throw new EngineError('codec', `no picture could be made: ${job.stderr.at(-1) ?? 'FFmpeg said nothing'}`);
+    return { image: job.stdout, time };
   }
 
   async snapshot(id: string): Promise<{ image: Uint8Array; time: number }> {
@@ -331,11 +461,11 @@ export class Engine {
     if (recorder) this.drop(recorder, cameraId);
   }
 
-  trigger({ recorder: recorderId, camera, key, phase }: Trigger): void {
+  trigger({ recorder: recorderId, camera, key, phase, start }: Trigger): void {
     const recorder = this.needRecorder(recorderId);
     const recorded = recorder.cameras.get(camera);
     if (!recorded) throw new EngineError('unknown-camera', `camera ${camera} is not wired to this recorder`);
-    recorded.demand.trigger(key, phase, this.effects.clock.now(), recorder.spec.postRollMs);
+    recorded.demand.trigger(key, phase, this.effects.clock.now(), recorder.spec.postRollMs, start);
   }
 
   /** `panic` and `release` are for every camera of every recorder of this engine; the others for one or all of a recorder's. */
@@ -371,12 +501,16 @@ export class Engine {
   /** Ends files and rows in order; cameras are let go. `cause` is what the gaps from now on are called. */
   async shutdown(): Promise<void> {
     this.cancelTick();
+    this.analyses.close();
     for (const { cameras } of this.recorders.values()) {
       for (const { tracks } of cameras.values()) {
         for (const track of tracks.values()) track.stop('restart', this.effects.clock.now());
       }
     }
     const stopped = Promise.all([...this.cameras.values()].map((camera) => camera.stop()));
+    // Their last events and minutes are rows too.
+    await new Promise<void>((resolve) => void this.effects.clock.after(LAST_WORDS_MS, resolve));
+    this.analyses.stop();
     while (this.owners.size > 0) await new Promise<void>((resolve) => void this.effects.clock.after(20, resolve));
     await this.query({ id: this.nextQuery++, query: 'flush', args: [] });
     await stopped;
@@ -413,6 +547,7 @@ export class Engine {
   }
 
   private keepRings(cameraId: string): void {
+    const analysed = this.cameras.get(cameraId)?.smallest;
     const camera = this.cameras.get(cameraId);
     if (!camera) return;
     for (const stream of ['main', 'sub'] as const) {
@@ -420,8 +555,9 @@ export class Engine {
       for (const { spec, cameras } of this.recorders.values()) {
         const events =
           spec.mode === 'event' || (spec.mode === 'schedule' && spec.schedule.some((entry) => entry.mode === 'event'));
-        if (events && cameras.get(cameraId)?.tracks.has(stream)) keep = Math.max(keep, spec.preRollMs);
+        if (events && cameras.get(cameraId)?.tracks.has(stream)) keep = Math.max(keep, spec.preRollMs + MAX_LATE_MS);
       }
+      if (stream === analysed && this.analyses.wants(cameraId, stream)) keep = Math.max(keep, ANALYSIS_MS);
       camera.keepMs(stream, keep);
     }
   }
@@ -536,7 +672,7 @@ export class Engine {
 
 function demandedOf(demand: Demand, spec: RecorderSpec, utc: number): Demanded | null {
   const trigger = demand.wants(spec, utc);
-  return trigger ? { trigger, preRollMs: spec.preRollMs } : null;
+  return trigger ? { trigger, preRollMs: spec.preRollMs + demand.lateMs } : null;
 }
 
 function causeOf(state: { state: string; reason?: OfflineReason } | null | undefined): GapCause | null {

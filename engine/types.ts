@@ -3,6 +3,9 @@
  * instants alike); nothing here knows Node-RED.
  */
 
+import type { AnalyserState, MotionMode } from './motion/analyser.ts';
+import type { Box, MotionPhase, MotionSettings, SceneState } from './motion/types.ts';
+
 /** Which of a camera's encodings: `main` is the full picture, `sub` the small one for grids and analysis. */
 export type StreamName = 'main' | 'sub';
 
@@ -156,6 +159,45 @@ export interface EngineConfig {
   /** Absolute file of the SQLite catalogue. */
   catalog: string;
   ffmpegPath: string;
+}
+
+/** How a motion-detect node wants a camera analysed. */
+export interface MotionSpec {
+  /** The node's id. */
+  node: string;
+  camera: string;
+  mode: MotionMode;
+  settings: MotionSettings;
+  /** Tell what was found in each picture. */
+  frames: boolean;
+}
+
+/** Payload of motion-detect's first output. */
+export type MotionMessage =
+  /** `time` is that of the picture with these boxes. */
+  (
+    | ({ type: 'motion'; camera: string; time: number } & MotionPhase)
+    | { type: 'scene-change'; camera: string; eventId: string; time: number }
+  ) & {
+    /** With a start: JPEG. */
+    still?: Uint8Array;
+  };
+
+/** Payload of motion-detect's second output, a few times a second. */
+export interface MotionLevels {
+  type: 'motion-levels';
+  camera: string;
+  time: number;
+  score: number;
+  boxes: Box[];
+  zones: string[];
+  scene: SceneState;
+}
+
+/** What a motion-detect node does for one camera, for its status. */
+export interface MotionState extends AnalyserState {
+  node: string;
+  camera: string;
 }
 
 /** Error of the engine that carries a key for status texts and translations. */

@@ -89,6 +89,16 @@ const NEEDS = {
       Windows: 'winget install EclipseFoundation.Mosquitto',
     },
   },
+  motion: {
+    title: 'Motion (what motion detection is compared with in a benchmark)',
+    works: () => spawnSync('motion', ['-h'], { env: ENV, stdio: 'ignore' }).error === undefined,
+    debian: ['motion'],
+    elsewhere: {
+      Fedora: 'sudo dnf install motion',
+      macOS: 'brew install motion',
+      Windows: 'not available: run the benchmark in WSL',
+    },
+  },
   chromium: {
     title: 'Chromium (the browser of the tests)',
     works: () => output('/usr/bin/chromium', '--version') !== null,

@@ -10,6 +10,7 @@ import {
   type StreamName,
   type TimeRange,
 } from '../types.ts';
+import { MINUTE_MS, type ActivityMinute } from '../motion/activity.ts';
 import { computeCoverage } from './coverage.ts';
 import { migrate } from './schema.ts';
 
@@ -52,6 +53,23 @@ export interface SegmentRow {
   end: number | null;
   bytes: number;
   state: 'open' | 'closed';
+}
+
+/** Something that happened. Its kind says what is in `data`. */
+export interface EventRow {
+  id: string;
+  type: string;
+  camera: string | null;
+  source: string | null;
+  start: number;
+  end: number | null;
+  data: object;
+}
+
+/** An event that was open when the process died; it ends with the last that is known of it. */
+export interface CutEvent extends EventRow {
+  camera: string;
+  end: number;
 }
 
 const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end, s.bytes, s.state
@@ -130,6 +148,46 @@ export class Catalog {
     const found = this.sql(`SELECT id FROM ${table} WHERE ${column} = ?`).get(value) as { id: number } | undefined;
     if (found) return found.id;
     return Number(this.sql(`INSERT INTO ${table} (${column}) VALUES (?)`).run(value).lastInsertRowid);
+  }
+
+  /** Adds an event, or what is new of it. */
+  putEvent({ id, type, camera, source, start, end, data }: EventRow): void {
+    this.sql(
+      `INSERT INTO event (id, type, camera_id, source, start_ms, end_ms, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET end_ms = excluded.end_ms, data = excluded.data`,
+    ).run(
+      id,
+      type,
+      camera === null ? null : this.idOf('camera', 'key', camera),
+      source,
+      start,
+      end,
+      JSON.stringify(data),
+    );
+  }
+
+  /** Ends the events that a crash left open, when something was last seen of them. */
+  endOpenEvents(): CutEvent[] {
+    const rows = this.sql(
+      `SELECT e.id, e.type, c.key AS camera, e.source, e.start_ms AS start, e.data
+       FROM event e JOIN camera c ON c.id = e.camera_id WHERE e.end_ms IS NULL`,
+    ).all() as (Omit<CutEvent, 'end' | 'data'> & { data: string })[];
+    return rows.map((row) => {
+      const data = JSON.parse(row.data) as { last?: number };
+      const event = { ...row, data, end: Math.max(row.start, data.last ?? 0) };
+      this.putEvent(event);
+      return event;
+    });
+  }
+
+  /** Replaces what is known of a camera's minute. */
+  putActivity(camera: string, { start, cells, seconds, peak, data }: ActivityMinute): void {
+    const key = [this.idOf('camera', 'key', camera), Math.floor(start / MINUTE_MS)];
+    this.sql('INSERT OR REPLACE INTO activity (camera_id, minute, cells, seconds, peak) VALUES (?, ?, ?, ?, ?)').run(
+      ...key,
+      ...[cells, seconds, peak],
+    );
+    this.sql('INSERT OR REPLACE INTO activity_seconds (camera_id, minute, data) VALUES (?, ?, ?)').run(...key, data);
   }
 
   startRecording(of: {

@@ -76,6 +76,36 @@ const MIGRATIONS: readonly string[] = [
       ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, files = files + 1;
   END;
   `,
+  // What happened, whoever noticed it; and where something moved, for ever.
+  `
+  CREATE TABLE event (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    camera_id INTEGER REFERENCES camera,
+    source TEXT, -- the node, or the machine that said so
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER, -- null while it lasts
+    data TEXT NOT NULL -- JSON
+  ) STRICT;
+  CREATE INDEX event_by_time ON event (start_ms, row);
+  CREATE INDEX event_by_camera ON event (camera_id, type, start_ms, end_ms);
+  CREATE INDEX event_open ON event (id) WHERE end_ms IS NULL;
+  CREATE TABLE activity (
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    minute INTEGER NOT NULL, -- since 1970
+    cells BLOB NOT NULL, -- of all its seconds
+    seconds INTEGER NOT NULL, -- with motion
+    peak INTEGER NOT NULL, -- most cells in a second
+    PRIMARY KEY (camera_id, minute)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE activity_seconds (
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    minute INTEGER NOT NULL,
+    data BLOB NOT NULL, -- see motion/activity.ts
+    PRIMARY KEY (camera_id, minute)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

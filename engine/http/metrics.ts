@@ -67,6 +67,34 @@ export async function metricsText(nvr: NvrService, delay: ReturnType<typeof moni
     'Live viewers.',
     cameras.map(({ camera }) => [{ camera }, viewers.get(camera) ?? 0]),
   );
+  const analyses = nvr.host.motionStates.map((state) => ({
+    labels: { camera: state.camera, node: state.node },
+    state,
+  }));
+  page.add(
+    'flow_nvr_motion_active',
+    'gauge',
+    'Whether something moves.',
+    analyses.map(({ labels, state }) => [labels, state.active ? 1 : 0]),
+  );
+  page.add(
+    'flow_nvr_motion_pictures_per_second',
+    'gauge',
+    'Pictures analysed.',
+    analyses.map(({ labels, state }) => [labels, state.fps]),
+  );
+  page.add(
+    'flow_nvr_motion_slow',
+    'gauge',
+    'Whether the machine is too slow to look at every picture.',
+    analyses.map(({ labels, state }) => [labels, state.slow ? 1 : 0]),
+  );
+  page.add(
+    'flow_nvr_motion_lag_seconds',
+    'gauge',
+    'Time from the arrival of a picture to its result.',
+    analyses.map(({ labels, state }) => [labels, state.lagMs / 1000]),
+  );
   const players = nvr.audience.counts(Date.now());
   page.add(
     'flow_nvr_playback_viewers',

@@ -6,6 +6,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
+import { cellsOf } from '../motion/activity.ts';
 import { EVENT_TYPES, type EventType } from '../playback/ledger.ts';
 import { mediaPlaylist } from '../playback/playlist.ts';
 import { EngineError } from '../types.ts';
@@ -146,6 +147,16 @@ export function createRouter({ service, log }: RouterEffects): Router {
     const events = await nvr.query.call('events', { cameras, types, start, end }, cursor, limit);
     const last = events.length === limit ? events.at(-1) : undefined;
     response.json({ events, cursor: last ? Buffer.from(`${last.start} ${last.id}`).toString('base64url') : null });
+  });
+
+  route('/api/motion/:camera', 'playback', async (nvr, request, response) => {
+    const camera = cameraOf(request.params['camera']);
+    const range = rangeOf(request.query, MAX_TIMELINE_MS);
+    const share = (name: string, otherwise: number): number => numberOf(request.query, name, 0, 1, otherwise);
+    const region = { x: share('x', 0), y: share('y', 0), width: share('width', 1), height: share('height', 1) };
+    const limit = integerOf(request.query, 'limit', 1, 1000, 100);
+    const { moved, next } = await nvr.query.call('moved', camera, cellsOf(region), range, limit);
+    response.json({ moved: moved.map(([start, end]) => ({ start, end })), next });
   });
 
   route('/api/storage', 'admin', async (nvr, _request, response) => {
@@ -294,7 +305,7 @@ async function permitted(nvr: NvrService, request: Request, access: Access): Pro
 
 function cursorOf(text: string | null): { start: number; id: string } | null {
   if (text === null) return null;
-  const match = /^(\d{1,14}) ([rg][\w-]{1,60})$/.exec(Buffer.from(text, 'base64url').toString());
+  const match = /^(\d{1,14}) ([rge][\w-]{1,60})$/.exec(Buffer.from(text, 'base64url').toString());
   if (!match) throw new EngineError('bad-request', 'cursor must be one from an answer before');
   return { start: Number(match[1]), id: match[2]! };
 }

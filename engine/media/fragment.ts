@@ -16,6 +16,8 @@ export interface Fragment {
   key: boolean;
   /** Where each track's decode time stands in `data`, for {@link copyRebased}. */
   decodeTimes: DecodeTime[];
+  /** Where the counts of video samples stand in `data`, for {@link copyKeyframe}. */
+  sampleCounts: number[];
 }
 
 interface DecodeTime {
@@ -31,6 +33,16 @@ interface TrackRun {
   durationTicks: number;
   samples: number;
   key: boolean;
+  /** Offsets of its sample counts. */
+  counts: number[];
+}
+
+/** A copy of a fragment that shows its first picture only: for who wants keyframes, the others are not there to decode. */
+export function copyKeyframe({ data, sampleCounts }: Fragment): Uint8Array<ArrayBuffer> {
+  const copy = new Uint8Array(data);
+  const view = new DataView(copy.buffer);
+  sampleCounts.forEach((offset, i) => view.setUint32(offset, i === 0 ? 1 : 0));
+  return copy;
 }
 
 /** A copy of the fragment in `target` at `offset`, its decode times lowered by `ticks` (video timescale). */
@@ -78,7 +90,15 @@ const NON_SYNC = 0x00010000;
 export function parseFragment(data: Buffer, videoTrack: number): Fragment {
   const [moof] = boxesIn(data, 0, readBoxHeader(data, 0)?.size ?? 0);
   if (moof?.type !== 'moof') throw new EngineError('bad-media', 'expected a moof box');
-  const fragment: Fragment = { data, startTicks: -1, durationTicks: 0, frames: 0, key: false, decodeTimes: [] };
+  const fragment: Fragment = {
+    data,
+    startTicks: -1,
+    durationTicks: 0,
+    frames: 0,
+    key: false,
+    decodeTimes: [],
+    sampleCounts: [],
+  };
   for (const traf of boxesIn(data, moof.payload, moof.end)) {
     if (traf.type !== 'traf') continue;
     const { track, wide, timeOffset, run } = parseTraf(data, traf.payload, traf.end);
@@ -88,6 +108,7 @@ export function parseFragment(data: Buffer, videoTrack: number): Fragment {
       fragment.durationTicks = run.durationTicks;
       fragment.frames = run.samples;
       fragment.key = run.key;
+      fragment.sampleCounts = run.counts;
     }
   }
   return fragment;
@@ -103,7 +124,7 @@ function parseTraf(
   let timeOffset = 0;
   let defaultDuration = 0;
   let defaultFlags = 0;
-  const run: TrackRun = { startTicks: 0, durationTicks: 0, samples: 0, key: false };
+  const run: TrackRun = { startTicks: 0, durationTicks: 0, samples: 0, key: false, counts: [] };
   for (const box of boxesIn(data, start, end)) {
     let p = box.payload;
     const version = data[p]!;
@@ -126,6 +147,7 @@ function parseTraf(
       run.startTicks = wide ? Number(data.readBigUInt64BE(p)) : data.readUInt32BE(p);
     } else if (box.type === 'trun') {
       const count = data.readUInt32BE(p);
+      run.counts.push(p);
       p += 4;
       if (flags & 0x1) p += 4;
       let firstFlags: number | null = null;

@@ -3,6 +3,7 @@ import { statfsSync } from 'node:fs';
 import { computeCoverage, JOIN_MS } from '../catalog/coverage.ts';
 import { joinGaps, joinSorted, type GapSpan, type Span } from './spans.ts';
 import type { Coverage, GapCause, StreamName, TimeRange } from '../types.ts';
+import type { ActivityReader } from './activity-reader.ts';
 import type { CatalogReader } from './catalog-reader.ts';
 import { MAX_SEGMENT_MS, type Footage } from './footage.ts';
 
@@ -10,21 +11,27 @@ export interface TimelineLane {
   camera: string;
   recorded: Span[];
   gaps: GapSpan[];
+  /** See {@link ActivityReader.intensity}; in base64. */
+  motion: string;
 }
 
-export const EVENT_TYPES = ['recording', 'gap'] as const;
+export const EVENT_TYPES = ['recording', 'gap', 'motion', 'scene-change'] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
 export interface EventRow {
   id: string;
   type: EventType;
   camera: string;
-  stream: StreamName;
   start: number;
   /** Null while it lasts. */
   end: number | null;
+  /** Of recordings and gaps. */
+  stream?: StreamName;
   /** What made a recording start, or what kept it away. */
-  cause: string;
+  cause?: string;
+  /** Of motion: the highest score, and the zones that were touched. */
+  score?: number;
+  zones?: string[];
 }
 
 export interface EventFilter extends TimeRange {
@@ -69,9 +76,12 @@ export class Ledger {
   private readonly footage: Footage;
   private readonly totals = new Map<string, { atMs: number; value: unknown }>();
 
-  constructor(catalog: CatalogReader, footage: Footage) {
+  private readonly activity: ActivityReader;
+
+  constructor(catalog: CatalogReader, footage: Footage, activity: ActivityReader) {
     this.catalog = catalog;
     this.footage = footage;
+    this.activity = activity;
   }
 
   /** Every camera that was ever recorded. */
@@ -93,11 +103,20 @@ export class Ledger {
    */
   timeline(cameras: readonly string[], stream: StreamName, range: TimeRange, width: number, nowMs: number): string {
     const joinMs = Math.max(JOIN_MS, (range.end - range.start) / width);
-    const lanes = cameras.map((camera) => this.lane(camera, stream, range, joinMs, nowMs));
+    const lanes = cameras.map((camera) => ({
+      ...this.lane(camera, stream, range, joinMs, nowMs),
+      motion: Buffer.from(this.activity.intensity(camera, range, width)).toString('base64'),
+    }));
     return JSON.stringify({ ...range, lanes });
   }
 
-  private lane(camera: string, stream: StreamName, range: TimeRange, joinMs: number, nowMs: number): TimelineLane {
+  private lane(
+    camera: string,
+    stream: StreamName,
+    range: TimeRange,
+    joinMs: number,
+    nowMs: number,
+  ): Omit<TimelineLane, 'motion'> {
     const id = this.catalog.sql('SELECT id FROM camera WHERE key = ?').pluck().get(camera) as number | undefined;
     if (id === undefined) return { camera, recorded: [], gaps: [] };
     const spans =
@@ -171,9 +190,12 @@ export class Ledger {
   events(filter: EventFilter, after: EventCursor | null, limit: number): EventRow[] {
     const cameras = filter.cameras ?? this.cameras();
     const end = after ? Math.min(filter.end, after.start + 1) : filter.end;
+    const range = { ...filter, end };
     const rows = cameras.flatMap((camera) =>
-      (['main', 'sub'] as const).flatMap((stream) =>
-        filter.types.flatMap((type) => this.eventsOf(type, camera, stream, { ...filter, end }, after, limit)),
+      filter.types.flatMap((type) =>
+        type === 'motion' || type === 'scene-change'
+          ? this.noticed(type, camera, range, after, limit)
+          : (['main', 'sub'] as const).flatMap((stream) => this.eventsOf(type, camera, stream, range, after, limit)),
       ),
     );
     return rows.sort(newestFirst).slice(0, limit);
@@ -203,6 +225,33 @@ export class Ledger {
         ...{ at: after?.start ?? null, id: after?.id ?? null },
       }) as Omit<EventRow, 'type' | 'camera' | 'stream'>[];
     return rows.map((row) => ({ ...row, type, camera, stream }));
+  }
+
+  private noticed(
+    type: EventType,
+    camera: string,
+    { start, end }: EventFilter,
+    after: EventCursor | null,
+    limit: number,
+  ): EventRow[] {
+    const rows = this.catalog
+      .sql(
+        `SELECT 'e' || id AS id, start_ms AS start, end_ms AS end, data FROM event
+         WHERE camera_id = (SELECT id FROM camera WHERE key = @camera) AND type = @type
+         AND start_ms >= @start AND start_ms < @end
+         AND (@at IS NULL OR start_ms < @at OR 'e' || id < @id)
+         ORDER BY start_ms DESC, 'e' || id DESC LIMIT @limit`,
+      )
+      .all({ ...{ camera, type, start, end, limit }, ...{ at: after?.start ?? null, id: after?.id ?? null } }) as {
+      id: string;
+      start: number;
+      end: number | null;
+      data: string;
+    }[];
+    return rows.map(({ data, ...row }) => {
+      const { score, zones } = JSON.parse(data) as Pick<EventRow, 'score' | 'zones'>;
+      return { ...row, type, camera, ...(score === undefined ? {} : { score }), ...(zones ? { zones } : {}) };
+    });
   }
 
   /** Bytes recorded by camera, and the room left, for each storage folder, in the order they were first used. */

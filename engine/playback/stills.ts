@@ -1,6 +1,7 @@
 /** Pictures of a moment, and strips of them for scrubbing. Made by FFmpeg from keyframes, scaled by sharp, kept. */
 import type { EngineHost } from '../engine-host.ts';
 import { runJob } from '../ingest/ffmpeg-process.ts';
+import { stillAtArgs } from '../media/still.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import type { QueryHost } from './query-host.ts';
 import { StripStore } from './strip-store.ts';
@@ -24,16 +25,6 @@ const AT_ONCE = 2;
 /** What was recorded so long ago is in files that do not change any more. */
 const SETTLED_MS = 60_000;
 const MAX_WAITING = 50;
-
-/** The first picture of the fMP4 on stdin whose time is `offsetMs` or later. */
-export function stillAtArgs(offsetMs: number): string[] {
-  return [
-    // With the times it has: FFmpeg would move the first packet to zero, and that may be one of sound.
-    ...['-hide_banner', '-loglevel', 'error', '-copyts', '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0'],
-    ...['-ss', (offsetMs / 1000).toFixed(3)],
-    ...['-frames:v', '1', '-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '3', 'pipe:1'],
-  ];
-}
 
 /** The keyframes of the fMP4 on stdin side by side. */
 export function stripArgs(count: number, width: number): string[] {

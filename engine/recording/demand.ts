@@ -6,6 +6,8 @@ import { scheduledMode } from './schedule.ts';
 const MAX_OPEN_EVENTS = 1000;
 /** An event whose end never comes is ended after this. */
 const MAX_EVENT_MS = 3_600_000;
+/** An event is known so long after it began, at most; footage from before the pre-roll is held for as long. */
+export const MAX_LATE_MS = 3000;
 
 export class Demand {
   private readonly open = new Map<string, number>();
@@ -13,6 +15,8 @@ export class Demand {
   private until = 0;
   private command: 'start' | 'stop' | null = null;
   panic = false;
+  /** How long the event that made the recording start had gone on when it was told. */
+  lateMs = 0;
 
   /** Records in every mode until `stop`; ends the pause of a continuous or scheduled recorder. */
   start(): void {
@@ -26,8 +30,18 @@ export class Demand {
     this.until = 0;
   }
 
-  /** @param key identity of the event; triggers without phases are instants */
-  trigger(key: string, phase: 'start' | 'update' | 'end' | null, nowMs: number, postRollMs: number): void {
+  /**
+   * @param key identity of the event; triggers without phases are instants
+   * @param startMs when it began
+   */
+  trigger(
+    key: string,
+    phase: 'start' | 'update' | 'end' | null,
+    nowMs: number,
+    postRollMs: number,
+    startMs = nowMs,
+  ): void {
+    if (!this.hasEvent(nowMs, postRollMs)) this.lateMs = Math.max(0, Math.min(MAX_LATE_MS, nowMs - startMs));
     if (phase === 'start' || phase === 'update') {
       this.open.set(key, nowMs);
       if (this.open.size > MAX_OPEN_EVENTS) this.open.delete(this.open.keys().next().value!);

@@ -13,23 +13,28 @@ export function parseTime(text: string): number {
   return minutes;
 }
 
-/** What the schedule wants at a moment, in the server's local time; continuous wins over event where lines overlap. */
-export function scheduledMode(entries: readonly ScheduleEntry[], nowMs: number): 'continuous' | 'event' | null {
+/** A line of a weekly plan, in the server's local time. `to` before `from` runs over midnight. */
+export interface WeeklyTime {
+  /** 0 is Sunday. */
+  days: readonly number[];
+  from: string;
+  to: string;
+}
+
+/** Whether a moment is inside. Throws `bad-schedule`. */
+export function isInside(entry: WeeklyTime, nowMs: number): boolean {
   const date = new Date(nowMs);
   const minute = date.getHours() * 60 + date.getMinutes();
   const today = date.getDay();
-  let mode: 'continuous' | 'event' | null = null;
-  for (const entry of entries) {
-    const from = parseTime(entry.from);
-    const to = parseTime(entry.to);
-    const yesterday = (today + 6) % 7;
-    const inside =
-      from < to
-        ? entry.days.includes(today) && minute >= from && minute < to
-        : (entry.days.includes(today) && minute >= from) || (entry.days.includes(yesterday) && minute < to);
-    if (!inside) continue;
-    if (entry.mode === 'continuous') return 'continuous';
-    mode = 'event';
-  }
-  return mode;
+  const yesterday = (today + 6) % 7;
+  const from = parseTime(entry.from);
+  const to = parseTime(entry.to);
+  if (from < to) return entry.days.includes(today) && minute >= from && minute < to;
+  return (entry.days.includes(today) && minute >= from) || (entry.days.includes(yesterday) && minute < to);
+}
+
+/** What the schedule wants at a moment; continuous wins over event where lines overlap. */
+export function scheduledMode(entries: readonly ScheduleEntry[], nowMs: number): 'continuous' | 'event' | null {
+  const modes = entries.filter((entry) => isInside(entry, nowMs)).map(({ mode }) => mode);
+  return modes.includes('continuous') ? 'continuous' : (modes[0] ?? null);
 }

@@ -3,7 +3,7 @@
  * is locked; queries are answered at once. `workerData`: {@link CatalogThreadData}.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { Catalog } from '../catalog/catalog.ts';
+import { Catalog, type CutEvent } from '../catalog/catalog.ts';
 import { Reconciler } from '../catalog/reconcile.ts';
 
 export interface CatalogThreadData {
@@ -15,7 +15,15 @@ export interface CatalogThreadData {
 }
 
 type Method =
-  'startRecording' | 'endRecording' | 'openSegment' | 'closeSegment' | 'dropSegment' | 'openGap' | 'closeGap';
+  | 'putEvent'
+  | 'putActivity'
+  | 'startRecording'
+  | 'endRecording'
+  | 'openSegment'
+  | 'closeSegment'
+  | 'dropSegment'
+  | 'openGap'
+  | 'closeGap';
 
 export type CatalogRequest =
   | { write: Method; args: unknown[] }
@@ -25,7 +33,7 @@ export type CatalogRequest =
 export type CatalogReply =
   | { id: number; result: unknown }
   | { id: number; error: string }
-  | { event: 'ready'; openGaps: ReturnType<Catalog['openGaps']>; setAside: string | null }
+  | { event: 'ready'; openGaps: ReturnType<Catalog['openGaps']>; cutEvents: CutEvent[]; setAside: string | null }
   | { event: 'failed'; message: string }
   | { event: 'problem'; message: string | null };
 
@@ -52,10 +60,12 @@ function report(message: string | null): void {
 function start(): void {
   let catalog: Catalog;
   let reconciler: Reconciler;
+  let cutEvents: CutEvent[];
   try {
     catalog = Catalog.open(file);
     reconciler = new Reconciler(catalog, () => gapId++);
     reconciler.finishOpen();
+    cutEvents = catalog.endOpenEvents();
   } catch (error) {
     // Footage is recorded all the same; its rows wait in this thread's port.
     tell({ event: 'failed', message: error instanceof Error ? error.message : String(error) });
@@ -100,7 +110,7 @@ function start(): void {
       }
     }
   });
-  tell({ event: 'ready', openGaps: catalog.openGaps(), setAside: catalog.setAside });
+  tell({ event: 'ready', openGaps: catalog.openGaps(), cutEvents, setAside: catalog.setAside });
   // The rest of the check, a folder at a time between messages.
   const steps = storages.map((storage) => reconciler.walk(storage, startedAt));
   const step = (): void => {

@@ -20,6 +20,12 @@ export type EngineCalls = {
       | 'watch'
       | 'unwatch'
       | 'acknowledge'
+      | 'putEvent'
+      | 'setMotion'
+      | 'removeMotion'
+      | 'motionPicture'
+      | 'restartMotion'
+      | 'still'
       | 'setRecorder'
       | 'removeRecorder'
       | 'attach'
@@ -77,6 +83,18 @@ const engine = new Engine(
       };
       const worker = start('catalog-thread', data, onReply);
       return { send: (request) => worker.postMessage(request) };
+    },
+    motion: (onReply, onEnd) => {
+      // Not as the others: recording goes on without it.
+      const worker = new Worker(sibling('motion-thread', import.meta.url), { workerData: config.ffmpegPath });
+      let reason = 'it ended';
+      worker.on('message', onReply);
+      worker.on('error', (error: unknown) => (reason = error instanceof Error ? error.message : String(error)));
+      worker.on('exit', () => onEnd(reason));
+      return {
+        send: (request, transfer = []) => worker.postMessage(request, transfer),
+        stop: () => void worker.terminate(),
+      };
     },
   },
   (event, transfer) => port.postMessage(event, transfer),

@@ -1,5 +1,6 @@
 /** Thread that answers questions about recorded footage: see footage.ts, ledger.ts. `workerData` is the catalogue's file. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { ActivityReader } from '../playback/activity-reader.ts';
 import { CatalogReader } from '../playback/catalog-reader.ts';
 import { Footage } from '../playback/footage.ts';
 import { Ledger } from '../playback/ledger.ts';
@@ -7,7 +8,10 @@ import { EngineError } from '../types.ts';
 
 export type FootageCalls = {
   [K in 'playable' | 'at' | 'media' | 'part' | 'keyframe' | 'keyframes' | 'init']: Footage[K];
-} & { [K in 'coverage' | 'timeline' | 'events' | 'storage' | 'extents' | 'gapSeconds' | 'cameras']: Ledger[K] };
+} & { [K in 'coverage' | 'timeline' | 'events' | 'storage' | 'extents' | 'gapSeconds' | 'cameras']: Ledger[K] } & Pick<
+    ActivityReader,
+    'moved'
+  >;
 
 export interface QueryRequest {
   id: number;
@@ -22,11 +26,12 @@ const HANDED_OVER: ReadonlySet<keyof FootageCalls> = new Set(['media', 'part', '
 const port = parentPort!;
 const catalog = new CatalogReader(workerData as string);
 const footage = new Footage(catalog);
-const ledger = new Ledger(catalog, footage);
+const activity = new ActivityReader(catalog);
+const ledger = new Ledger(catalog, footage, activity);
 
 port.on('message', ({ id, call, args }: QueryRequest) => {
   try {
-    const owner = (call in ledger ? ledger : footage) as unknown as Record<
+    const owner = (call in ledger ? ledger : call in activity ? activity : footage) as unknown as Record<
       typeof call,
       (...args: unknown[]) => unknown
     >;

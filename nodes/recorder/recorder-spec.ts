@@ -59,7 +59,7 @@ export const TRIGGER_TYPES: readonly unknown[] = ['motion', 'external', 'event']
 export function readTrigger(
   msg: { camera?: unknown; _msgid?: string },
   payload: Payload,
-): { cameras: string[]; key: string; phase: 'start' | 'update' | 'end' | null } {
+): { cameras: string[]; key: string; phase: 'start' | 'update' | 'end' | null; start?: number } {
   const listed: unknown[] = Array.isArray(payload['cameras']) ? payload['cameras'] : [payload['camera'] ?? msg.camera];
   const cameras = listed.map(cameraOf).filter((camera) => camera !== null);
   if (cameras.length === 0)
@@ -69,5 +69,9 @@ export function readTrigger(
     throw new EngineError('bad-message', 'phase must be start, update or end');
   }
   const id = payload['eventId'] ?? payload['correlationId'];
-  return { cameras, key: typeof id === 'string' ? id.slice(0, 200) : 'event', phase: phase ?? null };
+  const { start } = payload;
+  return {
+    ...{ cameras, key: typeof id === 'string' ? id.slice(0, 200) : 'event', phase: phase ?? null },
+    ...(typeof start === 'number' && Number.isFinite(start) ? { start } : {}),
+  };
 }

@@ -83,8 +83,8 @@ export default function register(RED: NodeAPI): void {
         await host.attach(id, camera);
         attached.add(camera);
       } else if (TRIGGER_TYPES.includes(payload['type'])) {
-        const { cameras, key, phase } = readTrigger(msg as { camera?: unknown }, payload);
-        await Promise.all(cameras.map((camera) => host.trigger({ recorder: id, camera, key, phase })));
+        const { cameras, ...trigger } = readTrigger(msg as { camera?: unknown }, payload);
+        await Promise.all(cameras.map((camera) => host.trigger({ recorder: id, camera, ...trigger })));
       } else {
         await command(payload, msg, send);
       }

@@ -3,7 +3,7 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { audioClip, videoClip, type AudioCodec, type PictureSize, type VideoCodec } from './clips.ts';
+import { audioClip, videoClip, type AudioCodec, type PictureSize, type Scene, type VideoCodec } from './clips.ts';
 
 const SCRIPT = fileURLToPath(new URL('rtsp-cameras.py', import.meta.url));
 /** Debian's Python, which sees Debian's GStreamer bindings; another one may come first on the PATH. */
@@ -13,6 +13,7 @@ const START_TIMEOUT_MS = 15_000;
 export interface MountOptions {
   video?: VideoCodec;
   size?: PictureSize;
+  scene?: Scene;
   audio?: AudioCodec;
   user?: string;
   password?: string;
@@ -154,10 +155,10 @@ export async function startCameras(
   options: ServerOptions = {},
 ): Promise<Cameras> {
   const entries = Object.entries(mounts).map(
-    async ([name, { video = 'h264', size = 'sub', audio, user, password }]) => [
+    async ([name, { video = 'h264', size = 'sub', scene = 'busy', audio, user, password }]) => [
       name,
       {
-        video: await videoClip(video, size),
+        video: await videoClip(video, size, scene),
         ...(audio === undefined ? {} : { audio: await audioClip(audio) }),
         ...(user === undefined ? {} : { user, password: password ?? '' }),
       },

@@ -12,6 +12,18 @@ const run = promisify(execFile);
 export type VideoCodec = 'h264' | 'h265';
 /** `main` is 1080p at 4 Mb/s, `sub` 640x360 at 0.5 Mb/s; both 25 fps with a key frame a second. */
 export type PictureSize = 'main' | 'sub';
+/**
+ * What is to be seen: `busy` moves everywhere, all the time, and counts frames; `still` is a noisy yard where nothing
+ * happens; in `visits` an object crosses it in 3 of 20 seconds, in `traffic` in 1.6 of 7 ({@link CROSSING}).
+ */
+export type Scene = 'busy' | 'still' | 'visits' | 'traffic';
+/** Seconds from the start of the clip. */
+export const CROSSING = {
+  still: { start: 0, end: 0, loop: 10 },
+  visits: { start: 10, end: 13, loop: 20 },
+  traffic: { start: 4, end: 5.6, loop: 7 },
+};
+
 export type AudioCodec = 'aac' | 'ulaw' | 'alaw';
 
 export const FPS = 25;
@@ -30,16 +42,30 @@ const BITS = [
   ),
 ].join(',');
 
+const busy = (frame: string): string => `testsrc2=size=${frame}:rate=${FPS},noise=alls=10:allf=t,${BITS}`;
+
+/** Still bars; something darker of a tenth of the width and a third of the height crosses them. */
+function yard(frame: string, { start, end }: { start: number; end: number }): string {
+  const [width = 0, height = 0] = frame.split('x').map(Number);
+  const bars = `smptebars=size=${frame}:rate=${FPS},eq=saturation=0.4:contrast=0.6`;
+  const noise = 'noise=alls=6:allf=t';
+  if (end === start) return `${bars},${noise}`;
+  const across = `(t-${start})/${end - start}*${width}`;
+  const thing = `color=c=0x303830:size=${Math.round(width / 10)}x${Math.round(height / 3)}:rate=${FPS}`;
+  const over = `overlay=x='${across}':y=${Math.round(height / 3)}:enable='between(t,${start},${end})'`;
+  return `${bars}[yard];${thing}[thing];[yard][thing]${over},${noise}`;
+}
+
 /** Access unit delimiters, so that the server can cut; no reordering, as in cameras; parameter sets at each key frame. */
-function videoArguments(codec: VideoCodec, size: PictureSize): string[] {
+function videoArguments(codec: VideoCodec, size: PictureSize, scene: Scene): string[] {
   const { size: frame, kbps } = PICTURES[size];
-  const seconds = clipFrames(codec) / FPS;
+  const seconds = scene === 'busy' ? clipFrames(codec) / FPS : CROSSING[scene].loop;
   const encoder =
     codec === 'h264'
       ? ['-c:v', 'libx264', '-preset', 'ultrafast', '-x264-params', `aud=1:scenecut=0:keyint=${FPS}:min-keyint=${FPS}`]
       : ['-c:v', 'libx265', '-preset', 'ultrafast', '-x265-params', X265];
   return [
-    ...['-f', 'lavfi', '-i', `testsrc2=size=${frame}:rate=${FPS},noise=alls=10:allf=t,${BITS}`, '-t', `${seconds}`],
+    ...['-f', 'lavfi', '-i', scene === 'busy' ? busy(frame) : yard(frame, CROSSING[scene]), '-t', `${seconds}`],
     ...['-pix_fmt', 'yuv420p', ...encoder],
     ...[
       '-b:v',
@@ -99,5 +125,6 @@ function once(extension: string, args: string[]): Promise<string> {
   return made;
 }
 
-export const videoClip = (codec: VideoCodec, size: PictureSize) => once(codec, videoArguments(codec, size));
+export const videoClip = (codec: VideoCodec, size: PictureSize, scene: Scene = 'busy') =>
+  once(codec, videoArguments(codec, size, scene));
 export const audioClip = (codec: AudioCodec) => once(codec, audioArguments(codec));

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { Catalog } from '../../engine/catalog/catalog.ts';
 import { CatalogReader } from '../../engine/playback/catalog-reader.ts';
+import { ActivityReader } from '../../engine/playback/activity-reader.ts';
 import { Audience } from '../../engine/playback/audience.ts';
 import { BASE_MS, copyPlan, timelapsePlan } from '../../engine/playback/clip-plan.ts';
 import { clipArgs, Clips, timelapseArgs } from '../../engine/playback/clips.ts';
@@ -371,7 +372,7 @@ describe('footage in files', function () {
     catalog = Catalog.open(file);
     const reader = new CatalogReader(file);
     footage = new Footage(reader);
-    ledger = new Ledger(reader, footage);
+    ledger = new Ledger(reader, footage, new ActivityReader(reader));
   });
   after(() => {
     catalog.close();

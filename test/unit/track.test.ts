@@ -130,6 +130,7 @@ class Bench {
             durationTicks: this.stepTicks,
             frames: 5,
             decodeTimes: [],
+            sampleCounts: [],
           },
           ...{ key: this.index % FRAGMENTS_PER_GOP === 0, startMs, endMs: this.utc },
         };
