@@ -60,6 +60,7 @@ const SLOW_MS = 30_000;
 const MAX_SLOW_MS = 15 * 60_000;
 const RESTART_MS = 2000;
 const TAKE_MS = 20_000;
+const SHOWN_MS = 10_000;
 const TICK_MS = 1000;
 const MAX_ANCHORS = 400;
 /** A state that has not changed is told again after so many seconds. */
@@ -94,6 +95,8 @@ export class Analyser {
   private scene: FrameMotion['scene'] = 'learning';
   /** The last picture, for tuning. */
   private shown: { pixels: Uint8Array; width: number; height: number; motion: FrameMotion } | null = null;
+  /** Somebody looks; copies are made for nobody else. */
+  private shownUntil = 0;
   private cancelTick: () => void;
 
   constructor(mode: MotionMode, settings: MotionSettings, sink: AnalyserSink, effects: AnalyserEffects) {
@@ -143,6 +146,7 @@ export class Analyser {
 
   /** What the model sees, for somebody who tunes it; null before the first picture. */
   picture(): (NonNullable<Analyser['shown']> & { learned: ReturnType<MotionModel['picture']> }) | null {
+    this.shownUntil = this.effects.clock.monotonic() + SHOWN_MS;
     return this.shown && { ...this.shown, learned: this.model.picture() };
   }
 
@@ -202,7 +206,7 @@ export class Analyser {
     const minute = this.activity.add(time, motion.cells);
     if (minute) this.sink.activity(minute);
     this.sink.frame(motion);
-    this.keep(frame, motion);
+    if (this.shownUntil > this.effects.clock.monotonic()) this.keep(frame, motion);
     if (this.all && this.mode === 'adaptive' && !this.active && time - this.lastMotion > QUIET_MS) this.look(false, 0);
   }
 

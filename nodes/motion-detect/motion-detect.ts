@@ -1,5 +1,6 @@
 /** Finds motion in the cameras that are wired to it. */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Node, NodeAPI, NodeDef, NodeMessage } from 'node-red';
 import type { Request, Response } from 'express';
 import type { EngineHost } from '../../engine/engine-host.ts';
@@ -21,10 +22,15 @@ import {
 
 /** Timed commands and schedules are looked at so often. */
 const CHECK_MS = 5000;
-/** The message of a start does not wait longer for its picture. */
-const STILL_MS = 2000;
+/** The message of a start does not wait longer for its picture, which follows then: a PLC should not wait for a JPEG. */
+const STILL_MS = 120;
+const LATE_STILL_MS = 5000;
+/** Settings that are tried out end when their dialog has gone. */
+const ATTEMPT_MS = 10_000;
 const MAX_EXTERNAL = 1000;
 const CONTEXT_KEY = 'flow-nvr-motion';
+
+type Motion = Extract<MotionMessage, { type: 'motion' }>;
 
 interface MotionNode extends Node {
   tuning?: Tuning;
@@ -34,8 +40,9 @@ interface MotionNode extends Node {
 interface Tuning {
   host: EngineHost;
   attached: ReadonlySet<string>;
+  /** Asked for by a dialog that is open. */
   stateOf(camera: string): MotionState | undefined;
-  /** Tries settings out until {@link restore}. */
+  /** Tries settings out until {@link restore}, or until no dialog asks any more. */
   attempt(camera: string, settings: MotionSettings): Promise<void>;
   restore(camera: string): Promise<void>;
   config: MotionConfig;
@@ -67,7 +74,7 @@ export default function register(RED: NodeAPI): void {
     const states = new Map<string, MotionState>();
     /** What was last sent to the engine for a camera, so that nothing is sent twice. */
     const sent = new Map<string, string>();
-    const attempts = new Map<string, MotionSettings>();
+    const attempts = new Map<string, { settings: MotionSettings; seenMs: number }>();
     const external = new Map<string, { camera: string; eventId: string; start: number }>();
     let overrides = { ...NO_OVERRIDES, ...(this.context().get(CONTEXT_KEY) as Partial<Overrides> | undefined) };
 
@@ -77,7 +84,7 @@ export default function register(RED: NodeAPI): void {
 
     /** Makes the engine do for a camera what is in force now. */
     const apply = async (camera: string): Promise<void> => {
-      const settings = attempts.get(camera) ?? settingsAt(config, overrides, camera, Date.now());
+      const settings = attempts.get(camera)?.settings ?? settingsAt(config, overrides, camera, Date.now());
       const text = JSON.stringify(settings);
       if (sent.get(camera) === text) return;
       sent.set(camera, text);
@@ -88,25 +95,30 @@ export default function register(RED: NodeAPI): void {
     };
     const applyAll = (): Promise<unknown> => Promise.all([...attached].map(apply));
 
-    /** A start with its picture, if that does not take too long. */
-    const withStill = async (message: MotionMessage): Promise<void> => {
-      let still: Buffer | null = null;
+    const stillOf = async ({ camera, time, boxes }: Motion): Promise<Buffer | null> => {
       try {
-        const { image } = await within(STILL_MS, host.still(message.camera, message.time));
-        const boxes = message.type === 'motion' ? message.boxes : [];
-        still = properties.drawBoxes ? await drawBoxes(image, boxes) : Buffer.from(image);
+        const { image } = await within(LATE_STILL_MS, host.still(camera, time));
+        return properties.drawBoxes ? await drawBoxes(image, boxes) : Buffer.from(image);
       } catch (error) {
-        this.debug(`no still of ${message.camera}: ${textOf(error)}`);
+        this.debug(`no still of ${camera}: ${textOf(error)}`);
+        return null;
       }
-      out({ ...message, ...(still ? { still } : {}) });
+    };
+    const withStill = async (message: Motion): Promise<void> => {
+      const making = stillOf(message);
+      const still = await Promise.race([making, wait(STILL_MS, undefined, { ref: false })]);
+      out(still ? { ...message, still } : message);
+      if (still !== undefined) return;
+      void making.then((late) => {
+        if (late) out({ ...message, phase: 'update', still: late });
+      });
     };
     /** What follows a start waits for it, so that messages keep their order. */
     const starting = new Map<string, Promise<void>>();
     const onMotion = (node: string, message: MotionMessage): void => {
       if (node !== id) return;
       const { camera } = message;
-      const begins = message.type === 'motion' && message.phase === 'start';
-      if (begins && properties.stills) {
+      if (message.type === 'motion' && message.phase === 'start' && properties.stills) {
         const ready = withStill(message).finally(() => {
           if (starting.get(camera) === ready) starting.delete(camera);
         });
@@ -140,6 +152,7 @@ export default function register(RED: NodeAPI): void {
     host.on('motion-levels', onLevels);
     host.on('motion-state', onState);
     const timer = setInterval(() => {
+      for (const [camera, { seenMs }] of attempts) if (Date.now() - seenMs > ATTEMPT_MS) attempts.delete(camera);
       applyAll().catch((error: unknown) => this.error(textOf(error)));
     }, CHECK_MS);
     show();
@@ -164,15 +177,16 @@ export default function register(RED: NodeAPI): void {
         });
       const ends = phase === 'end' || phase === null;
       if (!known && phase === 'end') return;
+      // Before anything is waited for: the next message may be here already.
+      if (ends) external.delete(key);
+      else external.set(key, of);
+      if (external.size > MAX_EXTERNAL) external.delete(external.keys().next().value!);
+      tell(known ? (ends ? 'end' : 'update') : 'start');
+      if (!known && ends) tell('end');
       await host.putEvent({
         ...{ id: of.eventId, type: 'motion', camera, source: id, start: of.start, end: ends ? now : null },
         data: { score: 1, zones: [], boxes: [], last: now, external: true },
       });
-      tell(known ? (ends ? 'end' : 'update') : 'start');
-      if (!known && ends) tell('end');
-      if (ends) external.delete(key);
-      else external.set(key, of);
-      if (external.size > MAX_EXTERNAL) external.delete(external.keys().next().value!);
     };
 
     const handle = async (msg: NodeMessage): Promise<void> => {
@@ -203,9 +217,13 @@ export default function register(RED: NodeAPI): void {
     });
     this.tuning = {
       ...{ host, attached, config },
-      stateOf: (camera) => states.get(camera),
+      stateOf: (camera) => {
+        const attempt = attempts.get(camera);
+        if (attempt) attempt.seenMs = Date.now();
+        return states.get(camera);
+      },
       attempt: (camera, settings) => {
-        attempts.set(camera, settings);
+        attempts.set(camera, { settings, seenMs: Date.now() });
         return apply(camera);
       },
       restore: (camera) => {

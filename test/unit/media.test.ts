@@ -81,7 +81,15 @@ describe('fragment parser', () => {
 
 describe('GOP ring', () => {
   const fragment = (startMs: number, key: boolean, bytes = 10): TimedFragment => ({
-    ...{ data: Buffer.alloc(bytes), startTicks: startMs, durationTicks: 100, frames: 1, key, decodeTimes: [], sampleCounts: [] },
+    ...{
+      data: Buffer.alloc(bytes),
+      startTicks: startMs,
+      durationTicks: 100,
+      frames: 1,
+      key,
+      decodeTimes: [],
+      sampleCounts: [],
+    },
     ...{ startMs, endMs: startMs + 100 },
   });
 

@@ -29,7 +29,14 @@ describe('memory that is used again', () => {
           const data = slab.subarray(used, used + bytes).fill(i);
           used += bytes;
           const times = { startMs: i * 100, endMs: (i + 1) * 100, startTicks: i, durationTicks: 1 };
-          ring.push({ ...times, data, key: key || i === 0, frames: 1, decodeTimes: [], sampleCounts: [] } satisfies TimedFragment);
+          ring.push({
+            ...times,
+            data,
+            key: key || i === 0,
+            frames: 1,
+            decodeTimes: [],
+            sampleCounts: [],
+          } satisfies TimedFragment);
           for (const held of ring.since(0)) assert.ok(held.data.every((byte) => byte === held.startTicks));
         });
       }),
