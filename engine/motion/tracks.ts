@@ -27,6 +27,10 @@ const JUMP = 1.6;
 const UNSTEADY = 0.55;
 /** Pixels that belong to the border: what shakes in from outside is not looked at. */
 const BORDER = 3;
+/** Strength that chance seldom brings together. */
+const LARGE = 300;
+/** Times its usual strength that is another thing. */
+const OTHER = 6;
 const MAX_TRACKS = 64;
 /** Numbers for each place in the history. */
 const PLACE = 7;
@@ -180,7 +184,10 @@ export class Tracks {
     const top = Math.min(track.minY, track.minY + moveY) - reach;
     const bottom = Math.max(track.maxY, track.maxY + moveY) + reach;
     const own: Blob[] = [];
+    // What has been there for a while is not suddenly many times as large: something else has come.
+    const most = !track.object && track.hits > 3 ? OTHER * track.usual : Infinity;
     for (const blob of free) {
+      if (blob.strength > most) continue;
       if (blob.maxX > left && blob.minX < right && blob.maxY > top && blob.minY < bottom) own.push(blob);
     }
     if (own.length === 0) return;
@@ -302,7 +309,11 @@ export class Tracks {
     const wanted = Math.max(TRAVEL_PIXELS, TRAVEL_SHARE * Math.min(width, height)) * strict;
     // Large and far in one step is enough: what crosses the picture in half a second is seen two or three times.
     if (hits === 2 && track.area < 60) return;
-    const least = Math.max(this.neededHits(track), track.usual < 12 ? 6 : track.usual < 40 ? 4 : 2);
+    const chance = this.neededHits(track);
+    const least = Math.max(
+      track.usual < LARGE ? chance : Math.min(4, chance),
+      track.usual < 12 ? 6 : track.usual < 40 ? 4 : 2,
+    );
     if (hits < least) return;
     // Things keep their speed; chance jumps to and fro.
     let steps = 0;
