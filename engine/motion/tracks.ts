@@ -31,6 +31,7 @@ const BORDER = 3;
 const LARGE = 300;
 /** Times its usual strength that is another thing. */
 const OTHER = 6;
+const TRAVELLED_MS = 2000;
 const MAX_TRACKS = 64;
 /** Numbers for each place in the history. */
 const PLACE = 7;
@@ -48,6 +49,8 @@ export interface Track {
   lastSeen: number;
   /** When it was last somewhere else. */
   movedAt: number;
+  /** How far it has come in the last two seconds, by its smaller side. */
+  travelled: number;
   object: boolean;
   hits: number;
   minX: number;
@@ -225,7 +228,16 @@ export class Tracks {
 
   private begin(time: number, blob: Blob): Track {
     const track: Track = {
-      ...{ id: this.nextId++, since: time, begun: time, lastSeen: time, movedAt: time, object: false, hits: 0 },
+      ...{
+        travelled: 0,
+        id: this.nextId++,
+        since: time,
+        begun: time,
+        lastSeen: time,
+        movedAt: time,
+        object: false,
+        hits: 0,
+      },
       ...{ minX: 0, minY: 0, maxX: 0, maxY: 0, area: 0, strength: 0, velocityX: 0, velocityY: 0 },
       ...{
         restX: blob.centerX,
@@ -420,6 +432,13 @@ export class Tracks {
     const x = track.places[last + 4]!;
     const y = track.places[last + 5]!;
     const side = Math.min(track.maxX - track.minX, track.maxY - track.minY);
+    let then = last;
+    for (let back = 1; back < Math.min(track.hits, HISTORY); back++) {
+      const number = (track.hits - 1 - back + HISTORY) % HISTORY;
+      if (time - track.times[number]! > TRAVELLED_MS) break;
+      then = number * PLACE;
+    }
+    track.travelled = Math.hypot(x - track.places[then + 4]!, y - track.places[then + 5]!) / Math.max(1, side);
     if (Math.hypot(x - track.restX, y - track.restY) < Math.max(1.5, 0.15 * side)) return;
     track.restX = x;
     track.restY = y;
