@@ -49,7 +49,7 @@ const YOUNG_STRENGTH = 40;
 const YOUNG_MS = 2500;
 const BRIEF_STRENGTH = 60;
 const LEFT_MS = 2000;
-const MOVING_MS = 700;
+const LEFT_TRAVEL = 0.5;
 const BRIEF_MS = 3000;
 /** ms from one fading to the next. */
 const FADE_MS = 2000;
@@ -304,7 +304,7 @@ export class MotionModel {
         const track = tracks.tracks[number - 1]!;
         const young = track.usual >= YOUNG_STRENGTH && time - track.begun < YOUNG_MS;
         // What stays as it is while the object moves on, it has left behind.
-        const left = background.stableMs[cell]! > LEFT_MS && time - track.movedAt < MOVING_MS;
+        const left = background.stableMs[cell]! > LEFT_MS && track.travelled > LEFT_TRAVEL;
         if (track.object || young) follow[cell] = track.object && left ? FOLLOW.fast : FOLLOW.keep;
         if (!track.object || brief(track, time)) track.footprint.push(cell);
       }

@@ -27,6 +27,11 @@ const JUMP = 1.6;
 const UNSTEADY = 0.55;
 /** Pixels that belong to the border: what shakes in from outside is not looked at. */
 const BORDER = 3;
+/** Strength that chance seldom brings together. */
+const LARGE = 300;
+/** Times its usual strength that is another thing. */
+const OTHER = 6;
+const TRAVELLED_MS = 2000;
 const MAX_TRACKS = 64;
 /** Numbers for each place in the history. */
 const PLACE = 7;
@@ -44,6 +49,8 @@ export interface Track {
   lastSeen: number;
   /** When it was last somewhere else. */
   movedAt: number;
+  /** How far it has come in the last two seconds, by its smaller side. */
+  travelled: number;
   object: boolean;
   hits: number;
   minX: number;
@@ -180,7 +187,10 @@ export class Tracks {
     const top = Math.min(track.minY, track.minY + moveY) - reach;
     const bottom = Math.max(track.maxY, track.maxY + moveY) + reach;
     const own: Blob[] = [];
+    // What has been there for a while is not suddenly many times as large: something else has come.
+    const most = !track.object && track.hits > 3 ? OTHER * track.usual : Infinity;
     for (const blob of free) {
+      if (blob.strength > most) continue;
       if (blob.maxX > left && blob.minX < right && blob.maxY > top && blob.minY < bottom) own.push(blob);
     }
     if (own.length === 0) return;
@@ -218,7 +228,16 @@ export class Tracks {
 
   private begin(time: number, blob: Blob): Track {
     const track: Track = {
-      ...{ id: this.nextId++, since: time, begun: time, lastSeen: time, movedAt: time, object: false, hits: 0 },
+      ...{
+        travelled: 0,
+        id: this.nextId++,
+        since: time,
+        begun: time,
+        lastSeen: time,
+        movedAt: time,
+        object: false,
+        hits: 0,
+      },
       ...{ minX: 0, minY: 0, maxX: 0, maxY: 0, area: 0, strength: 0, velocityX: 0, velocityY: 0 },
       ...{
         restX: blob.centerX,
@@ -302,7 +321,11 @@ export class Tracks {
     const wanted = Math.max(TRAVEL_PIXELS, TRAVEL_SHARE * Math.min(width, height)) * strict;
     // Large and far in one step is enough: what crosses the picture in half a second is seen two or three times.
     if (hits === 2 && track.area < 60) return;
-    const least = Math.max(this.neededHits(track), track.usual < 12 ? 6 : track.usual < 40 ? 4 : 2);
+    const chance = this.neededHits(track);
+    const least = Math.max(
+      track.usual < LARGE ? chance : Math.min(4, chance),
+      track.usual < 12 ? 6 : track.usual < 40 ? 4 : 2,
+    );
     if (hits < least) return;
     // Things keep their speed; chance jumps to and fro.
     let steps = 0;
@@ -409,6 +432,13 @@ export class Tracks {
     const x = track.places[last + 4]!;
     const y = track.places[last + 5]!;
     const side = Math.min(track.maxX - track.minX, track.maxY - track.minY);
+    let then = last;
+    for (let back = 1; back < Math.min(track.hits, HISTORY); back++) {
+      const number = (track.hits - 1 - back + HISTORY) % HISTORY;
+      if (time - track.times[number]! > TRAVELLED_MS) break;
+      then = number * PLACE;
+    }
+    track.travelled = Math.hypot(x - track.places[then + 4]!, y - track.places[then + 5]!) / Math.max(1, side);
     if (Math.hypot(x - track.restX, y - track.restY) < Math.max(1.5, 0.15 * side)) return;
     track.restX = x;
     track.restY = y;
