@@ -88,6 +88,11 @@ export class Camera {
     this.streams.get(name)?.ingest.setEager(watched);
   }
 
+  /** A stream that is looked at all the time is read more often. */
+  setAnalysed(name: StreamName, analysed: boolean): void {
+    this.streams.get(name)?.ingest.setBrisk(analysed);
+  }
+
   /** The fragments since the last keyframe; none while the stream is down. */
   currentGop(name: StreamName): TimedFragment[] {
     const stream = this.streams.get(name);

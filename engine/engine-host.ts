@@ -247,6 +247,11 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     this.motions.set(key, spec);
   }
 
+  /** The cameras that a node analyses, or did until the Deploy that goes on now. */
+  analysedBy(node: string): string[] {
+    return [...this.motions.values()].filter((spec) => spec.node === node).map(({ camera }) => camera);
+  }
+
   /** @param now false lets it run on for {@link GRACE_MS} in case it is taken up again */
   releaseMotion(node: string, camera: string, now: boolean): void {
     const key = `motion ${node} ${camera}`;

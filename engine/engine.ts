@@ -175,6 +175,7 @@ export class Engine {
         initOf: (camera, stream) => this.cameras.get(camera)?.initOf(stream) ?? null,
         streamOf: (camera) => this.cameras.get(camera)?.smallest ?? null,
         since: (camera, stream, ms) => this.cameras.get(camera)?.since(stream, ms) ?? [],
+        analysed: (camera, stream, all) => this.cameras.get(camera)?.setAnalysed(stream, all),
       },
       {
         event: ({ node, camera }, event, time) => this.onMotion(node, camera, event, time),

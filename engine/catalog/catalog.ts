@@ -10,7 +10,7 @@ import {
   type StreamName,
   type TimeRange,
 } from '../types.ts';
-import { MINUTE_MS, type ActivityMinute } from '../motion/activity.ts';
+import { GRID_WORDS, MINUTE_MS, wordsOf, type ActivityMinute } from '../motion/activity.ts';
 import { computeCoverage } from './coverage.ts';
 import { migrate } from './schema.ts';
 
@@ -183,10 +183,11 @@ export class Catalog {
   /** Replaces what is known of a camera's minute. */
   putActivity(camera: string, { start, cells, seconds, peak, data }: ActivityMinute): void {
     const key = [this.idOf('camera', 'key', camera), Math.floor(start / MINUTE_MS)];
-    this.sql('INSERT OR REPLACE INTO activity (camera_id, minute, cells, seconds, peak) VALUES (?, ?, ?, ?, ?)').run(
-      ...key,
-      ...[cells, seconds, peak],
-    );
+    const columns = Array.from({ length: GRID_WORDS }, (_, i) => `c${i}`);
+    this.sql(
+      `INSERT OR REPLACE INTO activity (camera_id, minute, seconds, peak, ${columns.join(', ')})
+       VALUES (?, ?, ?, ?, ${columns.map(() => '?').join(', ')})`,
+    ).run(...key, seconds, peak, ...wordsOf(cells));
     this.sql('INSERT OR REPLACE INTO activity_seconds (camera_id, minute, data) VALUES (?, ?, ?)').run(...key, data);
   }
 

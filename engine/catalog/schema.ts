@@ -94,7 +94,10 @@ const MIGRATIONS: readonly string[] = [
   CREATE TABLE activity (
     camera_id INTEGER NOT NULL REFERENCES camera,
     minute INTEGER NOT NULL, -- since 1970
-    cells BLOB NOT NULL, -- of all its seconds
+    -- the cells of all its seconds, 48 bits each: SQLite looks for a region in a month of them in milliseconds
+    c0 INTEGER NOT NULL, c1 INTEGER NOT NULL, c2 INTEGER NOT NULL, c3 INTEGER NOT NULL,
+    c4 INTEGER NOT NULL, c5 INTEGER NOT NULL, c6 INTEGER NOT NULL, c7 INTEGER NOT NULL,
+    c8 INTEGER NOT NULL, c9 INTEGER NOT NULL, c10 INTEGER NOT NULL, c11 INTEGER NOT NULL,
     seconds INTEGER NOT NULL, -- with motion
     peak INTEGER NOT NULL, -- most cells in a second
     PRIMARY KEY (camera_id, minute)

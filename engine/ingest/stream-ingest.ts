@@ -58,6 +58,7 @@ export class StreamIngest {
   private pipe: PacedPipe | null = null;
   private last: LastLines | null = null;
   private eager = false;
+  private brisk = false;
   private ending: Promise<void> = Promise.resolve();
   private cancelRetry: (() => void) | null = null;
   private cancelTick: (() => void) | null = null;
@@ -118,6 +119,12 @@ export class StreamIngest {
   setEager(eager: boolean): void {
     this.eager = eager;
     if (this.pipe && this.online) this.pipe.eager = eager;
+  }
+
+  /** Somebody waits for the pictures, but not for every one. */
+  setBrisk(brisk: boolean): void {
+    this.brisk = brisk;
+    if (this.pipe) this.pipe.brisk = brisk;
   }
 
   metrics(): StreamMetrics {
@@ -245,6 +252,7 @@ export class StreamIngest {
       this.online = true;
       this.last?.clear(); // what was said until here did not keep it from working
       if (this.pipe) this.pipe.eager = this.eager;
+      if (this.pipe) this.pipe.brisk = this.brisk;
       this.failures = 0;
       this.window = { at: mono, frames: 0, bytes: 0, fps: 0, bps: 0 };
       this.sink.state({ state: 'online' });

@@ -9,6 +9,15 @@ export const MINUTE_MS = 60_000;
 /** Bits of a grid, row by row, LSB first. */
 export const GRID_BYTES = (GRID_WIDTH * GRID_HEIGHT) / 8;
 
+const WORD_BYTES = 6;
+/** Words that a grid is in the catalogue: as many bits as fit into a number exactly. */
+export const GRID_WORDS = GRID_BYTES / WORD_BYTES;
+
+export function wordsOf(cells: Uint8Array): number[] {
+  const bytes = Buffer.from(cells.buffer, cells.byteOffset, GRID_BYTES);
+  return Array.from({ length: GRID_WORDS }, (_, i) => bytes.readUIntLE(i * WORD_BYTES, WORD_BYTES));
+}
+
 export interface ActivityMinute {
   /** Epoch ms, a multiple of {@link MINUTE_MS}. */
   start: number;

@@ -27,6 +27,8 @@ export interface Footage {
   streamOf(camera: string): StreamName | null;
   /** Fragments from the keyframe at or before that time on, of those still held. */
   since(camera: string, stream: StreamName, ms: number): TimedFragment[];
+  /** Whether all of its pictures are looked at now. */
+  analysed(camera: string, stream: StreamName, all: boolean): void;
 }
 
 export interface AnalysesSink {
@@ -87,7 +89,10 @@ export class Analyses {
 
   remove(node: string, camera: string): void {
     const key = keyOf({ node, camera });
-    if (this.analyses.delete(key)) this.send({ op: 'remove', key });
+    const { stream } = this.analyses.get(key) ?? {};
+    if (!this.analyses.delete(key)) return;
+    this.send({ op: 'remove', key });
+    this.pace(camera, stream!);
   }
 
   /** The analyses of a camera that is gone. */
@@ -106,7 +111,11 @@ export class Analyses {
 
   /** Another camera under the same name: it may have other streams. */
   cameraChanged(camera: string): void {
-    for (const { spec } of this.analyses.values()) if (spec.camera === camera) this.set(spec);
+    for (const { spec, stream } of this.analyses.values()) {
+      if (spec.camera !== camera) continue;
+      this.set(spec);
+      this.pace(camera, stream);
+    }
   }
 
   wants(camera: string, stream: StreamName): boolean {
@@ -151,6 +160,12 @@ export class Analyses {
   stop(): void {
     this.thread?.stop();
     this.thread = null;
+  }
+
+  private pace(camera: string, stream: StreamName): void {
+    let all = false;
+    this.each(camera, stream, (_, analysis) => (all ||= analysis.all));
+    this.footage.analysed(camera, stream, all);
   }
 
   private answer(id: number, picture: TuningPicture | null): void {
@@ -227,9 +242,10 @@ export class Analyses {
     if ('taken' in reply) {
       analysis.backlog -= reply.taken;
     } else if ('want' in reply) {
-      analysis.all = reply.want !== null;
-      if (reply.want === null) return;
       const { camera } = analysis.spec;
+      analysis.all = reply.want !== null;
+      this.pace(camera, analysis.stream);
+      if (reply.want === null) return;
       analysis.skipping = true;
       for (const fragment of this.footage.since(camera, analysis.stream, reply.want))
         this.pass(reply.key, analysis, fragment);

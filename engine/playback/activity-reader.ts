@@ -1,5 +1,5 @@
 /** Where and how much something moved, from what analysis left in the catalogue; nothing is decoded. Owned by the query thread. */
-import { countCells, MINUTE_MS, overlap, unpackSeconds } from '../motion/activity.ts';
+import { countCells, GRID_WORDS, MINUTE_MS, overlap, unpackSeconds, wordsOf } from '../motion/activity.ts';
 import { GRID_HEIGHT, GRID_WIDTH } from '../motion/types.ts';
 import type { TimeRange } from '../types.ts';
 import type { CatalogReader } from './catalog-reader.ts';
@@ -81,14 +81,17 @@ export class ActivityReader {
     const id = this.idOf(camera);
     const moved: Span[] = [];
     if (id === null) return { moved, next: null };
-    // The cells of a minute say whether to look into it; they are read from their own small table.
+    // The cells of a minute say whether to look into it; they are in their own small table.
+    const overlaps = Array.from({ length: GRID_WORDS }, (_, i) => `(c${i} & ?)`).join(' | ');
     const minutes = this.catalog
-      .sql('SELECT minute, cells FROM activity WHERE camera_id = ? AND minute >= ? AND minute < ? ORDER BY minute DESC')
-      .raw()
-      .iterate(id, Math.floor(start / MINUTE_MS), Math.ceil(end / MINUTE_MS)) as IterableIterator<[number, Buffer]>;
+      .sql(
+        `SELECT minute FROM activity WHERE camera_id = ? AND minute >= ? AND minute < ? AND (${overlaps}) <> 0
+         ORDER BY minute DESC`,
+      )
+      .pluck()
+      .all(...[id, Math.floor(start / MINUTE_MS), Math.ceil(end / MINUTE_MS), ...wordsOf(region)]) as number[];
     const seconds = this.catalog.sql('SELECT data FROM activity_seconds WHERE camera_id = ? AND minute = ?').pluck();
-    for (const [minute, cells] of minutes) {
-      if (!overlap(cells, region)) continue;
+    for (const minute of minutes) {
       const data = seconds.get(id, minute) as Buffer | undefined;
       if (!data) continue;
       const here = [...unpackSeconds(data)].filter(([, of]) => overlap(of, region)).map(([second]) => second);

@@ -93,6 +93,17 @@ export default function register(RED: NodeAPI): void {
       if (!settings) states.delete(camera);
       show();
     };
+    // After a Deploy new settings are in force at once; a camera that is not wired any more is let go a little later.
+    for (const camera of host.analysedBy(id)) {
+      const settings = settingsAt(config, overrides, camera, Date.now());
+      if (!settings) continue;
+      host.setMotion({ node: id, camera, mode: config.mode, settings, frames: properties.levels }).then(
+        () => {
+          if (!attached.has(camera)) host.releaseMotion(id, camera, false);
+        },
+        (error: unknown) => this.error(textOf(error)),
+      );
+    }
     const applyAll = (): Promise<unknown> => Promise.all([...attached].map(apply));
 
     const stillOf = async ({ camera, time, boxes }: Motion): Promise<Buffer | null> => {
