@@ -187,8 +187,8 @@ async function month(): Promise<Check[]> {
 export default async function motion(options: Options): Promise<BenchResult> {
   ensure(['motion']);
   const number = options.cameras ?? 4;
-  const seconds = options.seconds ?? (options.short ? 8 : 60);
-  const settleMs = options.short ? 9000 : 30_000;
+  const seconds = options.seconds ?? (options.short ? 7 : 60);
+  const settleMs = options.short ? 8000 : 30_000;
   const folder = await mkdtemp(join(tmpdir(), 'flow-nvr-motion-'));
   const setup = (scene: 'still' | 'traffic'): Record<string, CameraSetup> =>
     Object.fromEntries(
