@@ -299,7 +299,8 @@ function registerTuning(RED: NodeAPI): void {
         ...{ active: state?.active ?? false, mode: state?.mode, fps: state?.fps, slow: state?.slow ?? false },
         grid: {
           ...{ width: GRID_WIDTH, height: GRID_HEIGHT, cells: text(motion.cells) },
-          ...{ noise: text(learned.noise), threshold: text(learned.threshold), ignored: text(learned.ignored) },
+          ...{ noise: text(learned.noise), threshold: text(learned.threshold) },
+          ignored: text(learned.ignored.map((share) => share * 255)),
         },
       });
     }),

@@ -79,7 +79,7 @@ window.openRecorded = (address) => new Promise((resolve, reject) => {
   hls.attachMedia(video);
   window.recorded = { video, hls };
   video.requestVideoFrameCallback(() => resolve({ duration: video.duration, first: video.currentTime }));
-  video.play();
+  video.play().catch(() => undefined); // a seek pauses it
 });
 // Until the frame of that time is on show: what was shown, and when, from the click on.
 window.seekTo = (time) => new Promise((resolve, reject) => {
