@@ -1293,7 +1293,7 @@
     /** Back to what is deployed. */
     function withdraw() {
       clearTimeout(trial.timer);
-      for (const id of trial.cameras) ask('DELETE', options.tuningUrl(id));
+      for (const id of trial.cameras) ask('POST', `${options.tuningUrl(id)}/restore`, {});
       trial.cameras.clear();
       trial.sent = {};
     }

@@ -11,7 +11,7 @@ import { EVENT_TYPES, type EventType } from '../playback/ledger.ts';
 import { mediaPlaylist } from '../playback/playlist.ts';
 import { EngineError } from '../types.ts';
 import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
-import { metricsText } from './metrics.ts';
+import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
 import { cameraOf, camerasOf, integerOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
 import type { NvrService } from './service.ts';
@@ -34,7 +34,7 @@ type Handler = (nvr: NvrService, request: Request, response: Response, access: A
 
 export function createRouter({ service, log }: RouterEffects): Router {
   const router = Router();
-  const delay = monitorEventLoopDelay({ resolution: 20 });
+  const delay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
   delay.enable();
 
   router.use((_request, response, next) => {

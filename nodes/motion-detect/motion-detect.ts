@@ -323,7 +323,7 @@ function registerTuning(RED: NodeAPI): void {
       response.json({});
     }),
   );
-  RED.httpAdmin.delete(address, write, (request, response) =>
+  RED.httpAdmin.post(`${address}/restore`, write, (request, response) =>
     answer(response, async () => {
       const { tuning, camera } = tuningOf(request);
       await tuning.restore(camera);

@@ -100,12 +100,14 @@ describe('motion-detect in Node-RED', function () {
     await rig.red.deploy(flow(motionNode({ mode: 'adaptive', levels: true, drawBoxes: true })), 'nodes');
     const since = Date.now() + 1000;
     const start = await until('no motion', 45_000, async () =>
-      (await told('gate')).find(({ at, payload }) => at > since + 3000 && payload.phase === 'start'),
+      (await told('gate')).find(({ at, payload }) => at > since + 8000 && payload.phase === 'start'),
     );
     const levels = (await rig.red.captured<Message<{ time: number; score: number }>>('levels')).filter(
       ({ msg }) => msg.camera === 'gate',
     );
-    const quiet = levels.filter(({ msg }) => msg.payload.time > since && msg.payload.time < start.payload.start - 1500);
+    const quiet = levels.filter(
+      ({ msg }) => msg.payload.time > since + 3000 && msg.payload.time < start.payload.start - 1500,
+    );
     const gaps = quiet.slice(1).map(({ msg }, i) => msg.payload.time - quiet[i]!.msg.payload.time);
     // A keyframe a second.
     assert.ok(gaps.length > 0 && gaps.filter((gap) => gap > 800).length > gaps.length * 0.7, JSON.stringify(gaps));
@@ -113,7 +115,7 @@ describe('motion-detect in Node-RED', function () {
     const near = await until('the visit is not in the recording', 20_000, async () =>
       (await visits('gate', 'main')).find((sentMs) => Math.abs(sentMs - start.payload.start) < 2500),
     );
-    assert.ok(Math.abs(start.payload.start - near) < 800, `${start.payload.start - near} ms`);
+    assert.ok(Math.abs(start.payload.start - near) < 1000, `${start.payload.start - near} ms`);
   });
 
   it('does what commands say', async () => {
