@@ -241,6 +241,14 @@ export default async function motion(options: Options): Promise<BenchResult> {
     await wait(settleMs / 3);
     const full = await measure();
     await end(others);
+    const until = Date.now();
+    await wait(1500); // through a fragment and a batch
+    await Promise.all([quiet.red.stop(), traffic.red.stop()]);
+    const counts = [
+      ...(await quiet.count(settledAt, until)).values(),
+      ...(await traffic.count(settledAt, until)).values(),
+    ];
+    const lost = counts.reduce((sum, count) => sum + count.lost, 0);
     const late = {
       full: await delays(traffic, 'detect-full', settledAt),
       adaptive: await delays(traffic, 'detect-adaptive', settledAt),
@@ -252,6 +260,7 @@ export default async function motion(options: Options): Promise<BenchResult> {
       check('full: CPU against bare ffmpeg', full.ours / full.bare, 'x', 1.2),
       check('full: picture to message of the start, p95', p95(late.full), 'ms', 350),
       check('adaptive: picture to message of the start, p95', p95(late.adaptive), 'ms', GOP_MS + 350),
+      check('frames lost by the recording', lost, 'frames', 0),
       check('events measured', Math.min(late.full.length, late.adaptive.length), 'events', number * 2, 'atLeast'),
     );
     return {
