@@ -26,6 +26,8 @@ const WHITE = 255;
 const BRIGHTEST = 380;
 /** Grey levels of noise that there are at least. */
 const MIN_NOISE = 0.3;
+/** Share of a region's cells that may differ as they like: a thing hides more than half of them when it is near. */
+const LIGHT_SHARE = 0.3;
 /** Cells that must tell of the light of a region. */
 const MIN_CELLS = 5;
 /** Units by which a cell may vary that stays the same. */
@@ -207,7 +209,7 @@ export class Background {
     }
   }
 
-  /** The median of each region's cells, and between the regions' centres in proportion. */
+  /** What most cells of a region have in common, and between the regions' centres in proportion. */
   private measureLight(): void {
     const { layout, cellDifference, regionLight, regionColumns, regionRows, light, sorted, hidden } = this;
     const { columns, rows } = layout;
@@ -230,10 +232,11 @@ export class Background {
             sorted[at] = value;
           }
         }
-        const median = count < MIN_CELLS ? 0 : sorted[count >> 1]!;
+        const few = (count * LIGHT_SHARE) | 0;
+        const units = count < MIN_CELLS ? 0 : leastOf(sorted[few]!, sorted[count - 1 - few]!);
         const region = r * regionColumns + c;
-        this.lightStep = Math.max(this.lightStep, Math.abs(median - regionLight[region]!));
-        regionLight[region] = median;
+        this.lightStep = Math.max(this.lightStep, Math.abs(units - regionLight[region]!));
+        regionLight[region] = units;
       }
     }
     for (let row = 0, cell = 0; row < rows; row++) {
@@ -545,6 +548,9 @@ export class Background {
     }
   }
 }
+
+/** What is nearest to none, from `low` to `high`. */
+const leastOf = (low: number, high: number): number => (low > 0 ? low : high < 0 ? high : 0);
 
 /** Units a grey level, from a table: whole units are near enough. */
 const UNITS_PER_LEVEL = Float32Array.from({ length: 512 }, (_, units) => unitsPerLevel(units));

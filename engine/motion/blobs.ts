@@ -157,8 +157,14 @@ export class BlobFinder {
   private wideSteepness(column: number, row: number, change: number): number {
     const { columns, rows } = this.background.layout;
     const cell = row * columns + column;
-    const across = column > 0 && column < columns - 1 ? this.bend(cell, 1, change) : 0;
-    const down = row > 0 && row < rows - 1 ? this.bend(cell, columns, change) : 0;
+    const across =
+      column > 0 && column < columns - 1
+        ? this.bend(cell, 1, change)
+        : this.step(cell, column > 0 ? cell - 1 : cell + 1);
+    const down =
+      row > 0 && row < rows - 1
+        ? this.bend(cell, columns, change)
+        : this.step(cell, row > 0 ? cell - columns : cell + columns);
     return Math.max(across, down);
   }
 
@@ -168,6 +174,13 @@ export class BlobFinder {
     const own = cellValue[cell - step]! + cellValue[cell + step]! - 2 * cellValue[cell]!;
     const explained = Math.abs(own) * change * (bend * own > 0 ? MORE_CONTRAST : LESS_CONTRAST);
     return Math.max(0, Math.abs(bend) - explained);
+  }
+
+  /** At the picture's border there is but one neighbour. A slope is known by what differs there, too. */
+  private step(cell: number, next: number): number {
+    const { cellDifference } = this.background;
+    const [here, there] = [cellDifference[cell]!, cellDifference[next]!];
+    return Math.max(0, Math.abs(here - there) - Math.min(Math.abs(here), Math.abs(there)));
   }
 
   private contrast(column: number, row: number): number {
