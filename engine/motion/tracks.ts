@@ -198,7 +198,7 @@ export class Tracks {
     const right = Math.max(track.maxX, track.maxX + moveX) + reach;
     const top = Math.min(track.minY, track.minY + moveY) - reach;
     const bottom = Math.max(track.maxY, track.maxY + moveY) + reach;
-    const own: Blob[] = [];
+    let own: Blob[] = [];
     // What has been there for a while is not suddenly many times as large: something else has come.
     const most = !track.object && track.hits > 3 ? OTHER * track.usual : Infinity;
     for (const blob of free) {
@@ -207,11 +207,13 @@ export class Tracks {
     }
     if (own.length === 0) return;
     // Where there are drops all over the place, what is nearby need not be a part of it.
-    const chance = this.strays.density(track, 0.3 * track.usual) * (right - left) * (bottom - top);
-    const crowded = chance > 0.1;
-    if (crowded && own.length > 1) own.sort((a, b) => unlike(track, a) - unlike(track, b)).length = 1;
+    const around = (right - left) * (bottom - top);
+    const byChance = (strength: number): boolean => this.strays.density(track, strength) * around > 0.1;
+    own.sort((a, b) => unlike(track, a) - unlike(track, b));
+    if (byChance(0.3 * track.usual)) own.length = 1;
+    else if (own.length > 1) own = own.filter((blob, i) => i === 0 || !byChance(0.7 * blob.strength));
     const strength = own.reduce((sum, blob) => sum + blob.strength, 0);
-    if (strength < (crowded ? 0.4 : REMNANT) * track.usual) return;
+    if (strength < (byChance(0.7 * own[0]!.strength) ? 0.4 : REMNANT) * track.usual) return;
     for (const blob of own) free.delete(blob);
     this.observe(track, time, own);
   }
