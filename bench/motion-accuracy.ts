@@ -1,5 +1,5 @@
 /**
- * How well motion is found: clips with labels made by code, encoded as cameras do, decoded as motion detection gets them,
+ * How well motion is found: clips with labels, made by code and by FFmpeg's filters, encoded as cameras do, decoded as motion detection gets them,
  * and run through the model with its default settings. The seeds here are not those that it was developed with.
  */
 import { existsSync, readFileSync } from 'node:fs';
@@ -10,20 +10,27 @@ import { DEFAULT_SETTINGS } from '../engine/motion/types.ts';
 import { check, progress, type BenchResult } from './measure.ts';
 import { decode, FRAME_BYTES, FRAME_HEIGHT, FRAME_MS, FRAME_WIDTH, frames } from './motion/footage.ts';
 import { runningAverage } from './motion/running-average.ts';
+import { lavfiScenes } from './motion/lavfi-scenes.ts';
 import { scenes, type Label } from './motion/scenes.ts';
 import { p95, score, total, type Detection, type Score } from './motion/score.ts';
 import type { Options } from './run.ts';
 
 const SEEDS = [11, 12];
-const SHORT_SCENES = ['fast', 'two at once', 'silent: exposure', 'silent: clock'];
+const SHORT_SCENES = [
+  ...['fast', 'two at once', 'silent: exposure', 'silent: clock'],
+  ...['lavfi bars', 'lavfi quick, before stripes', 'lavfi silent: lights before bars', 'lavfi silent: rain'],
+];
 const FOOTAGE = process.env.FLOW_NVR_VIDEO ?? join(import.meta.dirname, '..', '..', 'shared', 'video');
 const MAX_COST_MS = 0.3;
 /** So many clips are run again to measure it. */
 const TIMED_CLIPS = 8;
 const HOUR_MS = 3_600_000;
 
+type Maker = 'painted' | 'lavfi' | 'real';
+
 interface Clip {
   name: string;
+  maker: Maker;
   seconds: number;
   labels: Label[];
   pixels: Uint8Array;
@@ -57,16 +64,18 @@ function detect({ pixels }: Clip, times = 1, each?: () => void): { found: Detect
 
 async function* clips(short: boolean): AsyncGenerator<Clip> {
   for (const seed of short ? SEEDS.slice(0, 1) : SEEDS) {
-    for (const scene of scenes(seed)) {
+    for (const scene of [...scenes(seed), ...lavfiScenes(seed)]) {
       if (short && !SHORT_SCENES.includes(scene.name)) continue;
-      yield { ...scene, name: `${scene.name} ${seed}`, pixels: await frames(scene, seed) };
+      const maker = 'graph' in scene ? 'lavfi' : 'painted';
+      yield { ...scene, name: `${scene.name} ${seed}`, maker, pixels: await frames(scene, seed) };
     }
   }
   const labels = join(FOOTAGE, 'person-visits.labels.json');
   if (!existsSync(labels)) return progress('no real footage: only generated clips');
   const { file, events } = JSON.parse(readFileSync(labels, 'utf8')) as { file: string; events: Label[] };
   const pixels = await decode(join(FOOTAGE, file));
-  yield { name: file, seconds: ((pixels.length / FRAME_BYTES) * FRAME_MS) / 1000, labels: events, pixels };
+  const seconds = ((pixels.length / FRAME_BYTES) * FRAME_MS) / 1000;
+  yield { name: file, maker: 'real', seconds, labels: events, pixels };
 }
 
 /** CPU time of the model, when everything is compiled. */
@@ -106,11 +115,12 @@ function row(
 ): string {
   const free = freeSeconds > 0 ? (100 * reportedSeconds) / freeSeconds : 0;
   const errors = startErrors.map((error) => error.toFixed(1)).join(' ');
-  return `${name.padEnd(24)} found ${found}/${labels}, single ${single}, false ${falseEvents}, free time ${free.toFixed(1)} %, start ${errors}`;
+  return `${name.padEnd(36)} found ${found}/${labels}, single ${single}, false ${falseEvents}, free time ${free.toFixed(1)} %, start ${errors}`;
 }
 
 export default async function motionAccuracy({ short }: Options): Promise<BenchResult> {
   const scores: Score[] = [];
+  const byMaker: Record<Maker, Score[]> = { painted: [], lavfi: [], real: [] };
   const plain: Score[] = [];
   const kept: Clip[] = [];
   let first: Clip | null = null;
@@ -120,6 +130,7 @@ export default async function motionAccuracy({ short }: Options): Promise<BenchR
     const result = detect(clip);
     const scored = score(clip.labels, result.found, clip.seconds);
     scores.push(scored);
+    byMaker[clip.maker].push(scored);
     plain.push(score(clip.labels, runningAverage(clip.pixels, FRAME_BYTES, FRAME_MS), clip.seconds));
     progress(row(clip.name, scored));
   }
@@ -148,6 +159,15 @@ export default async function motionAccuracy({ short }: Options): Promise<BenchR
       events: all.labels,
       silentMinutes: round(all.silentSeconds / 60),
       falseEventsAnywhere: all.falseEvents,
+      makers: Object.fromEntries(
+        Object.entries(byMaker).map(([maker, own]) => {
+          const sum = total(own);
+          const { labels, found, single, falseEvents, silentFalseEvents } = sum;
+          const [startP95, freeTimePercent] = [round(p95(sum.startErrors)), round(freeShare(sum))];
+          const figures = { labels, found, single, falseEvents, silentFalseEvents, startP95, freeTimePercent };
+          return [maker, { clips: own.length, silentMinutes: round(sum.silentSeconds / 60), ...figures }];
+        }),
+      ),
       runningAverage: {
         found: round(average.found / average.labels),
         falseEventsAMinute: round(perMinute(average)),

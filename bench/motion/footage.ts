@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { LavfiScene } from './lavfi-scenes.ts';
 import { HEIGHT, WIDTH } from './picture.ts';
 import type { Scene } from './scenes.ts';
 
@@ -21,32 +22,25 @@ async function ended(child: ReturnType<typeof spawn>, what: string): Promise<voi
   if (code !== 0) throw new Error(`ffmpeg could not ${what}`);
 }
 
-async function encode(scene: Scene, file: string): Promise<void> {
+async function encode(scene: Scene | LavfiScene, file: string): Promise<void> {
   const { fps, gop, kbps, seconds } = scene;
-  const input = ['-f', 'rawvideo', '-pix_fmt', 'gray', '-s', `${WIDTH}x${HEIGHT}`, '-r', `${fps}`, '-i', 'pipe:0'];
+  const input =
+    'graph' in scene
+      ? ['-filter_complex', scene.graph, '-t', `${seconds}`]
+      : ['-f', 'rawvideo', '-pix_fmt', 'gray', '-s', `${WIDTH}x${HEIGHT}`, '-r', `${fps}`, '-i', 'pipe:0'];
   const rate = ['-b:v', `${kbps}k`, '-maxrate', `${kbps * 1.5}k`, '-bufsize', `${kbps * 2}k`];
   const video = ['-c:v', 'libx264', '-preset', 'superfast', '-bf', '0', '-g', `${gop * fps}`, '-sc_threshold', '0'];
-  const args = [
-    '-v',
-    'error',
-    ...input,
-    ...video,
-    '-threads',
-    '1',
-    ...rate,
-    '-pix_fmt',
-    'yuv420p',
-    '-f',
-    'mp4',
-    '-y',
-    `${file}.part`,
-  ];
-  const child = spawn('ffmpeg', args, { stdio: ['pipe', 'inherit', 'inherit'] });
+  const output = ['-threads', '1', ...rate, '-pix_fmt', 'yuv420p', '-f', 'mp4', '-y', `${file}.part`];
+  const child = spawn('ffmpeg', ['-v', 'error', '-nostdin', ...input, ...video, ...output], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+  });
   const done = ended(child, `encode ${scene.name}`);
-  for (let frame = 0; frame < seconds * fps; frame++) {
-    const pixels = new Uint8Array(WIDTH * HEIGHT);
-    scene.paint(frame / fps, pixels);
-    if (!child.stdin.write(pixels)) await Promise.race([once(child.stdin, 'drain'), done]);
+  if ('paint' in scene) {
+    for (let frame = 0; frame < seconds * fps; frame++) {
+      const pixels = new Uint8Array(WIDTH * HEIGHT);
+      scene.paint(frame / fps, pixels);
+      if (!child.stdin.write(pixels)) await Promise.race([once(child.stdin, 'drain'), done]);
+    }
   }
   child.stdin.end();
   await done;
@@ -66,7 +60,7 @@ export async function decode(file: string): Promise<Uint8Array> {
 }
 
 /** The clip is made once on a machine. */
-export async function frames(scene: Scene, seed: number): Promise<Uint8Array> {
+export async function frames(scene: Scene | LavfiScene, seed: number): Promise<Uint8Array> {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${scene.name.replaceAll(/\W+/g, '-')}-${seed}-v${VERSION}.mp4`);
   if (!existsSync(file)) await encode(scene, file);

@@ -26,6 +26,11 @@ const WHITE = 255;
 const BRIGHTEST = 380;
 /** Grey levels of noise that there are at least. */
 const MIN_NOISE = 0.3;
+/** Share of a region's cells that may differ as they like: a thing hides more than half of them when it is near. */
+const LIGHT_SHARE = 0.3;
+/** Units of a region's light from which on it may be a thing, and share of its ends that are edges if it is. */
+const DOUBTFUL = 4;
+const SHARP_ENDS = 0.5;
 /** Cells that must tell of the light of a region. */
 const MIN_CELLS = 5;
 /** Units by which a cell may vary that stays the same. */
@@ -207,7 +212,7 @@ export class Background {
     }
   }
 
-  /** The median of each region's cells, and between the regions' centres in proportion. */
+  /** What most cells of a region have in common, and between the regions' centres in proportion. */
   private measureLight(): void {
     const { layout, cellDifference, regionLight, regionColumns, regionRows, light, sorted, hidden } = this;
     const { columns, rows } = layout;
@@ -230,12 +235,14 @@ export class Background {
             sorted[at] = value;
           }
         }
-        const median = count < MIN_CELLS ? 0 : sorted[count >> 1]!;
+        const few = (count * LIGHT_SHARE) | 0;
+        const units = count < MIN_CELLS ? 0 : leastOf(sorted[few]!, sorted[count - 1 - few]!);
         const region = r * regionColumns + c;
-        this.lightStep = Math.max(this.lightStep, Math.abs(median - regionLight[region]!));
-        regionLight[region] = median;
+        this.lightStep = Math.max(this.lightStep, Math.abs(units - regionLight[region]!));
+        regionLight[region] = units;
       }
     }
+    this.doubtLight();
     for (let row = 0, cell = 0; row < rows; row++) {
       const y = Math.min(regionRows - 1, Math.max(0, ((row + 0.5) * regionRows) / rows - 0.5));
       const r0 = Math.floor(y);
@@ -251,6 +258,58 @@ export class Background {
         light[cell] = upper * (1 - y + r0) + lower * (y - r0);
       }
     }
+  }
+
+  /** A region that something near fills has not become brighter or darker: where that ends, it ends at an edge. */
+  private doubtLight(): void {
+    const { layout, regionLight, regionColumns, regionRows } = this;
+    let lit = 0;
+    for (const units of regionLight) if (Math.abs(units) > DOUBTFUL) lit++;
+    if (lit === 0 || lit > regionLight.length / 2) return;
+    this.averageValue();
+    for (let region = 0; region < regionLight.length; region++) {
+      if (Math.abs(regionLight[region]!) <= DOUBTFUL) continue;
+      const column = (((region % regionColumns) + 0.5) * layout.columns) / regionColumns;
+      const row = ((Math.floor(region / regionColumns) + 0.5) * layout.rows) / regionRows;
+      if (this.endsAtEdges(Math.floor(column), Math.floor(row), regionLight[region]!)) regionLight[region] = 0;
+    }
+  }
+
+  /** Looks from there in the four directions, each three times side by side. */
+  private endsAtEdges(column: number, row: number, units: number): boolean {
+    const { columns, rows } = this.layout;
+    let edges = 0;
+    let ends = 0;
+    for (let beside = -2; beside <= 2; beside += 2) {
+      for (const [x, y, step, left] of [
+        [column, row + beside, -1, column],
+        [column, row + beside, 1, columns - 1 - column],
+        [column + beside, row, -columns, row],
+        [column + beside, row, columns, rows - 1 - row],
+      ] as const) {
+        if (x < 0 || x >= columns || y < 0 || y >= rows) continue;
+        const edge = this.endOf(y * columns + x, step, left, units);
+        if (edge !== null) ends++;
+        if (edge === true) edges++;
+      }
+    }
+    return edges >= 2 && edges > SHARP_ENDS * ends;
+  }
+
+  /** Whether the light ends within a cell or two; null if it does not in the picture, or at an edge of the background. */
+  private endOf(from: number, step: number, left: number, units: number): boolean | null {
+    const { cellDifference, cellValue } = this;
+    let cell = from;
+    for (let n = 0; n < left; n++, cell += step) {
+      if (cellDifference[cell]! / units >= 0.5) continue;
+      const before = cell - step;
+      if (n < 2) return null;
+      const fall = cellDifference[before - step]! - cellDifference[cell + step]!;
+      const own = cellValue[before - step]! - cellValue[cell + step]!;
+      if (Math.abs(own) > 0.7 * Math.abs(fall)) return null;
+      return cellDifference[before]! / units > 0.75 && cellDifference[cell + step]! / units < 0.25;
+    }
+    return null;
   }
 
   /** Differences, and how they are in proportion to their thresholds. Written out, because it is most of the work. */
@@ -545,6 +604,9 @@ export class Background {
     }
   }
 }
+
+/** What is nearest to none, from `low` to `high`. */
+const leastOf = (low: number, high: number): number => (low > 0 ? low : high < 0 ? high : 0);
 
 /** Units a grey level, from a table: whole units are near enough. */
 const UNITS_PER_LEVEL = Float32Array.from({ length: 512 }, (_, units) => unitsPerLevel(units));

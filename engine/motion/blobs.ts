@@ -108,19 +108,36 @@ export class BlobFinder {
     for (let n = 0; n < length; n++) most = Math.max(most, Math.abs(background.cellDifference[queue[n]!]!));
     // The brighter or darker it has become, the more may the contrast have changed.
     const change = Math.min(1, most / FULL_CHANGE);
+    let contours = 0;
     for (let n = 0; n < length; n++) {
       const cell = queue[n]!;
       const column = cell % columns;
       const row = (cell - column) / columns;
-      const steep = length < WIDE ? this.steepness(column, row) : this.wideSteepness(column, row, change);
-      sum += steep;
-      squares += steep * steep;
       contrast +=
         length < WIDE
           ? this.contrast(column, row)
           : Math.abs(background.cellDifference[cell]! - background.light[cell]!);
+      // The inside of what is large tells nothing.
+      if (length >= WIDE && !this.isContour(column, row)) continue;
+      const steep = length < WIDE ? this.steepness(column, row) : this.wideSteepness(column, row, change);
+      sum += steep;
+      squares += steep * steep;
+      contours++;
     }
-    return topQuarter(sum, squares, length) / Math.max(1e-6, contrast / length);
+    return topQuarter(sum, squares, Math.max(1, contours)) / Math.max(1e-6, contrast / length);
+  }
+
+  /** Whether nothing differs up to two cells from there. */
+  private isContour(column: number, row: number): boolean {
+    const { active, layout } = this.background;
+    const { columns, rows } = layout;
+    const cell = row * columns + column;
+    return (
+      (column > 1 && active[cell - 2] === 0) ||
+      (column < columns - 2 && active[cell + 2] === 0) ||
+      (row > 1 && active[cell - 2 * columns] === 0) ||
+      (row < rows - 2 && active[cell + 2 * columns] === 0)
+    );
   }
 
   /** Mean difference of 2 x 2 pixels, without what was found to be light if that is taken off. */
@@ -157,17 +174,60 @@ export class BlobFinder {
   private wideSteepness(column: number, row: number, change: number): number {
     const { columns, rows } = this.background.layout;
     const cell = row * columns + column;
-    const across = column > 0 && column < columns - 1 ? this.bend(cell, 1, change) : 0;
-    const down = row > 0 && row < rows - 1 ? this.bend(cell, columns, change) : 0;
+    const across =
+      column > 0 && column < columns - 1
+        ? Math.max(this.bend(cell, 1, change), this.bendBetween(column, row, 1, change))
+        : this.step(cell, column > 0 ? cell - 1 : cell + 1);
+    const down =
+      row > 0 && row < rows - 1
+        ? Math.max(this.bend(cell, columns, change), this.bendBetween(column, row, columns, change))
+        : this.step(cell, row > 0 ? cell - columns : cell + columns);
     return Math.max(across, down);
+  }
+
+  /** The same half a cell on, because edges seldom are where those of cells are. */
+  private bendBetween(column: number, row: number, step: number, change: number): number {
+    const { width, height } = this.background.layout;
+    const across = step === 1;
+    const x = column * CELL + (across ? CELL / 2 : 0);
+    const y = row * CELL + (across ? 0 : CELL / 2);
+    if (across ? x < CELL || x + 2 * CELL > width : y < CELL || y + 2 * CELL > height) return 0;
+    const [dx, dy] = across ? [CELL, 0] : [0, CELL];
+    const { value } = this.background;
+    const bend = this.block(x - dx, y - dy) + this.block(x + dx, y + dy) - 2 * this.block(x, y);
+    const own = this.mean(value, x - dx, y - dy) + this.mean(value, x + dx, y + dy) - 2 * this.mean(value, x, y);
+    return unexplained(bend, own, change);
+  }
+
+  /** Mean difference of 4 x 4 pixels. */
+  private block(x: number, y: number): number {
+    const { difference, light, layout } = this.background;
+    const half = CELL / 2;
+    const lit = (i: number, j: number): number => light[(j >> 2) * layout.columns + (i >> 2)]!;
+    return this.mean(difference, x, y) + (lit(x, y) + lit(x + half, y + half)) / 2;
+  }
+
+  private mean(plane: Float32Array, x: number, y: number): number {
+    const { width } = this.background.layout;
+    let sum = 0;
+    for (let i = y * width + x, end = i + CELL * width; i < end; i += width) {
+      sum += plane[i]! + plane[i + 1]! + (plane[i + 2]! + plane[i + 3]!);
+    }
+    return sum / (CELL * CELL);
   }
 
   private bend(cell: number, step: number, change: number): number {
     const { cellDifference, cellValue } = this.background;
     const bend = cellDifference[cell - step]! + cellDifference[cell + step]! - 2 * cellDifference[cell]!;
     const own = cellValue[cell - step]! + cellValue[cell + step]! - 2 * cellValue[cell]!;
-    const explained = Math.abs(own) * change * (bend * own > 0 ? MORE_CONTRAST : LESS_CONTRAST);
-    return Math.max(0, Math.abs(bend) - explained);
+    return unexplained(bend, own, change);
+  }
+
+  /** At the picture's border there is but one neighbour. A slope is known by what differs there, too. */
+  private step(cell: number, next: number): number {
+    const { cellDifference } = this.background;
+    const [here, there] = [cellDifference[cell]!, cellDifference[next]!];
+    return Math.max(0, Math.abs(here - there) - Math.min(Math.abs(here), Math.abs(there)));
   }
 
   private contrast(column: number, row: number): number {
@@ -178,6 +238,12 @@ export class BlobFinder {
     }
     return most;
   }
+}
+
+/** What of a bend is not that of the background, with more or less contrast. */
+function unexplained(bend: number, own: number, change: number): number {
+  const explained = Math.abs(own) * change * (bend * own > 0 ? MORE_CONTRAST : LESS_CONTRAST);
+  return Math.max(0, Math.abs(bend) - explained);
 }
 
 /** About the mean of the largest quarter of so many values. */

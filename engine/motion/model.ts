@@ -49,7 +49,7 @@ const YOUNG_STRENGTH = 40;
 const YOUNG_MS = 2500;
 const BRIEF_STRENGTH = 60;
 const LEFT_MS = 2000;
-const LEFT_TRAVEL = 0.5;
+const LEFT_TRAVEL = 1;
 const BRIEF_MS = 3000;
 /** ms from one fading to the next. */
 const FADE_MS = 2000;
@@ -59,6 +59,8 @@ const FOOTPRINT_HITS = 20;
 const BUSY_FACTOR = 1.5;
 /** ms in which the camera's shaking is forgotten. */
 const SHAKE_MS = 3000;
+
+const NONE: Blob[] = [];
 
 /** All that has the size of the picture. */
 class State {
@@ -165,8 +167,12 @@ export class MotionModel {
 
     const scene = this.scene(state, current, frame.time, shift);
     const learning = background.age < LEARN_MS;
-    const blobs = state.blobs.find().filter(isThing);
-    const around = { busy: this.busyShares(state), learning: background.age < CAREFUL_MS };
+    const found = state.blobs.find();
+    const blobs = found.filter(isThing);
+    const around = {
+      ...{ busy: this.busyShares(state), learning: background.age < CAREFUL_MS },
+      soft: blobs.length < found.length ? found.filter((blob) => !blobs.includes(blob)) : NONE,
+    };
     if (learning) tracks.skip(elapsed, blobs);
     else if (frame.time < this.settleUntil) {
       tracks.clearNew();

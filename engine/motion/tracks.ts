@@ -32,6 +32,11 @@ const LARGE = 300;
 /** Times its usual strength that is another thing. */
 const OTHER = 6;
 const TRAVELLED_MS = 2000;
+/** ms for which what might be a part of a thing is remembered, and pixels that it may be beside it. */
+const COMING_MS = 2500;
+const NEAR = 4;
+/** Strength of what is so small and faint that it is far away, and so does not move fast. */
+const TINY = 12;
 const MAX_TRACKS = 64;
 /** Numbers for each place in the history. */
 const PLACE = 7;
@@ -92,6 +97,8 @@ export interface Surroundings {
   busy: Float64Array;
   /** More steps are wanted while little was learned. */
   learning: boolean;
+  /** Blobs that are no things by their shape. One of them may be what of a thing has come into view. */
+  soft: Blob[];
 }
 
 export class Tracks {
@@ -104,6 +111,8 @@ export class Tracks {
   /** Tracks that came to nothing in this frame. */
   nothing: Track[] = [];
   private frame = 0;
+  /** Of the last {@link COMING_MS}. */
+  private soft: { time: number; blob: Blob }[] = [];
 
   constructor(layout: Layout) {
     this.layout = layout;
@@ -118,6 +127,7 @@ export class Tracks {
   clear(): void {
     this.tracks = [];
     this.lost = [];
+    this.soft = [];
     this.strays.clear();
   }
 
@@ -140,6 +150,8 @@ export class Tracks {
   step(time: number, elapsedMs: number, blobs: Blob[], around: Surroundings): void {
     this.frame++;
     const free = new Set(blobs);
+    if (this.soft.length > 0) this.soft = this.soft.filter((one) => time - one.time < COMING_MS);
+    if (around.soft.length < MAX_TRACKS) for (const blob of around.soft) this.soft.push({ time, blob });
     for (const track of this.tracks) track.labels.length = 0;
     // Objects choose first, then the longest known.
     this.tracks.sort((a, b) => Number(b.object) - Number(a.object) || b.hits - a.hits);
@@ -186,7 +198,7 @@ export class Tracks {
     const right = Math.max(track.maxX, track.maxX + moveX) + reach;
     const top = Math.min(track.minY, track.minY + moveY) - reach;
     const bottom = Math.max(track.maxY, track.maxY + moveY) + reach;
-    const own: Blob[] = [];
+    let own: Blob[] = [];
     // What has been there for a while is not suddenly many times as large: something else has come.
     const most = !track.object && track.hits > 3 ? OTHER * track.usual : Infinity;
     for (const blob of free) {
@@ -195,11 +207,13 @@ export class Tracks {
     }
     if (own.length === 0) return;
     // Where there are drops all over the place, what is nearby need not be a part of it.
-    const chance = this.strays.density(track, 0.3 * track.usual) * (right - left) * (bottom - top);
-    const crowded = chance > 0.1;
-    if (crowded && own.length > 1) own.sort((a, b) => unlike(track, a) - unlike(track, b)).length = 1;
+    const around = (right - left) * (bottom - top);
+    const byChance = (strength: number): boolean => this.strays.density(track, strength) * around > 0.1;
+    own.sort((a, b) => unlike(track, a) - unlike(track, b));
+    if (byChance(0.3 * track.usual)) own.length = 1;
+    else if (own.length > 1) own = own.filter((blob, i) => i === 0 || !byChance(0.7 * blob.strength));
     const strength = own.reduce((sum, blob) => sum + blob.strength, 0);
-    if (strength < (crowded ? 0.4 : REMNANT) * track.usual) return;
+    if (strength < (byChance(0.7 * own[0]!.strength) ? 0.4 : REMNANT) * track.usual) return;
     for (const blob of own) free.delete(blob);
     this.observe(track, time, own);
   }
@@ -324,7 +338,7 @@ export class Tracks {
     const chance = this.neededHits(track);
     const least = Math.max(
       track.usual < LARGE ? chance : Math.min(4, chance),
-      track.usual < 12 ? 6 : track.usual < 40 ? 4 : 2,
+      track.usual < TINY ? 6 : track.usual < 40 ? 4 : 2,
     );
     if (hits < least) return;
     // Things keep their speed; chance jumps to and fro.
@@ -352,6 +366,7 @@ export class Tracks {
       lastY = stepY;
       if ((back < 2 && hits > 2) || back + 1 < least) continue;
       if (back + 1 < SEEN_SHARE * (this.frame - track.frames[number]! + 1)) break;
+      if (track.usual < TINY && steps / back > Math.max(width, height) + 3) continue;
       const growth = Math.abs(places[then + 6]! - places[here + 6]!);
       if (paths[6]! - growth > UNSTEADY * back) continue;
       if (back > 1 && jerks / (back - 1) > Math.max(0.6 * (steps / back), 0.25 * Math.max(width, height) + 1)) continue;
@@ -371,6 +386,7 @@ export class Tracks {
   private beginning({ hits, places, times }: Track, back: number): number {
     const travelled = times[(hits - 1 - back + HISTORY) % HISTORY]!;
     let since = travelled;
+    let first = (hits - 1 - back + HISTORY) % HISTORY;
     for (let n = back + 1; n < Math.min(hits, HISTORY); n++) {
       const number = (hits - 1 - n + HISTORY) % HISTORY;
       const then = number * PLACE;
@@ -384,8 +400,24 @@ export class Tracks {
       const step = Math.hypot(places[then + 4]! - places[after + 4]!, places[then + 5]! - places[after + 5]!);
       if (travelled - times[number]! > 1500 || step > 0.7 * side + 3) break;
       since = times[number]!;
+      first = number;
     }
-    return since;
+    return this.coming(since, places.subarray(first * PLACE, first * PLACE + 4));
+  }
+
+  /** What was first seen here may have been there before as something whose shape told nothing. */
+  private coming(since: number, place: Float32Array): number {
+    let [left, top, right, bottom] = place as unknown as [number, number, number, number];
+    let first = since;
+    for (const { time, blob } of this.soft.toReversed()) {
+      if (time >= first || first - time > LOST_MS) continue;
+      const { minX, minY, maxX, maxY } = blob;
+      if (maxX < left - NEAR || minX > right + NEAR || maxY < top - NEAR || minY > bottom + NEAR) continue;
+      if ((maxX - minX) * (maxY - minY) > 1.5 * (right - left) * (bottom - top)) continue;
+      first = time;
+      [left, top, right, bottom] = [minX, minY, maxX, maxY];
+    }
+    return first;
   }
 
   /**
