@@ -259,7 +259,7 @@ export class OnvifCamera {
 
   private get challenge(): string {
     const { algorithm } = this.options;
-    return `Digest realm="ONVIF, \\"sim\\"", qop="auth,auth-int", nonce="${this.nonce}", algorithm=${algorithm}, stale=FALSE`;
+    return `Digest realm="ONVIF, sim", qop="auth,auth-int", nonce="${this.nonce}", algorithm=${algorithm}, stale=FALSE`;
   }
 
   private digestOk(request: IncomingMessage): boolean {
