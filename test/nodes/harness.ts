@@ -24,7 +24,12 @@ export class Harness {
   readonly storage = mkdtempSync(join(tmpdir(), 'flow-nvr-nodes-'));
 
   /** Loads a flow beside an nvr-config with the id `storage-settings`. */
-  async load(flow: object[], config: object = {}, credentials: object = {}): Promise<void> {
+  async load(
+    flow: object[],
+    config: object = {},
+    credentials: object = {},
+    more: (typeof recorder)[] = [],
+  ): Promise<void> {
     const nvr = {
       id: 'storage-settings',
       type: 'nvr-config',
@@ -34,7 +39,7 @@ export class Harness {
       ffmpegPath: '',
     };
     await helper.load(
-      [nvrConfig, cameraSource, recorder],
+      [nvrConfig, cameraSource, recorder, ...more],
       [{ ...nvr, ...config }, ...flow] as TestFlowsItem[],
       credentials,
     );
