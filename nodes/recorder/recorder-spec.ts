@@ -53,7 +53,7 @@ function toSchedule(value: unknown): ScheduleEntry[] {
   });
 }
 
-export const TRIGGER_TYPES: readonly unknown[] = ['motion', 'external', 'event'];
+export const TRIGGER_TYPES: readonly unknown[] = ['motion', 'external', 'event', 'onvif-event'];
 
 /** Cameras and phase of a triggering event. Throws `bad-message`. */
 export function readTrigger(

@@ -25,7 +25,12 @@ export class Harness {
   readonly storage = mkdtempSync(join(tmpdir(), 'flow-nvr-nodes-'));
 
   /** Loads a flow beside an nvr-config with the id `storage-settings`. */
-  async load(flow: object[], config: object = {}, credentials: object = {}): Promise<void> {
+  async load(
+    flow: object[],
+    config: object = {},
+    credentials: object = {},
+    more: (typeof recorder)[] = [],
+  ): Promise<void> {
     const nvr = {
       id: 'storage-settings',
       type: 'nvr-config',
@@ -35,7 +40,7 @@ export class Harness {
       ffmpegPath: '',
     };
     await helper.load(
-      [nvrConfig, cameraSource, recorder, motionDetect],
+      [nvrConfig, cameraSource, recorder, motionDetect, ...more],
       [{ ...nvr, ...config }, ...flow] as TestFlowsItem[],
       credentials,
     );

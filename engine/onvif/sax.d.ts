@@ -1,0 +1,15 @@
+/** The part of `sax` that is used here; the package brings no types. */
+declare module 'sax' {
+  interface Parser {
+    onerror: (error: Error) => void;
+    ondoctype: () => void;
+    ontext: (text: string) => void;
+    oncdata: (text: string) => void;
+    onopentag: (tag: { name: string; attributes: Record<string, string> }) => void;
+    onclosetag: () => void;
+    write(text: string): Parser;
+    close(): Parser;
+  }
+  const sax: { parser(strict: boolean, options?: { position?: boolean }): Parser };
+  export default sax;
+}
