@@ -174,7 +174,7 @@ export function planFrom(
   const cameras = source.cameras();
   const folders = space.map(({ storage }) => storage);
   const used = (of: readonly string[], where: readonly string[]): number =>
-    of.reduce((sum, camera) => sum + where.reduce((all, storage) => all + source.used(camera, storage), 0), 0) -
+    of.reduce((sum, camera) => sum + where.reduce((all, storage) => all + source.used(camera, storage).bytes, 0), 0) -
     draft.freedOf(of, where);
   const oldest = (of: readonly string[], where: readonly string[], kinds: readonly Kind[] = KINDS): Iterable<Segment> =>
     mergeOldest(
@@ -282,34 +282,37 @@ export function forecast(
     );
     aged.set(camera, sums.reduce(add));
   }
+  const all = new Map(
+    cameras.map((camera) => [camera, space.map(({ storage }) => source.used(camera, storage)).reduce(add, NOTHING)]),
+  );
+  /** What no hold protects. Counted only where there are holds: that takes a look at every file. */
+  const deletable = (camera: string): Amount => {
+    const ranges = freeRanges(camera, holds, now, MAX_TIME);
+    if (ranges.length === 1 && ranges[0]!.start === 0 && ranges[0]!.end === MAX_TIME) return all.get(camera)!;
+    return KINDS.map((kind) => source.sum({ camera, kind, ranges })).reduce(add, NOTHING);
+  };
   const free = disksOf(space).reduce((sum, disk) => sum + disk.free, 0);
   const written = [...rates.values()].reduce((sum, rate) => sum + rate, 0);
   return rules.map((rule) => {
     const own = cameras.filter((camera) => appliesTo(rule, camera));
-    const usedBytes = own.reduce(
-      (sum, camera) => sum + space.reduce((all, { storage }) => all + source.used(camera, storage), 0),
-      0,
-    );
+    const used = own.map((camera) => all.get(camera)!).reduce(add, NOTHING);
     const bytesPerSecond = [...rates]
       .filter(([camera]) => appliesTo(rule, camera))
       .reduce((sum, [, rate]) => sum + rate, 0);
     const quota = quotaOf(rule, space);
-    const old = own.map((camera) => aged.get(camera)!).reduce(add, { bytes: 0, files: 0 });
-    const left = usedBytes - old.bytes;
-    let over = { bytes: 0, files: 0 };
+    const old = own.map((camera) => aged.get(camera)!).reduce(add, NOTHING);
+    const left = used.bytes - old.bytes;
+    let over = NOTHING;
     if (left > quota) {
+      const may = own.map(deletable).reduce(add, NOTHING);
+      const bytes = Math.max(0, Math.min(left - quota, may.bytes - old.bytes));
       // Files differ in size; the number of those that go is told from their average.
-      const all = own
-        .flatMap((camera) => KINDS.map((kind) => ({ camera, kind })))
-        .map((of) => source.sum({ ...of, ranges: freeRanges(of.camera, holds, now, MAX_TIME) }))
-        .reduce(add, { bytes: 0, files: 0 });
-      const bytes = Math.min(left - quota, all.bytes - old.bytes);
-      over = { bytes, files: all.bytes > 0 ? Math.ceil((bytes / all.bytes) * all.files) : 0 };
+      over = { bytes, files: may.bytes > 0 ? Math.ceil((bytes / may.bytes) * may.files) : 0 };
     }
     const room = quota === Infinity ? [free, written] : [Math.max(0, quota - left), bytesPerSecond];
     return {
       rule: rule.id,
-      usedBytes,
+      usedBytes: used.bytes,
       quotaBytes: quota === Infinity ? null : quota,
       bytesPerSecond,
       deleteBytes: old.bytes + over.bytes,
@@ -319,4 +322,5 @@ export function forecast(
   });
 }
 
+const NOTHING: Amount = { bytes: 0, files: 0 };
 const add = (a: Amount, b: Amount): Amount => ({ bytes: a.bytes + b.bytes, files: a.files + b.files });

@@ -19,8 +19,8 @@ export interface Amount {
 export interface FootageSource {
   /** All of which there is footage. */
   cameras(): string[];
-  /** Bytes of a camera in a storage folder. */
-  used(camera: string, storage: string): number;
+  /** All of a camera in a storage folder. */
+  used(camera: string, storage: string): Amount;
   /** Oldest first. Read as far as needed, and before anything is deleted. */
   oldest(of: Selection): Iterable<Segment>;
   /** The sum of what `oldest` would give. */
@@ -41,7 +41,7 @@ export function sourceOf(segments: readonly Segment[]): FootageSource {
     cameras: () => [...new Set(segments.map(({ camera }) => camera))],
     used: (camera, storage) => {
       const own = segments.filter((segment) => segment.camera === camera && segment.storage === storage);
-      return own.reduce((sum, { bytes }) => sum + bytes, 0);
+      return { bytes: own.reduce((sum, { bytes }) => sum + bytes, 0), files: own.length };
     },
     oldest,
     sum: (of) => {
