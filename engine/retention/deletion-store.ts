@@ -34,9 +34,12 @@ const HOLDS = `SELECT h.id, h.name, c.key AS camera, h.start_ms AS start, h.end_
 export class DeletionStore {
   private readonly db: Database;
   private readonly statements = new Map<string, Statement>();
+  private readonly onLock: (ms: number) => void;
 
-  constructor(db: Database) {
+  /** @param onLock hears how long each transaction kept others from writing */
+  constructor(db: Database, onLock: (ms: number) => void = () => undefined) {
     this.db = db;
+    this.onLock = onLock;
   }
 
   private sql(text: string): Statement {
@@ -46,7 +49,15 @@ export class DeletionStore {
   }
 
   private transaction<T>(call: () => T): T {
-    return this.db.transaction(call).immediate();
+    let from = 0;
+    const result = this.db
+      .transaction(() => {
+        from = performance.now(); // waiting for others is not counted
+        return call();
+      })
+      .immediate();
+    this.onLock(performance.now() - from);
+    return result;
   }
 
   /** Marks what is still there, complete, and not held; returns that. */

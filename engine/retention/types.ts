@@ -115,3 +115,90 @@ export interface RuleForecast {
   /** Until the quota, or without one the disks, are full; null when nothing is written. */
   daysLeft: number | null;
 }
+
+/** What one retention node asks for. */
+export interface RetentionSpec {
+  node: string;
+  rules: RuleSet;
+  /** So long before footage goes it is announced; 0 deletes at once. Emergencies do not wait. */
+  vetoMs: number;
+}
+
+/** Files of one camera that go, or went, for one reason. */
+export interface Share {
+  camera: string;
+  reason: DeletionReason;
+  /** From the oldest to the newest; not all between goes. */
+  start: number;
+  end: number;
+  files: number;
+  bytes: number;
+}
+
+export interface DeletedMessage {
+  type: 'deleted';
+  time: number;
+  files: number;
+  bytes: number;
+  shares: Share[];
+}
+
+export interface AboutToDeleteMessage {
+  type: 'about-to-delete';
+  /** For a veto. */
+  id: string;
+  time: number;
+  /** When it goes. */
+  due: number;
+  files: number;
+  bytes: number;
+  shares: Share[];
+}
+
+export interface HoldMessage {
+  type: 'hold';
+  phase: 'start' | 'end';
+  hold: Hold;
+}
+
+export interface RetentionStateMessage {
+  type: 'storage';
+  time: number;
+  storages: (Space & { usedBytes: number })[];
+  rules: RuleForecast[];
+  /** Less than an hour of room. */
+  emergency: boolean;
+  /** A disk is about to be full and nothing may be deleted. */
+  blocked: boolean;
+  unmet: Plan['unmet'];
+  /** Announced and not gone yet. */
+  pendingFiles: number;
+  holds: number;
+  /** What keeps files from being deleted; says what to do. */
+  problem: string | null;
+}
+
+export type RetentionMessage = DeletedMessage | AboutToDeleteMessage | HoldMessage | RetentionStateMessage;
+
+/** What a run did. */
+export interface RunResult {
+  files: number;
+  bytes: number;
+  shares: Share[];
+  blocked: boolean;
+}
+
+/** What rules would do, for who edits them. */
+export interface Preview {
+  rules: RuleForecast[];
+  /** What the first plan would delete, {@link RuleForecast.deleteFiles} says how many there are. */
+  shares: Share[];
+  complete: boolean;
+}
+
+/** What is written, by camera and storage folder. */
+export interface WriteRate {
+  camera: string;
+  storage: string;
+  bytesPerSecond: number;
+}
