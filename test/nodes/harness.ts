@@ -8,6 +8,7 @@ import helper, { type TestFlowsItem } from 'node-red-node-test-helper';
 import cameraSource from '../../nodes/camera-source/camera-source.ts';
 import nvrConfig from '../../nodes/nvr-config/nvr-config.ts';
 import recorder from '../../nodes/recorder/recorder.ts';
+import retention from '../../nodes/retention/retention.ts';
 
 helper.init(createRequire(import.meta.url).resolve('node-red'));
 
@@ -34,7 +35,7 @@ export class Harness {
       ffmpegPath: '',
     };
     await helper.load(
-      [nvrConfig, cameraSource, recorder],
+      [nvrConfig, cameraSource, recorder, retention],
       [{ ...nvr, ...config }, ...flow] as TestFlowsItem[],
       credentials,
     );
