@@ -9,6 +9,17 @@ import type { EventRow } from './catalog/catalog.ts';
 import type { EngineEvent, LiveMedia, RecorderCommand, Trigger } from './engine.ts';
 import type { EngineCalls, EngineReply, EngineRequest } from './thread/engine-thread.ts';
 import type { TuningPicture } from './thread/motion-thread.ts';
+import type { NewHold } from './retention/retention.ts';
+import type { RetentionCalls } from './retention/link.ts';
+import type {
+  Hold,
+  Preview,
+  RetentionMessage,
+  RetentionSpec,
+  RetentionStateMessage,
+  RuleSet,
+  RunResult,
+} from './retention/types.ts';
 import { sibling } from './thread/sibling.ts';
 import {
   EngineError,
@@ -35,6 +46,7 @@ export interface EngineHostEvents {
   motion: [node: string, MotionMessage];
   'motion-levels': [node: string, MotionLevels];
   'motion-state': [MotionState];
+  retention: [RetentionMessage];
   problem: [string | null];
   media: [camera: string, stream: StreamName, media: LiveMedia];
 }
@@ -56,6 +68,8 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private readonly watched = new Map<string, [camera: string, stream: StreamName]>();
   private readonly lastMotion = new Map<string, MotionState>();
   private readonly motions = new Map<string, MotionSpec>();
+  private retention: RetentionSpec | null = null;
+  private lastRetention: RetentionStateMessage | null = null;
   private panic = false;
   private problem: string | null = null;
   private closed = false;
@@ -110,6 +124,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       for (const camera of cameras) quiet(this.call('attach', spec.id, camera));
     }
     for (const spec of this.motions.values()) quiet(this.call('setMotion', spec));
+    if (this.retention) quiet(this.call('setRetention', this.retention));
     for (const [camera, stream] of this.watched.values()) quiet(this.call('watch', camera, stream));
     const [first] = this.recorders.keys();
     if (this.panic && first) quiet(this.call('commandRecorder', first, 'panic', null));
@@ -150,6 +165,10 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       case 'motion-state':
         this.lastMotion.set(`motion ${event.state.node} ${event.state.camera}`, event.state);
         this.emit('motion-state', event.state);
+        return;
+      case 'retention':
+        if (event.message.type === 'storage') this.lastRetention = event.message;
+        this.emit('retention', event.message);
         return;
       case 'problem':
         this.tellProblem(event.message);
@@ -312,6 +331,63 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
 
   coverage(camera: string, stream: StreamName, start: number, end: number): Promise<Coverage> {
     return this.call('coverage', camera, stream, start, end);
+  }
+
+  /**
+   * What is deleted from now on, by the rules of one node: those of a second would contradict them. Rejects with
+   * `one-retention`.
+   */
+  async setRetention(spec: RetentionSpec): Promise<void> {
+    if (this.retention && this.retention.node !== spec.node && !this.releases.has(`retention ${this.retention.node}`)) {
+      throw new EngineError('one-retention', 'this NVR has a retention node already: put all rules into one');
+    }
+    if (this.retention) this.keep(`retention ${this.retention.node}`);
+    this.retention = spec;
+    await this.call('setRetention', spec);
+  }
+
+  /** @param now false lets its rules go on for {@link GRACE_MS} in case it is taken up again */
+  releaseRetention(node: string, now: boolean): void {
+    if (this.retention?.node !== node) return;
+    this.release(`retention ${node}`, now, () => {
+      this.retention = null;
+      this.lastRetention = null;
+      return this.call('setRetention', null);
+    });
+  }
+
+  /** The last thing known of storage and rules. */
+  get retentionState(): RetentionStateMessage | null {
+    return this.lastRetention;
+  }
+
+  /** Deletes what is to be deleted now. Rejects with `no-rules`. */
+  runRetention(): Promise<RunResult> {
+    return this.call('runRetention');
+  }
+
+  /** What such rules would do now. */
+  previewRetention(rules: RuleSet): Promise<Preview> {
+    return this.call('previewRetention', rules);
+  }
+
+  /** Keeps footage whatever the rules say. Rejects with `bad-hold` or `too-many-holds`. */
+  hold(hold: NewHold): Promise<Hold> {
+    return this.call('hold', hold);
+  }
+
+  /** Rejects with `no-hold`. */
+  releaseHold(id: string): Promise<Hold> {
+    return this.call('releaseHold', id);
+  }
+
+  holds(): Promise<Hold[]> {
+    return this.call('holds');
+  }
+
+  /** Holds what is announced. Rejects with `no-announcement`. */
+  veto(...args: Parameters<RetentionCalls['veto']>): Promise<Hold[]> {
+    return this.call('veto', ...args);
   }
 
   /** Ends files in an orderly way, then the thread; inside the 15 s that Node-RED gives. */

@@ -14,6 +14,10 @@ import type { TimedFragment } from './media/gop-ring.ts';
 import { codecsOf, type InitSegment } from './media/init-segment.ts';
 import { Analyses, type AnalysesBackend } from './motion/analyses.ts';
 import type { MotionEvent } from './motion/types.ts';
+import { RetentionLink, type RetentionBackend, type RetentionCalls } from './retention/link.ts';
+import { WriteRates } from './retention/rates.ts';
+import type { NewHold } from './retention/retention.ts';
+import type { Hold, Preview, RetentionMessage, RetentionSpec, RuleSet, RunResult } from './retention/types.ts';
 import { stillAtArgs } from './media/still.ts';
 import { Demand, MAX_LATE_MS } from './recording/demand.ts';
 import type { WriterReply } from './recording/file-writer.ts';
@@ -42,6 +46,7 @@ export interface EngineBackends {
   writer(storage: string, onReply: (reply: WriterReply) => void): Pick<WriteQueue, 'send' | 'append'>;
   catalog(onReply: (reply: CatalogReply) => void): { send(request: CatalogRequest): void };
   motion: AnalysesBackend['start'];
+  retention: RetentionBackend;
 }
 
 export type EngineEvent =
@@ -53,6 +58,7 @@ export type EngineEvent =
   | { event: 'motion'; node: string; message: MotionMessage }
   | { event: 'motion-levels'; node: string; message: MotionLevels }
   | { event: 'motion-state'; state: MotionState }
+  | { event: 'retention'; message: RetentionMessage }
   | { event: 'media'; camera: string; stream: StreamName; media: LiveMedia };
 
 /** What a watched stream sends: its init segment whenever a run begins, and its fragments. */
@@ -113,6 +119,8 @@ export class Engine {
   private readonly queries = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   private openGaps: GapRow[] = [];
   private readonly analyses: Analyses;
+  private readonly retention: RetentionLink;
+  private readonly rates = new WriteRates();
   /** Events of motion that a crash left open, until their node takes them up. */
   private cutEvents: CutEvent[] = [];
   private nextQuery = 1;
@@ -189,6 +197,12 @@ export class Engine {
         state: ({ node, camera }, state) => this.tell({ event: 'motion-state', state: { node, camera, ...state } }),
         problem: (message) => this.tell({ event: 'problem', message }),
       },
+    );
+    this.retention = new RetentionLink(
+      backends.retention,
+      (ms, call) => effects.clock.after(ms, call),
+      (message) => this.tell({ event: 'retention', message }),
+      (message) => this.tell({ event: 'problem', message }),
     );
     this.cancelTick = effects.clock.after(TICK_MS, () => this.tick());
   }
@@ -499,10 +513,53 @@ export class Engine {
     return (await this.query({ id: this.nextQuery++, query: 'coverage', args })) as Coverage;
   }
 
+  /** What is deleted from now on; null for nothing. */
+  async setRetention(spec: RetentionSpec | null): Promise<void> {
+    await this.retain('set', spec);
+  }
+
+  /** Deletes what is to be deleted now. Rejects with `no-rules`. */
+  runRetention(): Promise<RunResult> {
+    return this.retain('run');
+  }
+
+  /** What such rules would do now. */
+  previewRetention(rules: RuleSet): Promise<Preview> {
+    return this.retain('preview', rules);
+  }
+
+  /** Rejects with `bad-hold` or `too-many-holds`. */
+  hold(hold: NewHold): Promise<Hold> {
+    return this.retain('hold', hold);
+  }
+
+  /** Rejects with `no-hold`. */
+  releaseHold(id: string): Promise<Hold> {
+    return this.retain('release', id);
+  }
+
+  holds(): Promise<Hold[]> {
+    return this.retain('holds');
+  }
+
+  /** Holds what is announced. Rejects with `no-announcement`. */
+  veto(...args: Parameters<RetentionCalls['veto']>): Promise<Hold[]> {
+    return this.retain('veto', ...args);
+  }
+
+  private async retain<K extends keyof RetentionCalls>(
+    call: K,
+    ...args: Parameters<RetentionCalls[K]>
+  ): Promise<Awaited<ReturnType<RetentionCalls[K]>>> {
+    await this.ready; // it is the catalogue thread that brings the catalogue up to date
+    return this.retention.call(call, ...args);
+  }
+
   /** Ends files and rows in order; cameras are let go. `cause` is what the gaps from now on are called. */
   async shutdown(): Promise<void> {
     this.cancelTick();
     this.analyses.close();
+    const retained = this.retention.close();
     for (const { cameras } of this.recorders.values()) {
       for (const { tracks } of cameras.values()) {
         for (const track of tracks.values()) track.stop('restart', this.effects.clock.now());
@@ -514,7 +571,7 @@ export class Engine {
     this.analyses.stop();
     while (this.owners.size > 0) await new Promise<void>((resolve) => void this.effects.clock.after(20, resolve));
     await this.query({ id: this.nextQuery++, query: 'flush', args: [] });
-    await stopped;
+    await Promise.all([stopped, retained]);
   }
 
   private query(request: Extract<CatalogRequest, { id: number }>): Promise<unknown> {
@@ -600,6 +657,7 @@ export class Engine {
     }
     if (now.mono - this.lastHeartbeat < HEARTBEAT_MS) return;
     this.lastHeartbeat = now.mono;
+    this.retention.setRates(this.rates.read(now.mono));
     for (const camera of this.cameras.values()) this.tell({ event: 'camera', message: camera.message() });
   }
 
@@ -645,6 +703,7 @@ export class Engine {
       append: (id, storage, bytes, fill) => {
         const writer = this.writers.get(storage)!;
         writer.backlog += bytes;
+        this.rates.add(camera, storage, bytes, this.effects.clock.monotonic());
         if (writer.backlog > MAX_BACKLOG) writer.behind = true;
         writer.queue.append(id, bytes, fill);
       },

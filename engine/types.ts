@@ -4,6 +4,7 @@
  */
 
 import type { AnalyserState, MotionMode } from './motion/analyser.ts';
+import type { DeletionReason } from './retention/types.ts';
 import type { Box, MotionPhase, MotionSettings, SceneState } from './motion/types.ts';
 
 /** Which of a camera's encodings: `main` is the full picture, `sub` the small one for grids and analysis. */
@@ -138,7 +139,9 @@ export interface Coverage extends TimeRange {
   stream: StreamName;
   recorded: TimeRange[];
   gaps: (TimeRange & { cause: GapCause })[];
-  /** Time in the range that is neither: no recorder wanted it (or it is in the future). */
+  /** What retention rules have deleted of it. */
+  deleted: (TimeRange & { reason: DeletionReason })[];
+  /** Time in the range that is none of these: no recorder wanted it (or it is in the future). */
   unscheduled: TimeRange[];
 }
 

@@ -11,7 +11,9 @@ import {
   type TimeRange,
 } from '../types.ts';
 import { GRID_WORDS, MINUTE_MS, wordsOf, type ActivityMinute } from '../motion/activity.ts';
+import type { DeletionReason } from '../retention/types.ts';
 import { computeCoverage } from './coverage.ts';
+import { deletedIn } from './deleted.ts';
 import { migrate } from './schema.ts';
 
 export interface NewSegment {
@@ -53,6 +55,8 @@ export interface SegmentRow {
   end: number | null;
   bytes: number;
   state: 'open' | 'closed';
+  /** Why it is being deleted; null while it is not. */
+  doomed: DeletionReason | null;
 }
 
 /** Something that happened. Its kind says what is in `data`. */
@@ -72,7 +76,7 @@ export interface CutEvent extends EventRow {
   end: number;
 }
 
-const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end, s.bytes, s.state
+const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end, s.bytes, s.state, s.doomed
   FROM segment s JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id`;
 const GAP_ROW = `SELECT g.id, c.key AS camera, g.stream, g.start_ms AS start, g.end_ms AS end, g.cause
   FROM gap g JOIN camera c ON c.id = g.camera_id`;
@@ -316,6 +320,7 @@ export class Catalog {
     const gaps = this.sql(
       `${GAP_ROW} WHERE c.key = ? AND g.stream = ? AND g.start_ms < ? AND (g.end_ms IS NULL OR g.end_ms > ?)`,
     ).all(camera, stream, range.end, range.start) as GapRow[];
-    return computeCoverage({ camera, stream, ...range }, [...segments, ...extra], gaps, nowMs);
+    const deleted = deletedIn((text) => this.sql(text), camera, stream, range);
+    return computeCoverage({ camera, stream, ...range }, [...segments, ...extra], gaps, nowMs, deleted);
   }
 }

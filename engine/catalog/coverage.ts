@@ -1,4 +1,5 @@
 /** What of a range is recorded, missing, or was not wanted: arithmetic on ranges. */
+import type { DeletionReason } from '../retention/types.ts';
 import type { Coverage, GapCause, StreamName, TimeRange } from '../types.ts';
 
 /** Neighbouring files of one run differ by rounding; less than this between them is no hole. */
@@ -31,21 +32,33 @@ export function subtractRanges(window: TimeRange, covered: readonly TimeRange[])
   return left;
 }
 
-/** Footage wins over gaps: where both are told (a clock that went back), there is footage. */
+/** Footage wins over what was deleted, and that over gaps: where both are told (a clock that went back), it is there. */
 export function computeCoverage(
   of: { camera: string; stream: StreamName } & TimeRange,
   segments: readonly TimeRange[],
   gaps: readonly { start: number; end: number | null; cause: GapCause }[],
   nowMs: number,
+  deletions: readonly (TimeRange & { reason: DeletionReason })[] = [],
 ): Coverage {
   const recorded = mergeRanges(segments, of, JOIN_MS);
+  const deleted = deletions
+    .flatMap(({ start, end, reason }) =>
+      end > of.start && start < of.end
+        ? subtractRanges({ start: Math.max(start, of.start), end: Math.min(end, of.end) }, recorded).map((range) => ({
+            ...range,
+            reason,
+          }))
+        : [],
+    )
+    .sort((a, b) => a.start - b.start);
+  const was = mergeRanges([...recorded, ...deleted], of);
   const missing = gaps
     .flatMap((gap) =>
-      subtractRanges({ start: Math.max(gap.start, of.start), end: Math.min(gap.end ?? nowMs, of.end) }, recorded)
+      subtractRanges({ start: Math.max(gap.start, of.start), end: Math.min(gap.end ?? nowMs, of.end) }, was)
         .filter(({ start, end }) => end > start)
         .map((range) => ({ ...range, cause: gap.cause })),
     )
     .sort((a, b) => a.start - b.start);
-  const told = mergeRanges([...recorded, ...missing], of);
-  return { ...of, recorded, gaps: missing, unscheduled: subtractRanges(of, told) };
+  const told = mergeRanges([...was, ...missing], of);
+  return { ...of, recorded, gaps: missing, deleted, unscheduled: subtractRanges(of, told) };
 }

@@ -2,6 +2,8 @@
 import { readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSegmentPath } from '../recording/segment-path.ts';
+import { deleteMarked, diskOfFiles } from '../retention/deletion.ts';
+import { DeletionStore } from '../retention/deletion-store.ts';
 import type { Catalog, SegmentRow } from './catalog.ts';
 import { encodeGopIndex, ticksOf } from './gop-index.ts';
 import { repairSegmentFile, scanSegmentFile } from './segment-file.ts';
@@ -25,8 +27,10 @@ export class Reconciler {
     this.nextGapId = nextGapId;
   }
 
-  /** What a crash left open; quick, and done before anything is recorded. */
+  /** What a crash left open, or half deleted; quick, and done before anything is recorded. */
   finishOpen(): void {
+    const deletions = new DeletionStore(this.catalog.db);
+    deleteMarked(deletions, deletions.marked(), diskOfFiles, Date.now());
     for (const row of this.catalog.openSegments()) this.readFile(row.storage, row.path, row);
     this.catalog.transaction(() => this.catalog.endCrashedRecordings(this.nextGapId));
   }
@@ -52,7 +56,8 @@ export class Reconciler {
       // A storage that is not mounted has not lost its files.
       if (!reachable) continue;
       for (const row of rows.values()) {
-        if (row.state === 'closed' && row.start < before) this.forget(row);
+        // One that is being deleted is told as such by whoever deletes it.
+        if (row.state === 'closed' && row.start < before && row.doomed === null) this.forget(row);
       }
     }
   }

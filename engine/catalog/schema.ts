@@ -1,6 +1,32 @@
 /** The catalogue's schema, as a list of migrations; `user_version` counts those that were run. */
 import type { Database } from 'better-sqlite3';
 
+/** Footage so long before and after something happened belongs to it. */
+const MARGIN_MS = 10_000;
+/** Files and events look back no further for each other; longer events mark their files when they end. */
+const LONGEST_FILE_MS = 2 * 3_600_000;
+const LONGEST_EVENT_MS = 86_400_000;
+
+/** Rows of `event` that touch the file `segment`; those of no camera concern no footage. */
+const touching = (which: string): string => `
+  SELECT 1 FROM event e WHERE e.camera_id = segment.camera_id AND e.type ${which}
+    AND e.start_ms > segment.start_ms - ${LONGEST_EVENT_MS} AND e.start_ms < segment.end_ms + ${MARGIN_MS}
+    AND coalesce(e.end_ms, segment.end_ms) > segment.start_ms - ${MARGIN_MS}`;
+/** Place in KINDS of engine/retention/types.ts. */
+const SEGMENT_IS_EVENT = `(
+  EXISTS (SELECT 1 FROM recording r WHERE r.id = segment.recording_id AND r.trigger <> 'continuous')
+  OR EXISTS (${touching("<> 'motion'")}))`;
+const SEGMENT_IS_MOTION = `(
+  EXISTS (SELECT 1 FROM activity a WHERE a.camera_id = segment.camera_id AND a.seconds > 0
+    AND a.minute BETWEEN (segment.start_ms - ${MARGIN_MS}) / 60000 AND (segment.end_ms + ${MARGIN_MS}) / 60000)
+  OR EXISTS (${touching("= 'motion'")}))`;
+/** Files of the new row's camera that touch a time become at least of that kind. */
+const raiseKind = (kind: string, start: string, end: string): string => `
+  UPDATE segment SET kind = ${kind} WHERE camera_id = new.camera_id AND stream IN ('main', 'sub')
+    AND start_ms > ${start} - ${LONGEST_FILE_MS + MARGIN_MS} AND start_ms < ${end} + ${MARGIN_MS}
+    AND end_ms > ${start} - ${MARGIN_MS} AND kind < ${kind}`;
+const KIND_OF_EVENT = "CASE new.type WHEN 'motion' THEN 1 ELSE 2 END";
+
 const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE camera (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE) STRICT;
@@ -108,6 +134,55 @@ const MIGRATIONS: readonly string[] = [
     data BLOB NOT NULL, -- see motion/activity.ts
     PRIMARY KEY (camera_id, minute)
   ) STRICT, WITHOUT ROWID;
+  `,
+  // Retention: what a file shows, files on their way out, what went, and what must stay.
+  `
+  ALTER TABLE segment ADD COLUMN kind INTEGER NOT NULL DEFAULT 0; -- 0 nothing in it, 1 motion, 2 an event
+  ALTER TABLE segment ADD COLUMN doomed TEXT; -- why it is being deleted; null while it is not
+  CREATE INDEX event_but_motion ON event (camera_id, start_ms, end_ms) WHERE type <> 'motion';
+  UPDATE segment SET kind = 2 WHERE ${SEGMENT_IS_EVENT};
+  UPDATE segment SET kind = 1 WHERE kind = 0 AND ${SEGMENT_IS_MOTION};
+  -- What may go is found, sorted and summed in this index alone.
+  CREATE INDEX segment_by_kind ON segment (camera_id, kind, start_ms, end_ms, storage_id, bytes)
+    WHERE state = 'closed' AND doomed IS NULL;
+  CREATE INDEX segment_doomed ON segment (id) WHERE doomed IS NOT NULL;
+  CREATE TRIGGER segment_closed AFTER UPDATE OF state ON segment WHEN new.state = 'closed' AND old.state <> 'closed' BEGIN
+    UPDATE segment SET kind = CASE WHEN ${SEGMENT_IS_EVENT} THEN 2 WHEN ${SEGMENT_IS_MOTION} THEN 1 ELSE 0 END
+      WHERE id = new.id;
+  END;
+  CREATE TRIGGER event_added AFTER INSERT ON event WHEN new.camera_id IS NOT NULL BEGIN
+    ${raiseKind(KIND_OF_EVENT, 'new.start_ms', 'coalesce(new.end_ms, new.start_ms)')};
+  END;
+  CREATE TRIGGER event_ended AFTER UPDATE OF end_ms ON event
+    WHEN new.camera_id IS NOT NULL AND new.end_ms IS NOT NULL AND new.end_ms IS NOT old.end_ms BEGIN
+    ${raiseKind(KIND_OF_EVENT, 'new.start_ms', 'new.end_ms')};
+  END;
+  CREATE TRIGGER activity_added AFTER INSERT ON activity WHEN new.seconds > 0 BEGIN
+    ${raiseKind('1', 'new.minute * 60000', '(new.minute + 1) * 60000')};
+  END;
+  CREATE TABLE deleted (
+    id INTEGER PRIMARY KEY,
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    stream TEXT NOT NULL,
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    at_ms INTEGER NOT NULL, -- the last time that something of it was deleted
+    bytes INTEGER NOT NULL,
+    files INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX deleted_by_time ON deleted (camera_id, stream, start_ms);
+  CREATE TABLE hold (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL, -- of the case
+    camera_id INTEGER REFERENCES camera, -- null for all
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER NOT NULL,
+    until_ms INTEGER, -- null for ever
+    who TEXT NOT NULL,
+    why TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+  ) STRICT;
   `,
 ];
 

@@ -34,7 +34,8 @@ export class NothingRecorded extends EngineError {
   readonly coverage: Coverage;
 
   constructor(coverage: Coverage) {
-    const causes = [...new Set(coverage.gaps.map(({ cause }) => cause))];
+    const reasons = coverage.deleted.map(({ reason }) => `deleted (${reason})`);
+    const causes = [...new Set([...reasons, ...coverage.gaps.map(({ cause }) => cause)])];
     const why = causes.length > 0 ? `: ${causes.join(', ')}` : ', and nothing was to be recorded';
     super('not-found', `nothing is recorded of ${coverage.camera} in this range${why}`);
     this.coverage = coverage;

@@ -1,6 +1,7 @@
 /** What the catalogue tells about time and space: coverage, timelines, events, storage. Owned by the query thread. */
 import { statfsSync } from 'node:fs';
 import { computeCoverage, JOIN_MS } from '../catalog/coverage.ts';
+import { deletedIn } from '../catalog/deleted.ts';
 import { joinGaps, joinSorted, type GapSpan, type Span } from './spans.ts';
 import type { Coverage, GapCause, StreamName, TimeRange } from '../types.ts';
 import type { ActivityReader } from './activity-reader.ts';
@@ -94,7 +95,8 @@ export class Ledger {
     const { recorded, gaps } = this.lane(camera, stream, range, JOIN_MS, nowMs);
     const segments = recorded.map(([start, end]) => ({ start, end }));
     const missing = gaps.map(([start, end, cause]) => ({ start, end, cause }));
-    return computeCoverage({ camera, stream, ...range }, segments, missing, nowMs);
+    const deleted = deletedIn((text) => this.catalog.sql(text), camera, stream, range);
+    return computeCoverage({ camera, stream, ...range }, segments, missing, nowMs, deleted);
   }
 
   /**

@@ -33,6 +33,13 @@ export type EngineCalls = {
       | 'trigger'
       | 'commandRecorder'
       | 'coverage'
+      | 'setRetention'
+      | 'runRetention'
+      | 'previewRetention'
+      | 'hold'
+      | 'releaseHold'
+      | 'holds'
+      | 'veto'
       | 'shutdown'
   ]: Engine[K];
 };
@@ -96,6 +103,15 @@ const engine = new Engine(
         stop: () => void worker.terminate(),
       };
     },
+    retention: (onReply, onEnd) => {
+      // Nor does recording end with this one.
+      const worker = new Worker(sibling('retention-thread', import.meta.url), { workerData: config });
+      let reason = 'it ended';
+      worker.on('message', onReply);
+      worker.on('error', (error: unknown) => (reason = error instanceof Error ? error.message : String(error)));
+      worker.on('exit', () => onEnd(reason));
+      return { send: (request) => worker.postMessage(request), stop: () => void worker.terminate() };
+    },
   },
   (event, transfer) => port.postMessage(event, transfer),
 );
@@ -110,14 +126,16 @@ async function answer({ id, call, args }: EngineRequest): Promise<void> {
   }
 }
 
+/** Others need not wait for the answer to these. */
+const SLOW: readonly (keyof EngineCalls)[] = [
+  ...(['opened', 'snapshot', 'coverage', 'shutdown'] as const),
+  ...(['setRetention', 'runRetention', 'previewRetention', 'hold', 'releaseHold', 'holds', 'veto'] as const),
+];
+
 // What a crash left behind is put in order before anything new is recorded; order of requests is kept.
 let queue: Promise<void> = engine.opened().catch(() => undefined);
 port.on('message', (request: EngineRequest) => {
-  const slow =
-    request.call === 'opened' ||
-    request.call === 'snapshot' ||
-    request.call === 'coverage' ||
-    request.call === 'shutdown';
+  const slow = SLOW.includes(request.call);
   queue = queue.then(() => {
     const done = answer(request);
     return slow ? undefined : done;

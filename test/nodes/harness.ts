@@ -9,6 +9,7 @@ import cameraSource from '../../nodes/camera-source/camera-source.ts';
 import motionDetect from '../../nodes/motion-detect/motion-detect.ts';
 import nvrConfig from '../../nodes/nvr-config/nvr-config.ts';
 import recorder from '../../nodes/recorder/recorder.ts';
+import retention from '../../nodes/retention/retention.ts';
 
 helper.init(createRequire(import.meta.url).resolve('node-red'));
 
@@ -40,7 +41,7 @@ export class Harness {
       ffmpegPath: '',
     };
     await helper.load(
-      [nvrConfig, cameraSource, recorder, motionDetect, ...more],
+      [nvrConfig, cameraSource, recorder, motionDetect, retention, ...more],
       [{ ...nvr, ...config }, ...flow] as TestFlowsItem[],
       credentials,
     );

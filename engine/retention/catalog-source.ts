@@ -1,0 +1,82 @@
+/** The catalogue as what plans are made from: every question is a range of one index. Read-only, synchronous. */
+import type { Database, Statement } from 'better-sqlite3';
+import type { Amount, FootageSource, Selection } from './source.ts';
+import { KINDS, type Segment } from './types.ts';
+
+type Row = [id: number, start: number, end: number, bytes: number, storage: number];
+
+/** As things are when it is made; for one plan. */
+export class CatalogSource implements FootageSource {
+  private readonly db: Database;
+  private readonly cameraIds: Map<string, number>;
+  private readonly storageIds: Map<string, number>;
+  private readonly storagePaths: Map<number, string>;
+  /** By `<camera id> <storage id>`. */
+  private readonly usage: Map<string, Amount>;
+  /** Statements that nobody is reading from, by their text: a list that is read needs one of its own. */
+  private readonly idle = new Map<string, Statement[]>();
+
+  constructor(db: Database) {
+    this.db = db;
+    this.cameraIds = new Map(db.prepare('SELECT key, id FROM camera').raw().all() as [string, number][]);
+    const storages = db.prepare('SELECT path, id FROM storage').raw().all() as [string, number][];
+    this.storageIds = new Map(storages);
+    this.storagePaths = new Map(storages.map(([path, id]) => [id, path]));
+    const used = db
+      .prepare("SELECT camera_id || ' ' || storage_id, bytes, files FROM usage WHERE files > 0")
+      .raw()
+      .all() as [string, number, number][];
+    this.usage = new Map(used.map(([key, bytes, files]) => [key, { bytes, files }]));
+  }
+
+  cameras(): string[] {
+    const stored = new Set([...this.usage.keys()].map((key) => Number(key.split(' ')[0])));
+    return [...this.cameraIds].filter(([, id]) => stored.has(id)).map(([key]) => key);
+  }
+
+  used(camera: string, storage: string): Amount {
+    return this.usage.get(`${this.cameraIds.get(camera)} ${this.storageIds.get(storage)}`) ?? { bytes: 0, files: 0 };
+  }
+
+  private from({ storages }: Selection): string {
+    const ids = storages?.flatMap((path) => this.storageIds.get(path) ?? []);
+    // Where it is all of them, the question does not slow the answer.
+    const inside = ids && ids.length < this.storageIds.size ? `AND storage_id IN (${ids.join(', ')})` : '';
+    return `FROM segment INDEXED BY segment_by_kind WHERE state = 'closed' AND doomed IS NULL AND camera_id = ? AND kind = ?
+      AND start_ms BETWEEN ? AND ? AND end_ms <= ? ${inside}`;
+  }
+
+  *oldest(of: Selection): Generator<Segment> {
+    const { camera, kind } = of;
+    const id = this.cameraIds.get(camera);
+    if (id === undefined) return;
+    const text = `SELECT id, start_ms, end_ms, bytes, storage_id ${this.from(of)} ORDER BY start_ms`;
+    const idle = this.idle.get(text) ?? [];
+    this.idle.set(text, idle);
+    const statement = idle.pop() ?? this.db.prepare(text).raw();
+    try {
+      for (const { start, end } of of.ranges) {
+        for (const row of statement.iterate(id, KINDS.indexOf(kind), start, end, end)) {
+          const [segment, startMs, endMs, bytes, storage] = row as Row;
+          const path = this.storagePaths.get(storage)!;
+          yield { id: segment, camera, storage: path, start: startMs, end: endMs, bytes, kind };
+        }
+      }
+    } finally {
+      idle.push(statement);
+    }
+  }
+
+  sum(of: Selection): Amount {
+    const id = this.cameraIds.get(of.camera);
+    const amount = { bytes: 0, files: 0 };
+    if (id === undefined) return amount;
+    const statement = this.db.prepare(`SELECT coalesce(sum(bytes), 0), count(*) ${this.from(of)}`).raw();
+    for (const { start, end } of of.ranges) {
+      const [bytes, files] = statement.get(id, KINDS.indexOf(of.kind), start, end, end) as [number, number];
+      amount.bytes += bytes;
+      amount.files += files;
+    }
+    return amount;
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * Deletions and holds in the catalogue: files are marked, unlinked by someone else, and then their rows go, with what
+ * went summed into `deleted`. Synchronous; every call is one short transaction.
+ */
+import type { Database, Statement } from 'better-sqlite3';
+import { JOIN_MS } from '../catalog/coverage.ts';
+import type { StreamName } from '../types.ts';
+import { isHeld } from './rules.ts';
+import type { DeletionReason, Hold, Planned } from './types.ts';
+
+/** A file on its way out. */
+export interface Marked {
+  id: number;
+  camera: string;
+  stream: StreamName;
+  storage: string;
+  /** Relative to the storage folder. */
+  path: string;
+  start: number;
+  end: number;
+  bytes: number;
+  reason: DeletionReason;
+}
+
+/** Ranges that are remembered; the oldest deletions are forgotten first. */
+const MAX_RANGES = 200_000;
+const MARKED = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS "end",
+    s.bytes, s.doomed AS reason
+  FROM segment s JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id`;
+const HOLDS = `SELECT h.id, h.name, c.key AS camera, h.start_ms AS start, h.end_ms AS "end", h.until_ms AS until, h.who, h.why,
+    h.created_ms AS created
+  FROM hold h LEFT JOIN camera c ON c.id = h.camera_id`;
+
+export class DeletionStore {
+  private readonly db: Database;
+  private readonly statements = new Map<string, Statement>();
+  private readonly onLock: (ms: number) => void;
+
+  /** @param onLock hears how long each transaction kept others from writing */
+  constructor(db: Database, onLock: (ms: number) => void = () => undefined) {
+    this.db = db;
+    this.onLock = onLock;
+  }
+
+  private sql(text: string): Statement {
+    let statement = this.statements.get(text);
+    if (!statement) this.statements.set(text, (statement = this.db.prepare(text)));
+    return statement;
+  }
+
+  private transaction<T>(call: () => T): T {
+    let from = 0;
+    const result = this.db
+      .transaction(() => {
+        from = performance.now(); // waiting for others is not counted
+        return call();
+      })
+      .immediate();
+    this.onLock(performance.now() - from);
+    return result;
+  }
+
+  /** Marks what is still there, complete, and not held; returns that. */
+  mark(items: readonly Planned[], now: number): Marked[] {
+    return this.transaction(() => {
+      const holds = this.holds();
+      const update = this.sql(
+        "UPDATE segment SET doomed = ? WHERE id = ? AND start_ms = ? AND state = 'closed' AND doomed IS NULL",
+      );
+      // A number may have become another file's; its start says that it has not.
+      const marked = items.filter(
+        (item) => !isHeld(item, holds, now) && update.run(item.reason, item.id, item.start).changes > 0,
+      );
+      const get = this.sql(`${MARKED} WHERE s.id = ?`);
+      return marked.map(({ id }) => get.get(id) as Marked);
+    });
+  }
+
+  /** What is marked: of a deletion that was cut short. */
+  marked(): Marked[] {
+    return this.sql(`${MARKED} WHERE s.doomed IS NOT NULL ORDER BY s.id`).all() as Marked[];
+  }
+
+  /** They stay after all. */
+  unmark(marked: readonly Marked[]): void {
+    this.transaction(() => {
+      for (const { id } of marked) this.sql('UPDATE segment SET doomed = NULL WHERE id = ?').run(id);
+    });
+  }
+
+  /** The files are gone: so are their rows, and what they were is remembered as ranges. */
+  drop(marked: readonly Marked[], now: number): void {
+    this.transaction(() => {
+      for (const { id } of marked) this.sql('DELETE FROM segment WHERE id = ? AND doomed IS NOT NULL').run(id);
+      for (const range of rangesOf(marked)) this.remember(range, now);
+      this.sql('DELETE FROM deleted WHERE id <= (SELECT max(id) FROM deleted) - ?').run(MAX_RANGES);
+    });
+  }
+
+  /** Joined with its neighbours; the newest deletions have the highest ids. */
+  private remember(range: Range, now: number): void {
+    const camera = this.sql('SELECT id FROM camera WHERE key = ?').pluck().get(range.camera) as number;
+    const { stream, reason } = range;
+    const columns = 'SELECT id, start_ms AS start, end_ms AS "end", bytes, files, reason FROM deleted';
+    const of = 'camera_id = ? AND stream = ?';
+    const before = this.sql(`${columns} WHERE ${of} AND start_ms <= ? ORDER BY start_ms DESC LIMIT 1`);
+    const after = this.sql(`${columns} WHERE ${of} AND start_ms > ? AND start_ms <= ? ORDER BY start_ms LIMIT 1`);
+    const joined = { start: range.start, end: range.end, bytes: range.bytes, files: range.files };
+    for (const found of [
+      before.get(camera, stream, range.start),
+      after.get(camera, stream, range.start, range.end + JOIN_MS),
+    ] as ((typeof joined & { id: number; reason: string }) | undefined)[]) {
+      if (found?.reason !== reason || found.end < range.start - JOIN_MS) continue;
+      this.sql('DELETE FROM deleted WHERE id = ?').run(found.id);
+      joined.start = Math.min(joined.start, found.start);
+      joined.end = Math.max(joined.end, found.end);
+      joined.bytes += found.bytes;
+      joined.files += found.files;
+    }
+    this.sql(
+      `INSERT INTO deleted (id, camera_id, stream, start_ms, end_ms, reason, at_ms, bytes, files)
+       VALUES ((SELECT coalesce(max(id), 0) + 1 FROM deleted), ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ).run(camera, stream, joined.start, joined.end, reason, now, joined.bytes, joined.files);
+  }
+
+  holds(): Hold[] {
+    return this.sql(`${HOLDS} ORDER BY h.created_ms, h.id`).all() as Hold[];
+  }
+
+  /** Adds a hold, or changes the one with this id. */
+  putHold({ id, name, camera, start, end, until, who, why, created }: Hold): void {
+    this.transaction(() => {
+      if (camera !== null) this.sql('INSERT OR IGNORE INTO camera (key) VALUES (?)').run(camera);
+      this.sql(
+        `INSERT OR REPLACE INTO hold (id, name, camera_id, start_ms, end_ms, until_ms, who, why, created_ms)
+         VALUES (?, ?, (SELECT id FROM camera WHERE key = ?), ?, ?, ?, ?, ?, ?)`,
+      ).run(id, name, camera, start, end, until, who, why, created);
+    });
+  }
+
+  dropHold(id: string): boolean {
+    return this.sql('DELETE FROM hold WHERE id = ?').run(id).changes > 0;
+  }
+
+  /** Forgets the holds that ended before. */
+  dropEndedHolds(before: number): void {
+    this.sql('DELETE FROM hold WHERE until_ms < ?').run(before);
+  }
+}
+
+interface Range {
+  camera: string;
+  stream: StreamName;
+  reason: DeletionReason;
+  start: number;
+  end: number;
+  bytes: number;
+  files: number;
+}
+
+/** Files that follow each other, as one. */
+function rangesOf(marked: readonly Marked[]): Range[] {
+  const ranges: Range[] = [];
+  const last = new Map<string, Range>();
+  for (const { camera, stream, reason, start, end, bytes } of [...marked].sort((a, b) => a.start - b.start)) {
+    const key = `${camera} ${stream} ${reason}`;
+    const range = last.get(key);
+    if (range && start <= range.end + JOIN_MS) {
+      range.end = Math.max(range.end, end);
+      range.bytes += bytes;
+      range.files++;
+    } else {
+      const begun = { camera, stream, reason, start, end, bytes, files: 1 };
+      last.set(key, begun);
+      ranges.push(begun);
+    }
+  }
+  return ranges;
+}

@@ -1,0 +1,72 @@
+/** Deletes files that the catalogue has marked, outside of its transactions, and then their rows. */
+import { existsSync, rmdirSync, unlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { DeletionStore, Marked } from './deletion-store.ts';
+
+export interface FileEffects {
+  /** False for a storage folder that is not there now: its files are not deleted, only out of reach. */
+  present(storage: string): boolean;
+  /** Throws as `unlinkSync`. */
+  unlink(file: string): void;
+  /** Removes a folder if it is empty; no error if it is not. */
+  removeEmpty(folder: string): void;
+}
+
+const MARKER = '.flow-nvr';
+/** Nothing is written into the folder of an hour so long ago, whatever the clocks of the cameras. */
+const QUIET_MS = 26 * 3_600_000;
+
+export const diskOfFiles: FileEffects = {
+  present: (storage) => existsSync(join(storage, MARKER)),
+  unlink: unlinkSync,
+  removeEmpty: (folder) => {
+    try {
+      rmdirSync(folder);
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? '';
+      if (!['ENOTEMPTY', 'EEXIST', 'ENOENT', 'EBUSY', 'EACCES', 'EPERM', 'EROFS'].includes(code)) throw error;
+    }
+  },
+};
+
+export interface DeletionResult {
+  deleted: Marked[];
+  /** Their files are still there. */
+  failed: Marked[];
+  /** Why, for one of them. */
+  error: string | null;
+}
+
+/** Rows go only when their files have. What failed stays marked. */
+export function deleteMarked(
+  store: Pick<DeletionStore, 'drop'>,
+  marked: readonly Marked[],
+  files: FileEffects,
+  now: number,
+): DeletionResult {
+  const result: DeletionResult = { deleted: [], failed: [], error: null };
+  for (const one of marked) {
+    try {
+      files.unlink(join(one.storage, one.path));
+      result.deleted.push(one);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT' && files.present(one.storage)) {
+        result.deleted.push(one);
+        continue;
+      }
+      result.failed.push(one);
+      result.error =
+        code === 'ENOENT' ? `the storage folder ${one.storage} is not there: is its disk mounted?` : message;
+    }
+  }
+  if (result.deleted.length > 0) store.drop(result.deleted, now);
+  const folders = new Set(
+    result.deleted
+      .filter(({ start }) => start < now - QUIET_MS)
+      .map(({ storage, path }) => join(storage, dirname(path))),
+  );
+  for (const folder of folders) files.removeEmpty(folder);
+  for (const day of new Set([...folders].map(dirname))) files.removeEmpty(day);
+  return result;
+}

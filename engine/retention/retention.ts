@@ -1,0 +1,320 @@
+/**
+ * Does what the rules say: plans once a minute (at once when room runs out), announces, waits for a veto, and deletes in
+ * small batches, so that whoever records hardly ever waits for the catalogue. Runs in a thread of its own.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../clock.ts';
+import { EngineError } from '../types.ts';
+import type { DeletionStore, Marked } from './deletion-store.ts';
+import { deleteMarked, type FileEffects } from './deletion.ts';
+import { forecast, isEmergency, MAX_PLANNED, planFrom } from './rules.ts';
+import { Shares, sharesOf } from './shares.ts';
+import type { FootageSource } from './source.ts';
+import type {
+  Hold,
+  Plan,
+  Planned,
+  Preview,
+  RetentionMessage,
+  RetentionSpec,
+  RuleSet,
+  RunResult,
+  Space,
+  WriteRate,
+} from './types.ts';
+
+export interface RetentionEffects {
+  clock: Clock;
+  store: DeletionStore;
+  /** The footage as it is now. */
+  source(): FootageSource;
+  files: FileEffects;
+  /** Every storage folder that is there, configured or known from footage. */
+  storages(): string[];
+  /** Its disk; null when it cannot be asked. */
+  diskOf(storage: string): { disk: string; freeBytes: number; totalBytes: number } | null;
+  tell(message: RetentionMessage): void;
+  /** After a batch, outside of transactions. */
+  settle(): void;
+}
+
+export const PASS_MS = 60_000;
+const CHECK_MS = 5000;
+/** A transaction should be done in this; the size of batches is chosen so. */
+const LOCK_MS = 8;
+const MIN_BATCH = 10;
+const MAX_BATCH = 200;
+/** Announced files that wait for a veto. */
+const MAX_PENDING = 20_000;
+const MAX_HOLDS = 1000;
+/** Others get as much time as a batch took, and at least this. */
+const PAUSE_MS = 5;
+/** Holds that ended are remembered for as long. */
+const ENDED_HOLD_MS = 30 * 86_400_000;
+
+interface Announcement {
+  id: string;
+  due: number;
+  items: Planned[];
+}
+
+export type NewHold = Omit<Hold, 'id' | 'created'>;
+
+export class Retention {
+  private readonly effects: RetentionEffects;
+  private spec: RetentionSpec | null = null;
+  private rates: readonly WriteRate[] = [];
+  private pending: Announcement[] = [];
+  private running: Promise<RunResult> | null = null;
+  private lastPass = -Infinity;
+  private lastPlan: Pick<Plan, 'blocked' | 'unmet'> = { blocked: false, unmet: [] };
+  private problem: string | null = null;
+  private batch = 50;
+  private lockMs = 0;
+  private closed = false;
+  private cancelCheck: () => void;
+
+  constructor(effects: RetentionEffects) {
+    this.effects = effects;
+    this.cancelCheck = effects.clock.after(CHECK_MS, () => this.check());
+  }
+
+  /** How long a transaction took, for the size of the next batch. */
+  locked(ms: number): void {
+    this.lockMs = Math.max(this.lockMs, ms);
+  }
+
+  /** Null: nothing is deleted any more. What was announced under other rules is announced anew. */
+  set(spec: RetentionSpec | null): void {
+    if (JSON.stringify(spec) === JSON.stringify(this.spec)) return;
+    this.spec = spec;
+    this.pending = [];
+    this.lastPass = -Infinity;
+  }
+
+  setRates(rates: readonly WriteRate[]): void {
+    this.rates = rates;
+  }
+
+  /** Deletes what is to be deleted now; one run at a time. Rejects with `no-rules`. */
+  run(): Promise<RunResult> {
+    this.running ??= this.pass().finally(() => (this.running = null));
+    return this.running;
+  }
+
+  /** What such rules would do now. */
+  preview(rules: RuleSet): Preview {
+    const now = this.effects.clock.now();
+    const space = this.space();
+    const holds = this.effects.store.holds();
+    const source = this.effects.source();
+    const { items, complete } = planFrom(source, rules, holds, now, space);
+    return {
+      rules: forecast(source, rules, holds, now, space, this.ratesByCamera()),
+      shares: sharesOf(items).list,
+      complete,
+    };
+  }
+
+  /** Throws `bad-hold` or `too-many-holds`. */
+  hold(hold: NewHold): Hold {
+    if (!(hold.end > hold.start)) throw new EngineError('bad-hold', 'the end of a hold must be later than its start');
+    const { store, clock } = this.effects;
+    if (store.holds().length >= MAX_HOLDS) {
+      throw new EngineError('too-many-holds', `there are ${MAX_HOLDS} holds already: release some`);
+    }
+    const made = { ...hold, id: randomUUID(), created: clock.now() };
+    store.putHold(made);
+    this.effects.tell({ type: 'hold', phase: 'start', hold: made });
+    return made;
+  }
+
+  /** Throws `no-hold`. */
+  release(id: string): Hold {
+    const hold = this.effects.store.holds().find((one) => one.id === id);
+    if (!hold) throw new EngineError('no-hold', `there is no hold ${id}: the command holds lists them`);
+    this.effects.store.dropHold(id);
+    this.effects.tell({ type: 'hold', phase: 'end', hold });
+    return hold;
+  }
+
+  holds(): Hold[] {
+    return this.effects.store.holds();
+  }
+
+  /** Holds what an announcement (all of them when null) would delete of a camera (of all when null). Throws `no-announcement`. */
+  veto(id: string | null, camera: string | null, why: Pick<Hold, 'name' | 'until' | 'who' | 'why'>): Hold[] {
+    const vetoed = this.pending.filter((one) => id === null || one.id === id);
+    const items = vetoed.flatMap((one) => one.items).filter((item) => camera === null || item.camera === camera);
+    if (items.length === 0) {
+      throw new EngineError(
+        'no-announcement',
+        'nothing that is announced now would be kept by this: it may be gone already',
+      );
+    }
+    const ranges = new Map<string, { start: number; end: number }>();
+    for (const { camera: of, start, end } of items) {
+      const range = ranges.get(of);
+      // A file without length is held from just before it to just after.
+      ranges.set(of, {
+        start: Math.min(range?.start ?? start, start),
+        end: Math.max(range?.end ?? end, end, start + 1),
+      });
+    }
+    const kept = new Set(items.map((item) => item.id));
+    for (const one of vetoed) one.items = one.items.filter((item) => !kept.has(item.id));
+    return [...ranges].map(([of, range]) => this.hold({ ...why, camera: of, ...range }));
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    this.cancelCheck();
+    await this.running?.catch(() => undefined);
+  }
+
+  private check(): void {
+    if (this.closed) return;
+    this.cancelCheck = this.effects.clock.after(CHECK_MS, () => this.check());
+    if (!this.spec || this.running) return;
+    const now = this.effects.clock.now();
+    const since = this.effects.clock.monotonic() - this.lastPass;
+    const due = this.pending.some((one) => one.due <= now);
+    if (since < PASS_MS && !due && (this.lastPlan.blocked || !isEmergency(this.space()))) return;
+    this.run().catch((error: unknown) => {
+      this.problem = error instanceof Error ? error.message : String(error);
+      this.tellState();
+    });
+  }
+
+  private async pass(): Promise<RunResult> {
+    if (!this.spec) throw new EngineError('no-rules', 'there are no rules: add a retention node and deploy');
+    const { clock, store } = this.effects;
+    this.lastPass = clock.monotonic();
+    this.problem = null;
+    const done = new Shares();
+    const broken = new Set<string>();
+    store.dropEndedHolds(clock.now() - ENDED_HOLD_MS);
+    // Of a deletion that was cut short.
+    this.finish(store.marked(), done, broken);
+    for (;;) {
+      const now = clock.now();
+      const space = this.space().filter(({ storage }) => !broken.has(storage));
+      const going = this.due(now, isEmergency(space));
+      const waiting = this.pending.flatMap((one) => one.items);
+      const plan = planFrom(this.effects.source(), this.spec.rules, store.holds(), now, space, {
+        pending: [...waiting, ...going],
+        limit: Math.max(0, Math.min(MAX_PLANNED, MAX_PENDING - waiting.length)),
+      });
+      this.lastPlan = { blocked: plan.blocked, unmet: plan.unmet };
+      const waits = (item: Planned): boolean => this.vetoMs > 0 && item.reason !== 'emergency';
+      const announced = plan.items.filter(waits);
+      this.announce(announced, now);
+      going.push(...plan.items.filter((item) => !waits(item)));
+      const before = done.files;
+      await this.deleteAll(going, done, broken);
+      const progress = announced.length > 0 || done.files > before;
+      // The rules may have been taken away meanwhile; without progress there is nothing to repeat.
+      if (this.closed || plan.complete || !progress || !(this.spec as RetentionSpec | null)) break;
+    }
+    if (done.files > 0) {
+      this.effects.tell({
+        type: 'deleted',
+        time: clock.now(),
+        files: done.files,
+        bytes: done.bytes,
+        shares: done.list,
+      });
+    }
+    this.tellState();
+    return { files: done.files, bytes: done.bytes, shares: done.list, blocked: this.lastPlan.blocked };
+  }
+
+  private get vetoMs(): number {
+    return this.spec?.vetoMs ?? 0;
+  }
+
+  /** Takes what was announced long enough ago; all of it when room runs out. */
+  private due(now: number, emergency: boolean): Planned[] {
+    // After a clock that went back nothing waits longer than it was to.
+    const isDue = (one: Announcement): boolean => emergency || one.due <= now || one.due > now + this.vetoMs;
+    const due = this.pending.filter(isDue);
+    this.pending = this.pending.filter((one) => !due.includes(one) && one.items.length > 0);
+    return due.flatMap((one) => one.items);
+  }
+
+  private announce(items: Planned[], now: number): void {
+    if (items.length === 0) return;
+    const shares = sharesOf(items);
+    const announcement = { id: randomUUID(), due: now + this.vetoMs, items };
+    this.pending.push(announcement);
+    const { id, due } = announcement;
+    const { files, bytes, list } = shares;
+    this.effects.tell({ type: 'about-to-delete', id, time: now, due, files, bytes, shares: list });
+  }
+
+  private async deleteAll(items: readonly Planned[], done: Shares, broken: Set<string>): Promise<void> {
+    const { clock, store } = this.effects;
+    for (let at = 0; at < items.length && !this.closed;) {
+      const batch = items.slice(at, at + this.batch).filter(({ storage }) => !broken.has(storage));
+      at += this.batch;
+      const from = clock.monotonic();
+      this.lockMs = 0;
+      this.finish(store.mark(batch, clock.now()), done, broken);
+      this.effects.settle();
+      if (this.lockMs > 0) {
+        const factor = Math.min(2, LOCK_MS / this.lockMs);
+        this.batch = Math.round(Math.min(MAX_BATCH, Math.max(MIN_BATCH, this.batch * factor)));
+      }
+      const tookMs = clock.monotonic() - from;
+      await new Promise<void>((resolve) => void clock.after(Math.max(PAUSE_MS, tookMs), resolve));
+    }
+  }
+
+  private finish(marked: readonly Marked[], done: Shares, broken: Set<string>): void {
+    if (marked.length === 0) return;
+    const { store, files, clock } = this.effects;
+    const { deleted, failed, error } = deleteMarked(store, marked, files, clock.now());
+    for (const one of deleted) done.add(one);
+    if (failed.length === 0) return;
+    store.unmark(failed);
+    for (const { storage } of failed) broken.add(storage);
+    this.problem = `footage cannot be deleted: ${error ?? 'no reason given'}`;
+  }
+
+  private space(): Space[] {
+    return this.effects.storages().map((storage) => {
+      const own = this.rates.filter((rate) => rate.storage === storage);
+      const disk = this.effects.diskOf(storage);
+      return {
+        ...{ storage, disk: disk?.disk ?? storage, freeBytes: disk?.freeBytes ?? null },
+        ...{ totalBytes: disk?.totalBytes ?? null },
+        bytesPerSecond: own.reduce((sum, { bytesPerSecond }) => sum + bytesPerSecond, 0),
+      };
+    });
+  }
+
+  private ratesByCamera(): Map<string, number> {
+    const rates = new Map<string, number>();
+    for (const { camera, bytesPerSecond } of this.rates) rates.set(camera, (rates.get(camera) ?? 0) + bytesPerSecond);
+    return rates;
+  }
+
+  private tellState(): void {
+    if (!this.spec) return;
+    const now = this.effects.clock.now();
+    const space = this.space();
+    const source = this.effects.source();
+    const holds = this.effects.store.holds();
+    const cameras = source.cameras();
+    this.effects.tell({
+      ...{ type: 'storage', time: now, emergency: isEmergency(space), ...this.lastPlan, problem: this.problem },
+      storages: space.map((one) => ({
+        ...one,
+        usedBytes: cameras.reduce((sum, camera) => sum + source.used(camera, one.storage).bytes, 0),
+      })),
+      rules: forecast(source, this.spec.rules, holds, now, space, this.ratesByCamera()),
+      pendingFiles: this.pending.reduce((sum, { items }) => sum + items.length, 0),
+      holds: holds.filter(({ until }) => until === null || until > now).length,
+    });
+  }
+}

@@ -1,0 +1,75 @@
+/** What a plan is made from, and the same from a plain list. */
+import type { TimeRange } from '../types.ts';
+import type { Kind, Segment } from './types.ts';
+
+/** Files of one camera and kind that lie within one of the ranges (sorted, apart from each other). */
+export interface Selection {
+  camera: string;
+  kind: Kind;
+  ranges: readonly TimeRange[];
+  /** All when absent. */
+  storages?: readonly string[];
+}
+
+export interface Amount {
+  bytes: number;
+  files: number;
+}
+
+export interface FootageSource {
+  /** All of which there is footage. */
+  cameras(): string[];
+  /** All of a camera in a storage folder. */
+  used(camera: string, storage: string): Amount;
+  /** Oldest first. Read as far as needed, and before anything is deleted. */
+  oldest(of: Selection): Iterable<Segment>;
+  /** The sum of what `oldest` would give. */
+  sum(of: Selection): Amount;
+}
+
+export function sourceOf(segments: readonly Segment[]): FootageSource {
+  const sorted = [...segments].sort((a, b) => a.start - b.start);
+  const oldest = ({ camera, kind, ranges, storages }: Selection): Segment[] =>
+    sorted.filter(
+      (segment) =>
+        segment.camera === camera &&
+        segment.kind === kind &&
+        (storages?.includes(segment.storage) ?? true) &&
+        ranges.some(({ start, end }) => segment.start >= start && segment.end <= end),
+    );
+  return {
+    cameras: () => [...new Set(segments.map(({ camera }) => camera))],
+    used: (camera, storage) => {
+      const own = segments.filter((segment) => segment.camera === camera && segment.storage === storage);
+      return { bytes: own.reduce((sum, { bytes }) => sum + bytes, 0), files: own.length };
+    },
+    oldest,
+    sum: (of) => {
+      const own = oldest(of);
+      return { bytes: own.reduce((sum, { bytes }) => sum + bytes, 0), files: own.length };
+    },
+  };
+}
+
+/** Several sorted lists as one, by start; each is read no further than needed. */
+export function* mergeOldest(lists: readonly Iterable<Segment>[]): Generator<Segment> {
+  const heads: { segment: Segment; rest: Iterator<Segment> }[] = [];
+  const iterators = lists.map((list) => list[Symbol.iterator]());
+  try {
+    for (const rest of iterators) {
+      const first = rest.next();
+      if (!first.done) heads.push({ segment: first.value, rest });
+    }
+    while (heads.length > 0) {
+      let at = 0;
+      for (let i = 1; i < heads.length; i++) if (heads[i]!.segment.start < heads[at]!.segment.start) at = i;
+      const head = heads[at]!;
+      yield head.segment;
+      const next = head.rest.next();
+      if (next.done) heads.splice(at, 1);
+      else head.segment = next.value;
+    }
+  } finally {
+    for (const iterator of iterators) iterator.return?.();
+  }
+}

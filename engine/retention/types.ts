@@ -1,0 +1,204 @@
+/** The words of retention: what footage is, what keeps it, and why it goes. All times are epoch ms, all sizes bytes. */
+
+/** What a file shows, from what may go first to what must stay longest. Their places are `segment.kind` in the catalogue. */
+export const KINDS = ['continuous', 'motion', 'event'] as const;
+export type Kind = (typeof KINDS)[number];
+
+/**
+ * How long a kind is kept after it was filmed. A kind without a time is kept as long as the one before it in
+ * {@link KINDS}, and never shorter; `continuous` without a time is kept for as long as there is room.
+ */
+export interface KeepTimes {
+  continuousMs?: number;
+  motionMs?: number;
+  eventMs?: number;
+}
+
+export interface Rule {
+  /** Names the rule in forecasts. */
+  id: string;
+  cameras: readonly string[] | '*';
+  keep: KeepTimes;
+  /** Of all its cameras together. */
+  quotaBytes?: number;
+  /** As `quotaBytes`, of the size of all disks together. The smaller of both counts. */
+  quotaPercent?: number;
+  /** Earlier than its time everything goes but footage of this kind and above. */
+  thin?: { afterMs: number; keep: 'motion' | 'events' };
+}
+
+export interface Quota {
+  bytes?: number;
+  /** Of the disk; of all disks for the total. */
+  percent?: number;
+}
+
+/**
+ * Footage is kept as long as any rule keeps it; a camera that no rule names is kept until there is no room. Quotas and
+ * free space go before times: what is oldest goes first.
+ */
+export interface RuleSet {
+  rules: readonly Rule[];
+  total?: Quota;
+  /** By storage folder. */
+  storages?: Readonly<Record<string, Quota>>;
+  /** Free space that each disk should have. */
+  minFree?: Quota;
+}
+
+/** Footage that nothing may delete, whatever the rules say: that which touches the time from `start` to `end`. */
+export interface Hold {
+  id: string;
+  /** What it belongs to. */
+  name: string;
+  /** Null for all cameras. */
+  camera: string | null;
+  start: number;
+  end: number;
+  /** When it ends by itself; null for never. */
+  until: number | null;
+  who: string;
+  why: string;
+  created: number;
+}
+
+/** Why a file was deleted. The names are part of the message contract and are translated in the editor. */
+export const REASONS = ['age', 'thin', 'quota', 'storage-quota', 'total-quota', 'min-free', 'emergency'] as const;
+export type DeletionReason = (typeof REASONS)[number];
+
+/** A complete file. */
+export interface Segment {
+  id: number;
+  camera: string;
+  storage: string;
+  start: number;
+  end: number;
+  bytes: number;
+  kind: Kind;
+}
+
+export interface Planned extends Segment {
+  reason: DeletionReason;
+}
+
+/** A storage folder's disk. */
+export interface Space {
+  storage: string;
+  /** Folders with the same are on one disk. */
+  disk: string;
+  /** Null while it cannot be asked: nothing there is deleted for room. */
+  freeBytes: number | null;
+  totalBytes: number | null;
+  /** What is written to this folder. */
+  bytesPerSecond: number;
+}
+
+export interface Plan {
+  /** What goes now, in this order. */
+  items: Planned[];
+  /** False when more must go than a plan may hold. */
+  complete: boolean;
+  /** A disk is about to be full and nothing on it may be deleted. */
+  blocked: boolean;
+  /** Limits that cannot be met, for what is left is held, and by how many bytes. */
+  unmet: { reason: DeletionReason; of: string; bytes: number }[];
+}
+
+export interface RuleForecast {
+  rule: string;
+  usedBytes: number;
+  quotaBytes: number | null;
+  bytesPerSecond: number;
+  /** What the rule's times and quota would delete now. */
+  deleteBytes: number;
+  deleteFiles: number;
+  /** Until the quota, or without one the disks, are full; null when nothing is written. */
+  daysLeft: number | null;
+}
+
+/** What one retention node asks for. */
+export interface RetentionSpec {
+  node: string;
+  rules: RuleSet;
+  /** So long before footage goes it is announced; 0 deletes at once. Emergencies do not wait. */
+  vetoMs: number;
+}
+
+/** Files of one camera that go, or went, for one reason. */
+export interface Share {
+  camera: string;
+  reason: DeletionReason;
+  /** From the oldest to the newest; not all between goes. */
+  start: number;
+  end: number;
+  files: number;
+  bytes: number;
+}
+
+export interface DeletedMessage {
+  type: 'deleted';
+  time: number;
+  files: number;
+  bytes: number;
+  shares: Share[];
+}
+
+export interface AboutToDeleteMessage {
+  type: 'about-to-delete';
+  /** For a veto. */
+  id: string;
+  time: number;
+  /** When it goes. */
+  due: number;
+  files: number;
+  bytes: number;
+  shares: Share[];
+}
+
+export interface HoldMessage {
+  type: 'hold';
+  phase: 'start' | 'end';
+  hold: Hold;
+}
+
+export interface RetentionStateMessage {
+  type: 'storage';
+  time: number;
+  storages: (Space & { usedBytes: number })[];
+  rules: RuleForecast[];
+  /** Less than an hour of room. */
+  emergency: boolean;
+  /** A disk is about to be full and nothing may be deleted. */
+  blocked: boolean;
+  unmet: Plan['unmet'];
+  /** Announced and not gone yet. */
+  pendingFiles: number;
+  holds: number;
+  /** What keeps files from being deleted; says what to do. */
+  problem: string | null;
+}
+
+export type RetentionMessage = DeletedMessage | AboutToDeleteMessage | HoldMessage | RetentionStateMessage;
+
+/** What a run did. */
+export interface RunResult {
+  files: number;
+  bytes: number;
+  shares: Share[];
+  blocked: boolean;
+}
+
+/** What rules would do, for who edits them. */
+export interface Preview {
+  rules: RuleForecast[];
+  /** What the first plan would delete, {@link RuleForecast.deleteFiles} says how many there are. */
+  shares: Share[];
+  complete: boolean;
+}
+
+/** What is written, by camera and storage folder. */
+export interface WriteRate {
+  camera: string;
+  storage: string;
+  bytesPerSecond: number;
+}

@@ -1,0 +1,138 @@
+/** retention's properties as the engine wants them, and its input messages read. */
+import type { NewHold } from '../../engine/retention/retention.ts';
+import type { Hold, Quota, RetentionSpec, Rule, RuleSet } from '../../engine/retention/types.ts';
+import { EngineError } from '../../engine/types.ts';
+import { cameraOf, rangeOf, type Payload } from '../shared/message.ts';
+
+export interface RetentionProperties {
+  /** See {@link toRule}. */
+  rules: unknown;
+  /** `[{path, quota}]`. */
+  storages: unknown;
+  total: string;
+  minFree: string;
+  veto: string;
+}
+
+const MAX_RULES = 100;
+const SIZES: Record<string, number> = { '': 1e9, M: 1e6, G: 1e9, T: 1e12 };
+const AGES: Record<string, number> = { '': 86_400_000, d: 86_400_000, h: 3_600_000, min: 60_000, s: 1000 };
+
+const bad = (what: string): EngineError => new EngineError('bad-rule', what);
+
+/** What a field of the dialog holds. */
+const plain = (value: unknown): string =>
+  typeof value === 'string' ? value.trim() : typeof value === 'number' ? `${value}` : '';
+
+/** `200 GB`, `1.5 TB`, `500 MB` or `80 %`; a bare number is GB; nothing when empty. Throws `bad-rule`. */
+export function parseSize(value: unknown, name: string): Quota | null {
+  const text = plain(value);
+  if (text === '') return null;
+  const percent = /^(\d+(?:[.,]\d+)?)\s*%$/.exec(text);
+  const size = /^(\d+(?:[.,]\d+)?)\s*(?:([MGT]?)B)?$/i.exec(text);
+  const number = Number((percent ?? size)?.[1]?.replace(',', '.'));
+  if (percent && number > 0 && number <= 100) return { percent: number };
+  if (size && number > 0) return { bytes: Math.round(number * SIZES[(size[2] ?? '').toUpperCase()]!) };
+  throw bad(`${name}: write a size such as 200 GB or 80 %, not '${text.slice(0, 40)}'`);
+}
+
+/** `7 d`, `12 h`, `30 min` or `10 s`; a bare number is days; nothing when empty. In ms. Throws `bad-rule`. */
+export function parseAge(value: unknown, name: string): number | null {
+  const text = plain(value);
+  if (text === '') return null;
+  const match = /^(\d+(?:[.,]\d+)?)\s*(d|h|min|s)?$/i.exec(text);
+  if (match) return Math.round(Number(match[1]!.replace(',', '.')) * AGES[(match[2] ?? '').toLowerCase()]!);
+  throw bad(`${name}: write a time such as 7 d or 12 h, not '${text.slice(0, 40)}'`);
+}
+
+/** Ids between commas; nothing, or `*`, for all. Throws `bad-rule`. */
+function camerasOf(value: unknown, name: string): string[] | '*' {
+  const ids = plain(value)
+    .split(/[\s,;]+/)
+    .filter((id) => id !== '');
+  if (ids.length === 0 || ids.includes('*')) return '*';
+  for (const id of ids) {
+    try {
+      cameraOf(id);
+    } catch {
+      throw bad(`${name}: '${id.slice(0, 40)}' is no id of a camera`);
+    }
+  }
+  return ids;
+}
+
+/** A line of the table: `{cameras, continuous, motion, event, quota, thinAfter, thinKeep}`, all of them texts. */
+function toRule(value: unknown, place: number): Rule {
+  const line = (value ?? {}) as Record<string, unknown>;
+  const name = `rule ${place + 1}`;
+  const all = parseAge(line['continuous'], name);
+  const motionMs = parseAge(line['motion'], name);
+  const eventMs = parseAge(line['event'], name);
+  const quota = parseSize(line['quota'], name);
+  const afterMs = parseAge(line['thinAfter'], name);
+  // What is thinned out is kept until then.
+  const continuousMs = all ?? (motionMs === null && eventMs === null ? null : afterMs);
+  if (continuousMs === null && (motionMs !== null || eventMs !== null)) {
+    throw bad(`${name}: say how long footage with nothing in it is kept, too; what shows more is never kept shorter`);
+  }
+  const keep = line['thinKeep'] === 'events' ? 'events' : 'motion';
+  return {
+    id: name,
+    cameras: camerasOf(line['cameras'], name),
+    keep: {
+      ...(continuousMs === null ? {} : { continuousMs }),
+      ...(motionMs === null ? {} : { motionMs }),
+      ...(eventMs === null ? {} : { eventMs }),
+    },
+    ...(quota?.bytes === undefined ? {} : { quotaBytes: quota.bytes }),
+    ...(quota?.percent === undefined ? {} : { quotaPercent: quota.percent }),
+    ...(afterMs === null ? {} : { thin: { afterMs, keep } }),
+  };
+}
+
+/** Throws `bad-rule`. */
+export function toRuleSet({ rules, storages, total, minFree }: Omit<RetentionProperties, 'veto'>): RuleSet {
+  if (!Array.isArray(rules) || rules.length > MAX_RULES) throw bad(`the rules must be a list of at most ${MAX_RULES}`);
+  const quotas = (Array.isArray(storages) ? storages : []).flatMap((line: unknown) => {
+    const { path, quota } = (line ?? {}) as { path?: unknown; quota?: unknown };
+    const parsed = parseSize(quota, 'storage folder');
+    return parsed && typeof path === 'string' && path.trim() !== '' ? [[path.trim(), parsed] as const] : [];
+  });
+  const all = parseSize(total, 'total');
+  const free = parseSize(minFree, 'free space');
+  return {
+    rules: rules.map(toRule),
+    storages: Object.fromEntries(quotas),
+    ...(all ? { total: all } : {}),
+    ...(free ? { minFree: free } : {}),
+  };
+}
+
+/** Throws `bad-rule`. */
+export function toRetentionSpec(node: string, properties: RetentionProperties): RetentionSpec {
+  return { node, rules: toRuleSet(properties), vetoMs: parseAge(properties.veto, 'veto time') ?? 0 };
+}
+
+const textAt = (payload: Payload, key: string, fallback = ''): string => {
+  const value = payload[key];
+  return typeof value === 'string' ? value.slice(0, 500) : fallback;
+};
+
+function untilOf(payload: Payload): number | null {
+  const { until } = payload;
+  if (until === undefined || until === null) return null;
+  if (typeof until === 'number' && Number.isSafeInteger(until) && until > 0) return until;
+  throw new EngineError('bad-message', 'until must be a time in epoch milliseconds');
+}
+
+/** Who, why and for how long. Throws `bad-message`. */
+export function readReason(payload: Payload): Pick<Hold, 'name' | 'until' | 'who' | 'why'> {
+  const reason = { who: textAt(payload, 'who'), why: textAt(payload, 'why') };
+  return { name: textAt(payload, 'name', 'veto'), until: untilOf(payload), ...reason };
+}
+
+/** Throws `bad-message`. */
+export function readHold(payload: Payload): NewHold {
+  if (textAt(payload, 'name') === '') throw new EngineError('bad-message', 'name the case that the hold is for: name');
+  return { ...readReason(payload), camera: cameraOf(payload['camera']), ...rangeOf(payload) };
+}

@@ -1,0 +1,124 @@
+/** Deletes footage that its rules no longer keep, and keeps what is held. */
+import type { Node, NodeAPI, NodeDef, NodeMessage } from 'node-red';
+import type { RetentionMessage, RetentionStateMessage } from '../../engine/retention/types.ts';
+import { EngineError } from '../../engine/types.ts';
+import { cameraOf, commandOf, payloadOf } from '../shared/message.ts';
+import { short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
+import { readHold, readReason, toRetentionSpec, toRuleSet, type RetentionProperties } from './retention-spec.ts';
+
+const COMMANDS = ['run', 'hold', 'release', 'holds', 'veto'] as const;
+const OUTPUT: Record<RetentionMessage['type'], number> = { deleted: 0, hold: 0, 'about-to-delete': 1, storage: 2 };
+
+export default function register(RED: NodeAPI): void {
+  function Retention(this: Node, properties: NodeDef & RetentionProperties & { nvr: string }): void {
+    RED.nodes.createNode(this, properties);
+    const nvr = RED.nodes.getNode(properties.nvr) as NvrConfigNode | null;
+    const refuse = (problem: string): void => {
+      this.status({ fill: 'red', shape: 'ring', text: short(problem) });
+      this.error(problem);
+      this.on('input', (_msg, _send, done) => done(new Error(problem)));
+    };
+    if (!nvr?.host) {
+      refuse(nvr?.problem ?? 'choose an NVR configuration in this node');
+      return;
+    }
+    let spec;
+    try {
+      spec = toRetentionSpec(this.id, properties);
+    } catch (error) {
+      refuse(textOf(error));
+      return;
+    }
+    const { host } = nvr;
+    const { id } = this;
+    let told = '';
+
+    const out = (message: RetentionMessage): void => {
+      const outputs: (object | null)[] = [null, null, null];
+      outputs[OUTPUT[message.type]] = { topic: `retention/${message.type}`, payload: message };
+      this.send(outputs as NodeMessage[]);
+    };
+    const show = (state: RetentionStateMessage): void => {
+      this.status(statusOf(state));
+      const trouble = state.blocked ? 'the disk is about to be full, and all footage on it is held' : state.problem;
+      if (trouble && trouble !== told) this.error(trouble, { topic: 'retention/storage', payload: state });
+      told = trouble ?? '';
+    };
+    const onRetention = (message: RetentionMessage): void => {
+      if (message.type === 'storage') show(message);
+      out(message);
+    };
+    host.on('retention', onRetention);
+    this.status({ fill: 'grey', shape: 'dot', text: 'retention.status.waiting' });
+    host.setRetention(spec).catch((error: unknown) => refuse(textOf(error)));
+
+    const handle = async (msg: NodeMessage, send: (msg: NodeMessage) => void): Promise<void> => {
+      const payload = payloadOf(msg);
+      const idOf = (): string | null => (typeof payload['id'] === 'string' ? payload['id'] : null);
+      switch (commandOf(payload, COMMANDS)) {
+        case 'run': {
+          const { files, bytes, shares } = await host.runRetention();
+          // What was deleted has told itself; an answer comes all the same.
+          if (files === 0) out({ type: 'deleted', time: Date.now(), files, bytes, shares });
+          return;
+        }
+        case 'hold':
+          await host.hold(readHold(payload));
+          return;
+        case 'release': {
+          const hold = idOf();
+          if (hold === null) throw new EngineError('bad-message', 'release needs the id of a hold');
+          await host.releaseHold(hold);
+          return;
+        }
+        case 'veto':
+          await host.veto(idOf(), cameraOf(payload['camera']), readReason(payload));
+          return;
+        case 'holds':
+          Object.assign(msg, { topic: 'retention/holds', payload: { type: 'holds', holds: await host.holds() } });
+          send(msg);
+      }
+    };
+    this.on('input', (msg, send, done) => {
+      handle(msg, send).then(
+        () => done(),
+        (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
+      );
+    });
+    this.on('close', (removed: boolean, done: () => void) => {
+      host.off('retention', onRetention);
+      host.releaseRetention(id, removed);
+      done();
+    });
+  }
+  RED.nodes.registerType('retention', Retention as never);
+
+  // What the rules in the edit dialog would do; they need not be deployed.
+  const permission = RED.auth.needsPermission('retention.read');
+  RED.httpAdmin.post('/nvr/retention/preview/:nvr', permission, (request, response) => {
+    const work = async (): Promise<void> => {
+      const nvr = RED.nodes.getNode(request.params['nvr'] ?? '') as NvrConfigNode | null;
+      if (!nvr?.host) throw new EngineError('not-found', 'deploy the NVR configuration first');
+      const rules = toRuleSet((request.body ?? {}) as RetentionProperties);
+      response.set('Cache-Control', 'no-store').json(await nvr.host.previewRetention(rules));
+    };
+    work().catch((error: unknown) => {
+      const code = error instanceof EngineError ? error.code : '';
+      const status = { 'bad-rule': 400, 'not-found': 404 }[code] ?? 503;
+      response.status(status).json({ message: textOf(error) });
+    });
+  });
+}
+
+function statusOf({ blocked, problem, emergency, unmet, storages }: RetentionStateMessage): {
+  fill: 'red' | 'green' | 'yellow';
+  shape: 'ring' | 'dot';
+  text: string;
+} {
+  if (blocked) return { fill: 'red', shape: 'dot', text: 'retention.status.blocked' };
+  if (problem !== null) return { fill: 'red', shape: 'ring', text: short(problem) };
+  if (emergency) return { fill: 'yellow', shape: 'dot', text: 'retention.status.emergency' };
+  if (unmet.length > 0) return { fill: 'yellow', shape: 'ring', text: 'retention.status.unmet' };
+  const gigabytes = storages.reduce((sum, { usedBytes }) => sum + usedBytes, 0) / 1e9;
+  return { fill: 'green', shape: 'dot', text: `${gigabytes.toFixed(gigabytes < 100 ? 1 : 0)} GB` };
+}

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { parseAge, parseSize, toRetentionSpec } from '../../nodes/retention/retention-spec.ts';
+import { CAMERA, Harness, RECORDER, type TestMessage } from './harness.ts';
+
+const RETENTION = {
+  ...{ id: 'retention-node', type: 'retention', name: '', nvr: 'storage-settings', storages: [] as unknown[] },
+  ...{ rules: [{ cameras: '', continuous: '1 s' }] as unknown[], total: '', minFree: '', veto: '' },
+};
+
+describe('retention', function () {
+  this.timeout(30_000);
+  let harness: Harness;
+  beforeEach(() => (harness = new Harness()));
+  afterEach(() => harness.dispose());
+
+  const flow = (retention: object): object[] => [
+    { ...CAMERA, wires: [['recorder-node'], []] },
+    { ...RECORDER, segment: 2, wires: [['recordings'], []] },
+    { ...RETENTION, ...retention, wires: [['done'], ['about'], ['state']] },
+    ...['recordings', 'done', 'about', 'state'].map((id) => ({ id, type: 'helper' })),
+  ];
+  const command = (payload: object): void => harness.node('retention-node').receive({ payload });
+  const segment = (): Promise<TestMessage> =>
+    harness.message('recordings', ({ payload }) => payload['phase'] === 'segment');
+  const done = (type: string): Promise<TestMessage> =>
+    harness.message('done', ({ payload }) => payload['type'] === type && payload['files'] !== 0);
+  const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+  it('deletes what is too old, and tells what is stored', async () => {
+    await harness.load(flow({}));
+    const { payload } = await segment();
+    await pause(1500);
+    const [told, state] = [done('deleted'), harness.message('state', () => true)];
+    command({ command: 'run' });
+    assert.equal(((await told).payload['shares'] as { reason: string }[])[0]?.reason, 'age');
+    assert.equal(existsSync(payload['file'] as string), false);
+    assert.equal((await state).payload['blocked'], false);
+  });
+
+  it('keeps what is held until it is released', async () => {
+    await harness.load(flow({}));
+    const { payload } = await segment();
+    const held = done('hold');
+    const { start, end } = payload as { start: number; end: number };
+    command({ command: 'hold', name: 'theft', camera: 'yard', start: start - 1000, end: (end || Date.now()) + 60_000 });
+    const { id } = (await held).payload['hold'] as { id: string };
+    await pause(1500);
+    const none = harness.message('done', (msg) => msg.payload['type'] === 'deleted');
+    command({ command: 'run' });
+    assert.equal((await none).payload['files'], 0);
+    const list = done('holds');
+    command({ command: 'holds' });
+    assert.equal(((await list).payload['holds'] as object[]).length, 1);
+    const deleted = done('deleted');
+    const ended = harness.message('done', (msg) => msg.payload['phase'] === 'end');
+    command({ command: 'release', id });
+    await ended;
+    command({ command: 'run' });
+    await deleted;
+    assert.equal(existsSync(payload['file'] as string), false);
+  });
+
+  it('announces first, and takes a veto', async () => {
+    await harness.load(flow({ veto: '1 h' }));
+    const { payload } = await segment();
+    await pause(1500);
+    const about = harness.message('about', () => true);
+    command({ command: 'run' });
+    const { id, files } = (await about).payload;
+    assert.ok((files as number) >= 1);
+    const held = done('hold');
+    command({ command: 'veto', id, who: 'me' });
+    assert.equal(((await held).payload['hold'] as { who: string }).who, 'me');
+    assert.ok(existsSync(payload['file'] as string));
+  });
+
+  it('refuses what it cannot do with what to do', async () => {
+    await harness.load(flow({}));
+    const rows: [object, RegExp][] = [
+      [{ command: 'dance' }, /use run, hold, release, holds, veto/],
+      [{ command: 'hold', start: 1, end: 2 }, /name the case/],
+      [{ command: 'hold', name: 'x', start: 5, end: 1 }, /end must be later/],
+      [{ command: 'hold', name: 'x', start: 1, end: 2, until: 'soon' }, /until must be/],
+      [{ command: 'release' }, /needs the id/],
+      [{ command: 'release', id: 'none' }, /no hold none/],
+      [{ command: 'veto' }, /announced/],
+    ];
+    for (const [payload, expected] of rows)
+      assert.match(await harness.errorOf('retention-node', { payload }), expected);
+  });
+
+  it('reads sizes, times and rules as people write them', () => {
+    assert.deepEqual(
+      ['200 GB', '1,5tb', '80 %', '500MB', '2', ''].map((text) => parseSize(text, 'x')),
+      [{ bytes: 2e11 }, { bytes: 1.5e12 }, { percent: 80 }, { bytes: 5e8 }, { bytes: 2e9 }, null],
+    );
+    assert.deepEqual(
+      ['7 d', '0.5', '12h', '30 min', '10 s', ''].map((text) => parseAge(text, 'x')),
+      [7 * 86_400_000, 43_200_000, 43_200_000, 1_800_000, 10_000, null],
+    );
+    for (const text of ['x', '-1', '101 %', '0 GB', '5 KB']) assert.throws(() => parseSize(text, 'x'), /such as/);
+    assert.throws(() => parseAge('soon', 'x'), /such as 7 d/);
+    const { rules, vetoMs } = toRetentionSpec('n', {
+      ...{ total: '1 TB', minFree: '5 %', veto: '10 min', storages: [{ path: '/a', quota: '1 GB' }, { path: '' }] },
+      rules: [{ cameras: 'yard, door', event: '9 d', thinAfter: '2 d', thinKeep: 'events', quota: '50 %' }],
+    });
+    assert.deepEqual(
+      [rules.total, rules.minFree, rules.storages, vetoMs],
+      [...[{ bytes: 1e12 }, { percent: 5 }, { '/a': { bytes: 1e9 } }, 600_000]],
+    );
+    assert.deepEqual(rules.rules, [
+      {
+        ...{
+          id: 'rule 1',
+          cameras: ['yard', 'door'],
+          quotaPercent: 50,
+          thin: { afterMs: 172_800_000, keep: 'events' },
+        },
+        keep: { continuousMs: 172_800_000, eventMs: 777_600_000 },
+      },
+    ]);
+  });
+
+  it('does not start with rules that it cannot read', async () => {
+    for (const [rule, expected] of [
+      [{ continuous: 'long' }, /rule 1: write a time/],
+      [{ event: '9 d' }, /nothing in it/],
+      [{ cameras: '../x' }, /no id of a camera/],
+    ] as const) {
+      await harness.load(flow({ rules: [rule] }));
+      assert.match(JSON.stringify(harness.node('retention-node').status.args), expected);
+      await harness.dispose();
+      harness = new Harness();
+    }
+  });
+});

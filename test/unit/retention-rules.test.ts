@@ -1,0 +1,306 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { forecast, isEmergency, limitsOf, plan } from '../../engine/retention/rules.ts';
+import { sourceOf } from '../../engine/retention/source.ts';
+import {
+  KINDS,
+  type DeletionReason,
+  type Hold,
+  type Planned,
+  type Rule,
+  type RuleSet,
+  type Segment,
+  type Space,
+} from '../../engine/retention/types.ts';
+
+const DAY = 86_400_000;
+const NOW = 100 * DAY;
+const CAMERAS = ['a', 'b', 'c'];
+const FOLDERS = ['/one', '/two'];
+
+const segment = (id: number, of: Partial<Segment>): Segment => ({
+  ...{ id, camera: 'a', storage: '/one', start: NOW - id * DAY, bytes: 10, kind: 'continuous' },
+  end: (of.start ?? NOW - id * DAY) + 60_000,
+  ...of,
+});
+const space = (of: Partial<Space> = {}): Space => ({
+  ...{ storage: '/one', disk: 'd', freeBytes: 1e9, totalBytes: 2e9, bytesPerSecond: 0 },
+  ...of,
+});
+const hold = (of: Partial<Hold>): Hold => ({
+  ...{ id: 'h', name: 'case', camera: null, start: 0, end: NOW, until: null, who: '', why: '', created: 0 },
+  ...of,
+});
+const ids = (items: readonly Planned[]): number[] => items.map(({ id }) => id);
+const rule = (keep: Rule['keep'], of: Partial<Rule> = {}): Rule => ({ id: 'r', cameras: '*', keep, ...of });
+
+describe('retention rules', () => {
+  it('keep each kind for its time, better kinds never shorter', () => {
+    const rows: [Rule[], string, number[]][] = [
+      [[], 'a', [Infinity, Infinity, Infinity]],
+      [[rule({ continuousMs: 5 })], 'a', [5, 5, 5]],
+      [[rule({ continuousMs: 5, eventMs: 9 })], 'a', [5, 5, 9]],
+      [[rule({ continuousMs: 5, motionMs: 3 })], 'a', [5, 5, 5]],
+      [[rule({ eventMs: 9 })], 'a', [Infinity, Infinity, Infinity]],
+      [[rule({ continuousMs: 5 }, { cameras: ['b'] })], 'a', [Infinity, Infinity, Infinity]],
+      // Of several rules the one that keeps longest counts.
+      [[rule({ continuousMs: 5 }), rule({ continuousMs: 2, motionMs: 8 }, { cameras: ['a'] })], 'a', [5, 8, 8]],
+      [[rule({}, { thin: { afterMs: 4, keep: 'motion' } })], 'a', [4, Infinity, Infinity]],
+      [[rule({ continuousMs: 9 }, { thin: { afterMs: 4, keep: 'events' } })], 'a', [4, 4, 9]],
+    ];
+    for (const [rules, camera, expected] of rows) {
+      const limits = limitsOf(rules, camera);
+      assert.deepEqual(
+        KINDS.map((kind) => limits[kind].ms),
+        expected,
+      );
+    }
+  });
+
+  it('delete what is too old, say whether by age or thinning, and leave alone what is held', () => {
+    const rules = {
+      rules: [rule({ continuousMs: 20 * DAY }, { thin: { afterMs: 5 * DAY, keep: 'motion' } })],
+    };
+    const segments = [
+      segment(1, {}),
+      segment(10, {}),
+      segment(11, { kind: 'motion' }),
+      segment(30, { kind: 'event' }),
+      segment(31, { camera: 'b' }),
+    ];
+    const held = [hold({ camera: 'b', start: NOW - 31 * DAY + 59_000, end: NOW - 30 * DAY })];
+    const { items } = plan(segments, rules, held, NOW, [space()]);
+    assert.deepEqual(
+      items.map(({ id, reason }) => [id, reason]),
+      [
+        [30, 'age'],
+        [10, 'thin'],
+      ],
+    );
+  });
+
+  it('in an emergency take continuous footage first, whatever its age, and say when there is nothing to take', () => {
+    const segments = [
+      segment(9, { kind: 'event', bytes: 1000 }),
+      segment(8, { kind: 'motion', bytes: 1000 }),
+      segment(2, { camera: 'b', bytes: 1000 }),
+      segment(1, { bytes: 1000 }),
+    ];
+    const low = [space({ freeBytes: 1600, bytesPerSecond: 1 })];
+    assert.ok(isEmergency(low));
+    assert.deepEqual(ids(plan(segments, { rules: [] }, [], NOW, low).items), [2, 1]);
+    const worse = plan(segments, { rules: [] }, [hold({ camera: 'b' })], NOW, [
+      space({ freeBytes: 0, bytesPerSecond: 1 }),
+    ]);
+    assert.deepEqual(ids(worse.items), [1, 8, 9]);
+    assert.equal(worse.blocked, true);
+    // Folders of one disk share its room.
+    assert.ok(
+      isEmergency([space({ freeBytes: 4000, bytesPerSecond: 1 }), space({ storage: '/two', bytesPerSecond: 1 })]),
+    );
+    assert.ok(!isEmergency([space({ freeBytes: null, bytesPerSecond: 1 })]));
+  });
+
+  it('count what is on its way as gone', () => {
+    const segments = [segment(3, {}), segment(2, {}), segment(1, {})];
+    const rules = { rules: [rule({}, { quotaBytes: 10 })] };
+    const first = plan(segments, rules, [], NOW, [space()], { limit: 1 });
+    assert.deepEqual([ids(first.items), first.complete], [[3], false]);
+    const second = plan(segments, rules, [], NOW, [space()], { pending: first.items });
+    assert.deepEqual([ids(second.items), second.complete], [[2], true]);
+  });
+
+  it('forecast days from room and rate, and what would go now', () => {
+    const segments = [segment(30, {}), segment(2, {}), segment(1, { camera: 'b' })];
+    const rules: RuleSet = {
+      rules: [
+        rule({ continuousMs: 20 * DAY }, { id: 'aged', cameras: ['a'], quotaBytes: 10 + 86_400 }),
+        rule({ continuousMs: 20 * DAY }, { id: 'rest', cameras: ['b'] }),
+        rule({}, { id: 'small', cameras: ['b'], quotaBytes: 4 }),
+      ],
+    };
+    const rates = new Map([
+      ['a', 2],
+      ['b', 1],
+    ]);
+    const [aged, rest, small] = forecast(sourceOf(segments), rules, [], NOW, [space({ freeBytes: 864_000 })], rates);
+    assert.deepEqual([aged!.deleteBytes, aged!.deleteFiles, aged!.daysLeft], [10, 1, 0.5]);
+    assert.deepEqual([rest!.deleteBytes, rest!.daysLeft], [0, 864_000 / 3 / 86_400]);
+    assert.deepEqual([small!.deleteBytes, small!.deleteFiles, small!.daysLeft], [6, 1, 0]);
+  });
+});
+
+/** The same in the plainest words: every file asked by itself, every list sorted whole. */
+function model(segments: Segment[], set: RuleSet, holds: Hold[], space: Space[]): Map<number, DeletionReason> {
+  const gone = new Map<number, DeletionReason>();
+  const held = (s: Segment): boolean =>
+    holds.some(
+      (h) => [null, s.camera].includes(h.camera) && (h.until ?? Infinity) > NOW && h.end > s.start && h.start < s.end,
+    );
+  const names = (r: Rule, camera: string): boolean => r.cameras === '*' || r.cameras.includes(camera);
+  const keeps = (r: Rule, s: Segment): 'yes' | 'age' | 'thin' => {
+    const times = [r.keep.continuousMs, r.keep.motionMs, r.keep.eventMs].slice(0, KINDS.indexOf(s.kind) + 1);
+    const age = NOW - s.end;
+    const set = times.filter((time) => time !== undefined);
+    const long = times[0] === undefined || Math.max(...set) > age;
+    const spared = { motion: ['motion', 'event'], events: ['event'] }[r.thin?.keep ?? 'motion'].includes(s.kind);
+    if (r.thin && !spared && age >= r.thin.afterMs) {
+      const later = times[0] === undefined ? Infinity : Math.max(...set);
+      return later > r.thin.afterMs ? 'thin' : 'age';
+    }
+    return long ? 'yes' : 'age';
+  };
+  const present = (): Segment[] => segments.filter((s) => !gone.has(s.id));
+  const sum = (list: Segment[]): number => list.reduce((all, s) => all + s.bytes, 0);
+  const freed = (folders: string[]): number =>
+    sum(segments.filter((s) => gone.has(s.id) && folders.includes(s.storage)));
+  const known = (s: Segment): boolean => space.some(({ storage }) => storage === s.storage);
+  for (const s of segments.filter((one) => known(one) && !held(one))) {
+    const own = set.rules.filter((r) => names(r, s.camera)).map((r) => keeps(r, s));
+    if (own.length > 0 && !own.includes('yes')) gone.set(s.id, 'age');
+  }
+  const shrink = (which: (s: Segment) => boolean, reason: DeletionReason, over: () => number): void => {
+    for (const s of present()
+      .filter((one) => which(one) && known(one) && !held(one))
+      .sort((a, b) => a.start - b.start)) {
+      if (over() <= 0) return;
+      gone.set(s.id, reason);
+    }
+  };
+  const total = space.reduce((all, one) => all + (one.totalBytes ?? 0), 0);
+  const least = (bytes: number | undefined, percent: number | undefined, of: number): number =>
+    Math.min(bytes ?? Infinity, percent === undefined ? Infinity : (of * percent) / 100);
+  for (const r of set.rules) {
+    const quota = least(r.quotaBytes, r.quotaPercent, total);
+    const own = (s: Segment): boolean => names(r, s.camera);
+    shrink(own, 'quota', () => sum(present().filter((s) => own(s) && known(s))) - quota);
+  }
+  for (const one of space) {
+    const quota = set.storages?.[one.storage];
+    const own = (s: Segment): boolean => s.storage === one.storage;
+    const limit = least(quota?.bytes, quota?.percent, one.totalBytes!);
+    shrink(own, 'storage-quota', () => sum(present().filter(own)) - limit);
+  }
+  const limit = least(set.total?.bytes, set.total?.percent, total);
+  shrink(known, 'total-quota', () => sum(present().filter(known)) - limit);
+  for (const one of space) {
+    const own = (s: Segment): boolean => s.storage === one.storage;
+    const wanted = set.minFree ? least(set.minFree.bytes, set.minFree.percent, one.totalBytes!) : 0;
+    const free = (): number => one.freeBytes! + freed([one.storage]);
+    if (Number.isFinite(wanted)) shrink(own, 'min-free', () => wanted - free());
+    for (const kind of KINDS) {
+      shrink(
+        (s) => own(s) && s.kind === kind,
+        'emergency',
+        () => one.bytesPerSecond * 3600 - free(),
+      );
+    }
+  }
+  return gone;
+}
+
+const ms = fc.integer({ min: 0, max: 40 }).map((days) => days * DAY);
+const optional = <T>(name: string, value: fc.Arbitrary<T>): fc.Arbitrary<Record<string, T>> =>
+  fc.option(value).map((found) => (found === null ? {} : { [name]: found }));
+const merged = (...parts: fc.Arbitrary<object>[]): fc.Arbitrary<object> =>
+  fc.tuple(...parts).map((all) => Object.assign({}, ...all) as object);
+const bytes = fc.integer({ min: 0, max: 3000 });
+const quota = merged(optional('bytes', bytes), optional('percent', fc.integer({ min: 0, max: 100 })));
+const ruleArbitrary = merged(
+  fc.record({
+    id: fc.constant('r'),
+    cameras: fc.oneof(fc.constant('*'), fc.subarray(CAMERAS)),
+    keep: merged(optional('continuousMs', ms), optional('motionMs', ms), optional('eventMs', ms)),
+  }),
+  optional('quotaBytes', bytes),
+  optional('quotaPercent', fc.integer({ min: 0, max: 100 })),
+  optional('thin', fc.record({ afterMs: ms, keep: fc.constantFrom('motion', 'events') })),
+) as fc.Arbitrary<Rule>;
+const setArbitrary = merged(
+  fc.record({ rules: fc.array(ruleArbitrary, { maxLength: 4 }) }),
+  optional('total', quota),
+  optional('storages', fc.dictionary(fc.constantFrom(...FOLDERS), quota)),
+  optional('minFree', quota),
+) as fc.Arbitrary<RuleSet>;
+const segmentsArbitrary = fc
+  .array(
+    fc.record({
+      camera: fc.constantFrom(...CAMERAS),
+      storage: fc.constantFrom(...FOLDERS, '/not-mounted'),
+      kind: fc.constantFrom(...KINDS),
+      age: fc.integer({ min: 0, max: 40 }),
+      length: fc.integer({ min: 0, max: DAY }),
+      bytes: fc.integer({ min: 0, max: 300 }),
+    }),
+    { maxLength: 40 },
+  )
+  .map((list) =>
+    // No two begin together, so that there is one oldest.
+    list.map(({ age, length, ...of }, id): Segment => {
+      const start = NOW - age * DAY - DAY + id;
+      return { ...of, id, start, end: start + length };
+    }),
+  );
+const holdsArbitrary = fc.array(
+  fc
+    .record({
+      camera: fc.constantFrom(null, ...CAMERAS),
+      from: fc.integer({ min: 0, max: 40 }),
+      length: fc.integer({ min: 1, max: 5 * DAY }),
+      until: fc.constantFrom(null, NOW - 1, NOW, NOW + 1),
+    })
+    .map(({ camera, from, length, until }) => {
+      const start = NOW - from * DAY - DAY;
+      return hold({ camera, start, end: start + length, until });
+    }),
+  { maxLength: 3 },
+);
+const spaceArbitrary = fc.tuple(
+  ...FOLDERS.map((storage) =>
+    fc.record({
+      storage: fc.constant(storage),
+      disk: fc.constant(storage),
+      freeBytes: fc.integer({ min: 0, max: 3000 }),
+      totalBytes: fc.constant(5000),
+      bytesPerSecond: fc.constantFrom(0, 0, 0.25, 1),
+    }),
+  ),
+);
+
+describe('a plan', () => {
+  it('is what a plain model does, for any rules, holds and footage', () => {
+    fc.assert(
+      fc.property(segmentsArbitrary, setArbitrary, holdsArbitrary, spaceArbitrary, (segments, set, holds, disks) => {
+        const made = plan(segments, set, holds, NOW, disks);
+        const expected = model(segments, set, holds, disks);
+        const plain = (reason: DeletionReason): DeletionReason => (reason === 'thin' ? 'age' : reason);
+        assert.deepEqual(
+          made.items.map(({ id, reason }) => [id, plain(reason)]).sort(),
+          [...expected].map(([id, reason]) => [id, reason]).sort(),
+        );
+        assert.equal(made.complete, true);
+        // Of each reason the oldest first, but for an emergency, which goes by worth.
+        for (const reason of new Set(made.items.map((item) => plain(item.reason)))) {
+          if (reason === 'emergency' || reason === 'quota') continue;
+          for (const storage of reason === 'age' || reason === 'total-quota' ? [null] : FOLDERS) {
+            const starts: number[] = made.items
+              .filter((item) => plain(item.reason) === reason && (storage ?? item.storage) === item.storage)
+              .map(({ start }) => start);
+            assert.deepEqual(
+              starts,
+              [...starts].sort((a, b) => a - b),
+            );
+          }
+        }
+        const short = disks.some(({ storage, freeBytes, bytesPerSecond }) => {
+          const freed = made.items
+            .filter((item) => item.storage === storage)
+            .reduce((sum, item) => sum + item.bytes, 0);
+          return freeBytes + freed < bytesPerSecond * 3600;
+        });
+        assert.equal(made.blocked, short);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});

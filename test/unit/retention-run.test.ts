@@ -1,0 +1,248 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { Catalog } from '../../engine/catalog/catalog.ts';
+import { segmentPath } from '../../engine/recording/segment-path.ts';
+import { CatalogSource } from '../../engine/retention/catalog-source.ts';
+import { DeletionStore } from '../../engine/retention/deletion-store.ts';
+import { diskOfFiles } from '../../engine/retention/deletion.ts';
+import { RetentionLink, type RetentionReply, type RetentionRequest } from '../../engine/retention/link.ts';
+import { WriteRates } from '../../engine/retention/rates.ts';
+import { PASS_MS, Retention } from '../../engine/retention/retention.ts';
+import type {
+  AboutToDeleteMessage,
+  RetentionMessage,
+  RetentionSpec,
+  RetentionStateMessage,
+} from '../../engine/retention/types.ts';
+
+const T0 = Date.UTC(2026, 4, 1);
+const MINUTE = 60_000;
+
+describe('a retention run', () => {
+  let folder: string;
+  let catalog: Catalog;
+  let store: DeletionStore;
+  let retention: Retention;
+  let now: number;
+  let free: number;
+  let readOnly: boolean;
+  let check: () => void;
+  let messages: RetentionMessage[];
+  let largest: number;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'flow-nvr-retention-'));
+    writeFileSync(join(folder, '.flow-nvr'), '');
+    catalog = Catalog.open(join(folder, 'catalog.sqlite'));
+    now = T0 + 1000 * MINUTE;
+    free = 1e12;
+    readOnly = false;
+    messages = [];
+    largest = 0;
+    store = new DeletionStore(catalog.db, (ms) => retention.locked(ms));
+    const mark = store.mark.bind(store);
+    store.mark = (items, at) => {
+      largest = Math.max(largest, items.length);
+      return mark(items, at);
+    };
+    retention = new Retention({
+      clock: {
+        now: () => now,
+        monotonic: () => now,
+        after: (ms, call) => {
+          if (ms === 5000) check = call;
+          else setImmediate(call);
+          return () => undefined;
+        },
+      },
+      store,
+      source: () => new CatalogSource(catalog.db),
+      files: {
+        ...diskOfFiles,
+        unlink: (file) => {
+          if (readOnly) throw Object.assign(new Error('EROFS: read-only file system'), { code: 'EROFS' });
+          diskOfFiles.unlink(file);
+        },
+      },
+      storages: () => [folder],
+      diskOf: () => ({ disk: 'd', freeBytes: free, totalBytes: 2e12 }),
+      tell: (message) => messages.push(message),
+      settle: () => undefined,
+    });
+  });
+  afterEach(() => {
+    catalog.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const add = (count: number, camera = 'yard'): string[] =>
+    Array.from({ length: count }, (_, minute) => {
+      const startMs = T0 + minute * MINUTE;
+      const path = segmentPath(camera, 'main', startMs);
+      catalog.openSegment({
+        ...{ camera, stream: 'main', storage: folder, path, recordingId: null, init: Buffer.from('init') },
+        ...{ startMs, startTicks: 0 },
+      });
+      const end = { endMs: startMs + MINUTE, bytes: 10, frames: 1, gops: Buffer.alloc(0) };
+      catalog.closeSegment({ storage: folder, path, ...end });
+      mkdirSync(dirname(join(folder, path)), { recursive: true });
+      writeFileSync(join(folder, path), Buffer.alloc(10));
+      return join(folder, path);
+    });
+  const spec = (of: Partial<RetentionSpec> = {}): RetentionSpec => ({
+    ...{ node: 'n', vetoMs: 0, rules: { rules: [{ id: 'r', cameras: '*', keep: {}, quotaBytes: 50 }] } },
+    ...of,
+  });
+  const rows = (): number => catalog.db.prepare('SELECT count(*) FROM segment').pluck().get() as number;
+  const left = (files: string[]): number => files.filter((file) => existsSync(file)).length;
+  const state = (): RetentionStateMessage =>
+    messages.findLast((message) => message.type === 'storage') as RetentionStateMessage;
+  const announced = (): AboutToDeleteMessage[] => messages.filter((message) => message.type === 'about-to-delete');
+
+  it('deletes in bounded batches until the rules are met, and tells what it did', async () => {
+    const files = add(600);
+    retention.set(spec());
+    const result = await retention.run();
+    assert.deepEqual([result.files, result.bytes, rows(), left(files)], [595, 5950, 5, 5]);
+    assert.ok(largest <= 200, `${largest} in one transaction`);
+    const deleted = messages.find((message) => message.type === 'deleted');
+    assert.deepEqual(deleted?.shares, [
+      ...[{ camera: 'yard', reason: 'quota', start: T0, end: T0 + 595 * MINUTE, files: 595, bytes: 5950 }],
+    ]);
+    assert.deepEqual([state().storages[0]?.usedBytes, state().rules[0]?.deleteFiles, state().problem], [50, 0, null]);
+    assert.equal((await retention.run()).files, 0);
+  });
+
+  it('announces first where there is a veto, and keeps what is vetoed', async () => {
+    const files = [...add(8), ...add(4, 'door')];
+    retention.set(spec({ vetoMs: 10 * MINUTE }));
+    await retention.run();
+    assert.equal(left(files), 12);
+    const [first] = announced();
+    assert.deepEqual([first?.files, first?.due], [7, now + 10 * MINUTE]);
+    await retention.run();
+    assert.equal(announced().length, 1, 'not announced again');
+    assert.equal(state().pendingFiles, 7);
+    const held = retention.veto(first!.id, 'door', { name: 'theft', until: null, who: 'me', why: 'look' });
+    assert.deepEqual(
+      held.map(({ camera, name, start }) => [camera, name, start]),
+      [['door', 'theft', T0]],
+    );
+    assert.throws(() => retention.veto('other', null, { name: '', until: null, who: '', why: '' }), /announced now/);
+    now += 10 * MINUTE;
+    await retention.run();
+    assert.deepEqual([left(files.slice(0, 8)), left(files.slice(8))], [4, 4]);
+    // What is kept instead makes other footage go, which is announced too.
+    assert.deepEqual([announced().length, announced().at(-1)?.files], [2, 3]);
+    now += 10 * MINUTE;
+    await retention.run();
+    assert.deepEqual([left(files.slice(0, 8)), left(files.slice(8))], [2, 3]);
+    retention.release(held[0]!.id);
+    assert.throws(() => retention.release(held[0]!.id), /no hold/);
+    assert.equal(messages.filter((message) => message.type === 'hold').length, 2);
+  });
+
+  it('waits for no veto when room runs out, and says when nothing may go', async () => {
+    const files = add(10);
+    retention.setRates([{ camera: 'yard', storage: folder, bytesPerSecond: 1 }]);
+    retention.set(spec({ vetoMs: 10 * MINUTE }));
+    await retention.run();
+    assert.equal(left(files), 10);
+    free = 3600 - 70;
+    check();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(left(files), 3, 'what was announced, and two more');
+    retention.hold({ name: 'all', camera: null, start: T0, end: now, until: null, who: '', why: '' });
+    assert.deepEqual([(await retention.run()).blocked, left(files)], [true, 3]);
+    assert.deepEqual([state().blocked, state().emergency], [true, true]);
+  });
+
+  it('leaves a disk alone that cannot be written, says so, and goes on when it can', async () => {
+    const files = add(10);
+    retention.set(spec());
+    readOnly = true;
+    assert.equal((await retention.run()).files, 0);
+    assert.match(state().problem ?? '', /read-only/);
+    assert.deepEqual([store.marked().length, rows(), left(files)], [0, 10, 10]);
+    readOnly = false;
+    assert.equal((await retention.run()).files, 5);
+    assert.equal(state().problem, null);
+  });
+
+  it('runs once a minute, and not without rules', async () => {
+    const files = add(10);
+    await assert.rejects(retention.run(), { code: 'no-rules' });
+    retention.set(spec());
+    check();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(left(files), 5);
+    const before = messages.length;
+    now += PASS_MS - 1;
+    check();
+    assert.equal(messages.length, before);
+    now += 1;
+    check();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.ok(messages.length > before);
+  });
+
+  it('previews other rules without deleting', () => {
+    const files = add(10);
+    const { shares, complete, rules } = retention.preview({
+      rules: [{ id: 'r', cameras: ['yard'], keep: { continuousMs: now - T0 - 3 * MINUTE } }],
+    });
+    assert.deepEqual([shares[0]?.files, complete, rules[0]?.deleteFiles, left(files)], [3, true, 3, 10]);
+  });
+});
+
+describe('write rates', () => {
+  it('are averages of an hour at most', () => {
+    const rates = new WriteRates();
+    for (let second = 0; second < 7200; second++) rates.add('a', '/s', second < 3600 ? 1000 : 10, second * 1000);
+    rates.add('b', '/s', 100, 7199_000);
+    const [a, ...more] = rates.read(7200_000);
+    assert.ok(Math.abs(a!.bytesPerSecond - 10) < 1, `${a!.bytesPerSecond}`);
+    assert.deepEqual(more, [], 'nothing is said of a second');
+    assert.deepEqual(rates.read(7200_000 + 2 * 3600_000), []);
+  });
+});
+
+describe('the link to the retention thread', () => {
+  it('begins it again with its rules, and tells who waited', async () => {
+    const sent: RetentionRequest[][] = [];
+    const ends: ((reason: string) => void)[] = [];
+    const replies: ((reply: RetentionReply) => void)[] = [];
+    const waits: (() => void)[] = [];
+    const problems: string[] = [];
+    const link = new RetentionLink(
+      (onReply, onEnd) => {
+        const requests: RetentionRequest[] = [];
+        sent.push(requests);
+        ends.push(onEnd);
+        replies.push(onReply);
+        return { send: (request) => requests.push(request), stop: () => undefined };
+      },
+      (_ms, call) => {
+        waits.push(call);
+        return () => undefined;
+      },
+      () => undefined,
+      (message) => problems.push(message),
+    );
+    link.setRates([]);
+    assert.equal(sent.length, 0, 'not begun before it is needed');
+    const set = link.call('set', { node: 'n', vetoMs: 0, rules: { rules: [] } });
+    replies[0]!({ id: 1, result: null });
+    await set;
+    const run = link.call('run');
+    ends[0]!('killed');
+    await assert.rejects(run, /killed/);
+    assert.equal(problems.length, 1);
+    waits[0]!();
+    assert.deepEqual(
+      sent[1]!.map((request) => ('call' in request ? request.call : 'rates')),
+      ['rates', 'set'],
+    );
+  });
+});
