@@ -79,7 +79,7 @@ describe('retention in the catalogue', () => {
       catalog.putEvent({ id, type, camera: 'yard', source: null, start: T0 + start, end: end && T0 + end, data: {} });
     const active = (minute: number, seconds: number): void =>
       catalog.putActivity('yard', {
-        ...{ start: T0 + minute * MINUTE, cells: Buffer.alloc(1), seconds, peak: 1, data: Buffer.alloc(1) },
+        ...{ start: T0 + minute * MINUTE, cells: Buffer.alloc(72), seconds, peak: 1, data: Buffer.alloc(1) },
       });
     record('all', 'continuous');
     record('some', 'event');
