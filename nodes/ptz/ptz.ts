@@ -35,10 +35,7 @@ export default function register(RED: NodeAPI): void {
     const problems = new Map<string, string>();
     const show = (): void => this.status(statusOf(device, moving, patrol, problems));
     const tell = (payload: object): void =>
-      this.send([
-        { topic: `ptz/${id}`, camera: id, payload: { type: 'ptz', camera: id, ...payload } },
-        null,
-      ]);
+      this.send([{ topic: `ptz/${id}`, camera: id, payload: { type: 'ptz', camera: id, ...payload } }, null]);
     const onEvent = (event: DeviceEvent): void => {
       const { kind, phase, eventId, topic, source, time, start } = event;
       const payload = {
