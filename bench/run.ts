@@ -39,6 +39,10 @@ const BENCHES: Record<
     about: "CPU of motion detection against Debian's motion and bare FFmpeg, and its delay. [--cameras 4]",
     load: () => import('./motion.ts'),
   },
+  ptz: {
+    about: 'how soon commands are on the wire, and the CPU of cameras with ONVIF events. [--cameras 100]',
+    load: () => import('./ptz.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),

@@ -201,9 +201,16 @@ export class OnvifCamera {
 
   private async perform(motion: Motion, signal?: AbortSignal): Promise<void> {
     const { service } = await this.ptz();
-    await service.perform(motion, signal);
-    if (motion.action === 'Stop') this.endWatchdog();
-    this.moved(motion.action === 'ContinuousMove' ? motion.timeoutMs : null);
+    const timeoutMs = motion.action === 'ContinuousMove' ? motion.timeoutMs : null;
+    try {
+      await service.perform(motion, signal);
+    } catch (error) {
+      // The camera may have heard it, and only the answer was lost: it is stopped as if it had.
+      const lost = error instanceof EngineError && (error.code === 'network' || error.code === 'timeout');
+      if (lost && timeoutMs !== null) this.moved(timeoutMs);
+      throw error;
+    }
+    this.moved(timeoutMs);
   }
 
   /** @param timeoutMs of a continuous move, after which the camera must not turn any more, whatever it thinks of timeouts */

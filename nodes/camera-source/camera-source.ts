@@ -1,9 +1,11 @@
 /** A camera: connects it and tells the others of it. */
+import type { Request } from 'express';
 import type { Node, NodeAPI, NodeDef } from 'node-red';
 import type { CameraMessage, RtspTransport } from '../../engine/types.ts';
 import { commandOf, payloadOf } from '../shared/message.ts';
 import { short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { toCameraSpec, type CameraProperties } from './camera-spec.ts';
+import { findDevices, onvifProfiles } from './onvif-lookup.ts';
 import { testStream } from './test-stream.ts';
 
 const COMMANDS = ['start', 'stop', 'restart', 'snapshot'] as const;
@@ -84,13 +86,37 @@ export default function register(RED: NodeAPI): void {
     credentials: { username: { type: 'text' }, password: { type: 'password' } },
   });
 
-  RED.httpAdmin.post('/nvr/test-stream', RED.auth.needsPermission('camera-source.write'), (request, response) => {
+  const permission = RED.auth.needsPermission('camera-source.write');
+  /** What the dialog sends, with what is stored where it does not know it. */
+  const readBody = (request: Request): { text: (field: string) => string; username: string; password: string } => {
     const body = (request.body ?? {}) as Record<string, unknown>;
     const text = (field: string): string => (typeof body[field] === 'string' ? body[field] : '');
     const stored = (text('id') ? (RED.nodes.getCredentials(text('id')) as Credentials | undefined) : undefined) ?? {};
     const typed = text('password');
     const password = typed && typed !== '__PWRD__' ? typed : (stored.password ?? '');
-    const username = text('username') || (stored.username ?? '');
+    return { text, password, username: text('username') || (stored.username ?? '') };
+  };
+
+  RED.httpAdmin.post('/nvr/onvif/discover', permission, (request, response) => {
+    const { text } = readBody(request);
+    Promise.resolve()
+      .then(() => findDevices(text('address').trim()))
+      .then(
+        (devices) => response.json({ devices }),
+        (error: unknown) => response.status(400).json({ message: textOf(error) }),
+      );
+  });
+
+  RED.httpAdmin.post('/nvr/onvif/profiles', permission, (request, response) => {
+    const { text, username, password } = readBody(request);
+    onvifProfiles(text('address').trim(), username ? { username, password } : null).then(
+      (result) => response.json(result),
+      (error: unknown) => response.status(500).json({ ok: false, reason: 'error', message: textOf(error) }),
+    );
+  });
+
+  RED.httpAdmin.post('/nvr/test-stream', permission, (request, response) => {
+    const { text, username, password } = readBody(request);
     const nvr = RED.nodes.getNode(text('nvr')) as NvrConfigNode | null;
     testStream({
       url: text('url'),

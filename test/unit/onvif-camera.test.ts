@@ -269,6 +269,31 @@ describe('an ONVIF device', function () {
     assert.ok(!sim.table.moving);
   });
 
+  it('whose answer to a move was lost is stopped all the same', async () => {
+    const { sim, camera } = await open({ kind: 'continuous' }, { timeoutMs: 300 });
+    await camera.describe();
+    sim.options.latencyMs = 500;
+    await assert.rejects(camera.execute(steer('move', { pan: 1 })), { code: 'timeout' });
+    sim.options.latencyMs = 0;
+    await until(() => sim.callsOf('Stop').length > 0, 2000);
+  });
+
+  it('on a bad line fails single commands with a reason, and goes on', async () => {
+    const { sim, camera } = await open({ auth: 'digest' });
+    await camera.describe();
+    sim.options.loss = 0.3;
+    let done = 0;
+    for (let i = 0; i < 40; i++) {
+      await camera.execute({ command: 'presets' }).then(
+        () => done++,
+        (error: unknown) => assert.match((error as { code: string }).code, /^(network|timeout)$/),
+      );
+    }
+    assert.ok(done > 15, String(done));
+    sim.options.loss = 0;
+    await camera.execute({ command: 'presets' });
+  });
+
   it('is stopped when its node is closed', async () => {
     const { sim, camera } = await open();
     await camera.execute(steer('move', { pan: 1 }, { timeoutMs: 60_000 }));

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { onvifProfiles } from '../../nodes/camera-source/onvif-lookup.ts';
+import { discover, readMatches } from '../../engine/onvif/discovery.ts';
+import { OnvifCamera } from '../support/onvif-camera.ts';
+import { DiscoveryResponder, type DiscoverableDevice } from '../support/onvif-discovery.ts';
+
+const device = (number: number, more: Partial<DiscoverableDevice> = {}): DiscoverableDevice => ({
+  uuid: `urn:uuid:00000000-0000-4000-8000-${String(number).padStart(12, '0')}`,
+  xaddrs: [`http://10.0.0.${number}/onvif/device_service`],
+  scopes: ['onvif://www.onvif.org/Profile/Streaming', `onvif://www.onvif.org/name/Cam%20${number}`],
+  ...more,
+});
+
+describe('ONVIF discovery', function () {
+  this.timeout(20_000);
+  let responder: DiscoveryResponder | null = null;
+  afterEach(async () => {
+    await responder?.stop();
+    responder = null;
+  });
+
+  it('finds 50 devices in less than 5 s, each once, whatever others answer', async () => {
+    const garbage = [
+      '',
+      'hello',
+      '<a/>',
+      Buffer.from([0xff, 0xfe, 0, 1]),
+      '<s:Envelope xmlns:s="x"><s:Body/></s:Envelope>',
+    ];
+    responder = await new DiscoveryResponder([
+      ...garbage.map((text, index) => device(200 + index, { garbage: text, copies: 3 })),
+      ...Array.from({ length: 50 }, (_, index) =>
+        device(index + 1, { copies: index % 3, deafTo: index % 4, delayMs: (index * 37) % 1500 }),
+      ).map((one) => ({ ...one, copies: Math.max(one.copies ?? 1, 1) })),
+      device(300, { xaddrs: ['ftp://x', 'nonsense', 'http://a:b@10.0.0.9/'] }),
+    ]).start();
+    const started = performance.now();
+    const found = await discover({ port: responder.port });
+    assert.ok(performance.now() - started < 5000);
+    assert.equal(found.length, 50);
+    assert.deepEqual(found[0], {
+      id: device(1).uuid,
+      ...{ address: 'http://10.0.0.1/onvif/device_service', host: '10.0.0.1', name: 'Cam 1', hardware: '' },
+    });
+    assert.ok(new Set(responder.probes.map(({ types }) => types)).size >= 3, 'several kinds of probes');
+  });
+
+  it('asks one address, where multicast does not get through', async () => {
+    responder = await new DiscoveryResponder([
+      device(1, { xaddrs: ['http://169.254.1.1/x', 'http://[fe80::1]/x', 'http://127.0.0.1:81/x'] }),
+    ]).start(0, null);
+    const [found] = await discover({ host: '127.0.0.1', port: responder.port, timeoutMs: 500 });
+    assert.equal(found?.address, 'http://127.0.0.1:81/x', 'the address that it answered from');
+    assert.deepEqual(await discover({ host: 'no-such-host.invalid', port: responder.port, timeoutMs: 300 }), []);
+  });
+
+  it('believes only answers to its own questions', () => {
+    const answer = `<e:Envelope xmlns:e="x"><e:Header><RelatesTo>urn:uuid:1</RelatesTo></e:Header><e:Body><ProbeMatches><ProbeMatch><XAddrs>http://10.0.0.1/</XAddrs></ProbeMatch></ProbeMatches></e:Body></e:Envelope>`;
+    assert.deepEqual(readMatches(answer, '10.0.0.1', new Set(['urn:uuid:2'])), []);
+    assert.equal(readMatches(answer, '10.0.0.1', new Set(['urn:uuid:1'])).length, 1);
+  });
+
+  it('leads to the streams of a device, without the account in them', async () => {
+    const camera = await new OnvifCamera({ clockOffsetMs: 3_600_000, auth: 'digest' }).start();
+    try {
+      const { username, password } = camera.options;
+      const result = await onvifProfiles(`127.0.0.1:${camera.port}`, { username, password });
+      assert.ok(result.ok);
+      assert.deepEqual(
+        [result.main, result.sub],
+        ['main', 'sub'].map((name) => `rtsp://127.0.0.1/stream/${name}?a=1&b=2`),
+      );
+      assert.deepEqual([result.ptz, result.events, result.profiles.length], [true, true, 2]);
+      assert.ok(Math.abs(result.clockOffsetMs - 3_600_000) < 1500);
+      const refused = await onvifProfiles(`127.0.0.1:${camera.port}`, { username, password: 'nope-nope' });
+      assert.ok(!refused.ok && refused.reason === 'auth' && !refused.message.includes('nope-nope'));
+    } finally {
+      await camera.stop();
+    }
+    const away = await onvifProfiles(`127.0.0.1:${camera.port}`, null);
+    assert.ok(!away.ok && away.reason === 'refused');
+    const wrong = await onvifProfiles('ftp://x', null);
+    assert.ok(!wrong.ok && wrong.reason === 'bad-address');
+  });
+});
