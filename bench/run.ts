@@ -39,6 +39,10 @@ const BENCHES: Record<
     about: "CPU of motion detection against Debian's motion and bare FFmpeg, and its delay. [--cameras 4]",
     load: () => import('./motion.ts'),
   },
+  retention: {
+    about: 'how long deleting 50,000 of a million files keeps the catalogue from others, while 8 cameras are recorded',
+    load: () => import('./retention.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),
