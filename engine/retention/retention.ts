@@ -41,9 +41,9 @@ export interface RetentionEffects {
 export const PASS_MS = 60_000;
 const CHECK_MS = 5000;
 /** A transaction should be done in this; the size of batches is chosen so. */
-const LOCK_MS = 5;
+const LOCK_MS = 4;
 const MIN_BATCH = 10;
-const MAX_BATCH = 100;
+const MAX_BATCH = 50;
 /** Announced files that wait for a veto. */
 const MAX_PENDING = 20_000;
 const MAX_HOLDS = 1000;
