@@ -43,6 +43,10 @@ const BENCHES: Record<
     about: 'how soon commands are on the wire, and the CPU of cameras with ONVIF events. [--cameras 100]',
     load: () => import('./ptz.ts'),
   },
+  retention: {
+    about: 'how long deleting 50,000 of a million files keeps the catalogue from others, while 8 cameras are recorded',
+    load: () => import('./retention.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),

@@ -62,6 +62,9 @@ export class DeletionStore {
 
   /** Marks what is still there, complete, and not held; returns that. */
   mark(items: readonly Planned[], now: number): Marked[] {
+    const get = this.sql(`${MARKED} WHERE s.id = ?`);
+    // What has to be read from disk is read before others have to wait.
+    for (const { id } of items) get.get(id);
     return this.transaction(() => {
       const holds = this.holds();
       const update = this.sql(
@@ -71,7 +74,6 @@ export class DeletionStore {
       const marked = items.filter(
         (item) => !isHeld(item, holds, now) && update.run(item.reason, item.id, item.start).changes > 0,
       );
-      const get = this.sql(`${MARKED} WHERE s.id = ?`);
       return marked.map(({ id }) => get.get(id) as Marked);
     });
   }

@@ -41,9 +41,9 @@ export interface RetentionEffects {
 export const PASS_MS = 60_000;
 const CHECK_MS = 5000;
 /** A transaction should be done in this; the size of batches is chosen so. */
-const LOCK_MS = 8;
+const LOCK_MS = 4;
 const MIN_BATCH = 10;
-const MAX_BATCH = 200;
+const MAX_BATCH = 50;
 /** Announced files that wait for a veto. */
 const MAX_PENDING = 20_000;
 const MAX_HOLDS = 1000;
@@ -69,8 +69,10 @@ export class Retention {
   private lastPass = -Infinity;
   private lastPlan: Pick<Plan, 'blocked' | 'unmet'> = { blocked: false, unmet: [] };
   private problem: string | null = null;
-  private batch = 50;
+  private batch = MIN_BATCH;
+  /** Of the batch, and of the run. */
   private lockMs = 0;
+  private longest = { lockMs: 0, planMs: 0 };
   private closed = false;
   private cancelCheck: () => void;
 
@@ -82,6 +84,7 @@ export class Retention {
   /** How long a transaction took, for the size of the next batch. */
   locked(ms: number): void {
     this.lockMs = Math.max(this.lockMs, ms);
+    this.longest.lockMs = Math.max(this.longest.lockMs, ms);
   }
 
   /** Null: nothing is deleted any more. What was announced under other rules is announced anew. */
@@ -191,6 +194,7 @@ export class Retention {
     const { clock, store } = this.effects;
     this.lastPass = clock.monotonic();
     this.problem = null;
+    this.longest = { lockMs: 0, planMs: 0 };
     const done = new Shares();
     const broken = new Set<string>();
     store.dropEndedHolds(clock.now() - ENDED_HOLD_MS);
@@ -201,10 +205,12 @@ export class Retention {
       const space = this.space().filter(({ storage }) => !broken.has(storage));
       const going = this.due(now, isEmergency(space));
       const waiting = this.pending.flatMap((one) => one.items);
+      const from = clock.monotonic();
       const plan = planFrom(this.effects.source(), this.spec.rules, store.holds(), now, space, {
         pending: [...waiting, ...going],
         limit: Math.max(0, Math.min(MAX_PLANNED, MAX_PENDING - waiting.length)),
       });
+      this.longest.planMs = Math.max(this.longest.planMs, clock.monotonic() - from);
       this.lastPlan = { blocked: plan.blocked, unmet: plan.unmet };
       const waits = (item: Planned): boolean => this.vetoMs > 0 && item.reason !== 'emergency';
       const announced = plan.items.filter(waits);
@@ -307,7 +313,8 @@ export class Retention {
     const holds = this.effects.store.holds();
     const cameras = source.cameras();
     this.effects.tell({
-      ...{ type: 'storage', time: now, emergency: isEmergency(space), ...this.lastPlan, problem: this.problem },
+      ...{ type: 'storage', time: now, emergency: isEmergency(space), ...this.lastPlan, ...this.longest },
+      problem: this.problem,
       storages: space.map((one) => ({
         ...one,
         usedBytes: cameras.reduce((sum, camera) => sum + source.used(camera, one.storage).bytes, 0),

@@ -174,6 +174,10 @@ export interface RetentionStateMessage {
   /** Announced and not gone yet. */
   pendingFiles: number;
   holds: number;
+  /** The longest that a transaction of the last run kept others from writing the catalogue. */
+  lockMs: number;
+  /** The longest that a plan of the last run took. */
+  planMs: number;
   /** What keeps files from being deleted; says what to do. */
   problem: string | null;
 }

@@ -105,7 +105,7 @@ describe('a retention run', () => {
     retention.set(spec());
     const result = await retention.run();
     assert.deepEqual([result.files, result.bytes, rows(), left(files)], [595, 5950, 5, 5]);
-    assert.ok(largest <= 200, `${largest} in one transaction`);
+    assert.ok(largest <= 50, `${largest} in one transaction`);
     const deleted = messages.find((message) => message.type === 'deleted');
     assert.deepEqual(deleted?.shares, [
       ...[{ camera: 'yard', reason: 'quota', start: T0, end: T0 + 595 * MINUTE, files: 595, bytes: 5950 }],
