@@ -243,6 +243,10 @@ export class Background {
       }
     }
     this.doubtLight();
+    if (regionLight.every((units) => units === 0)) {
+      light.fill(0);
+      return;
+    }
     for (let row = 0, cell = 0; row < rows; row++) {
       const y = Math.min(regionRows - 1, Math.max(0, ((row + 0.5) * regionRows) / rows - 0.5));
       const r0 = Math.floor(y);
@@ -303,11 +307,14 @@ export class Background {
     for (let n = 0; n < left; n++, cell += step) {
       if (cellDifference[cell]! / units >= 0.5) continue;
       const before = cell - step;
-      if (n < 2) return null;
-      const fall = cellDifference[before - step]! - cellDifference[cell + step]!;
-      const own = cellValue[before - step]! - cellValue[cell + step]!;
+      if (n === 0) return null;
+      const inner = n > 1 ? before - step : before;
+      const fall = cellDifference[inner]! - cellDifference[cell + step]!;
+      const own = cellValue[inner]! - cellValue[cell + step]!;
       if (Math.abs(own) > 0.7 * Math.abs(fall)) return null;
-      return cellDifference[before]! / units > 0.75 && cellDifference[cell + step]! / units < 0.25;
+      const falls = (high: number, low: number): boolean =>
+        cellDifference[high]! / units > 0.75 && cellDifference[low]! / units < 0.25;
+      return falls(before, cell + step) || falls(inner, cell);
     }
     return null;
   }

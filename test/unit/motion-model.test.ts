@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { MotionEvents } from '../../engine/motion/events.ts';
 import { MotionModel } from '../../engine/motion/model.ts';
 import { DEFAULT_SETTINGS, GRID_HEIGHT, GRID_WIDTH } from '../../engine/motion/types.ts';
-import type { FrameMotion, MotionSettings, Point, Zone } from '../../engine/motion/types.ts';
+import type { FrameMotion, MotionEvent, MotionSettings, Point, Zone } from '../../engine/motion/types.ts';
 import { inside } from '../../engine/motion/zones.ts';
 
 const WIDTH = 320;
@@ -103,6 +104,21 @@ const rectangle = (x: number, y: number, width: number, height: number): Point[]
   { x, y: y + height },
 ];
 
+/** Bars from top to bottom, and what is before them. */
+const BARS = [180, 150, 120, 100, 80, 60, 40].map((tone, i): Thing => ({
+  x: i * 46,
+  y: 0,
+  width: 46,
+  height: 180,
+  tone,
+}));
+const PLAIN: Thing[] = [{ x: 0, y: 0, width: WIDTH, height: HEIGHT, tone: 112 }];
+const before = (place: Thing[], ...things: Thing[]): Frame => ({ things: [...place, ...things] });
+const eventsOf = (frames: FrameMotion[]): MotionEvent[] => {
+  const events = new MotionEvents(DEFAULT_SETTINGS, () => 'event');
+  return frames.flatMap((frame) => events.step(frame));
+};
+
 describe('motion model', () => {
   it('sees nothing in a picture that stays, whatever it shows', () => {
     const picture = fc.record({
@@ -149,6 +165,68 @@ describe('motion model', () => {
     assert.ok(time - movedAt! > 15_000, `moved ${time - movedAt!} ms ago`);
     camera.run(40, () => ({ things: [person(150)] }));
     assert.equal(moving(camera.run(5, () => ({ things: [person(150)] }))).length, 0);
+  });
+
+  it('finds what is plain before strong edges, also when it is quick, and no more of the picture', () => {
+    for (const seconds of [0.8, 1.6, 3]) {
+      const camera = new Camera();
+      camera.run(4, () => before(BARS));
+      const thing = (second: number): Thing => ({
+        x: (second / seconds) * WIDTH,
+        y: 60,
+        width: 32,
+        height: 60,
+        tone: 50,
+      });
+      const entered = camera.time;
+      const frames = camera.run(seconds, (second) => before(BARS, thing(second)));
+      const seen = moving(frames);
+      assert.ok(seen.length >= frames.length - 3, `${seen.length} of ${frames.length} frames in ${seconds} s`);
+      assert.ok(Math.abs(seen[0]!.since! - entered) <= 400, `${seen[0]!.since! - entered} ms`);
+      const wide = seen.filter(({ boxes }) => boxes.length !== 1 || boxes[0]!.width > 0.15);
+      assert.ok(wide.length <= 1, JSON.stringify(wide.map(({ boxes }) => boxes)));
+      const events = eventsOf([...frames, ...camera.run(5, () => before(BARS))]);
+      assert.deepEqual(
+        events.map(({ phase }) => phase).filter((phase) => phase !== 'update'),
+        ['start', 'end'],
+      );
+    }
+  });
+
+  it('takes something near and plain for no change of light', () => {
+    const camera = new Camera();
+    camera.run(4);
+    const thing = (second: number): Thing => ({ x: -90 + 80 * second, y: 30, width: 90, height: 150, tone: 40 });
+    const seen = moving(camera.run(5, (second) => ({ things: [thing(second)] })));
+    assert.ok(seen.length >= 15, `${seen.length} frames`);
+    const wide = seen.filter(({ boxes }) => boxes.some(({ width }) => width > 0.36));
+    assert.ok(wide.length <= 3, `${wide.length} of ${seen.length}`);
+    assert.equal(moving(camera.run(4)).length, 0);
+  });
+
+  it('keeps something plain and faint that comes to stand on plain ground', () => {
+    const camera = new Camera();
+    const frame = (second: number): Frame =>
+      before(PLAIN, { x: Math.min(120, -30 + 36 * second), y: 80, width: 30, height: 70, tone: 125 });
+    camera.run(4, () => before(PLAIN));
+    const entered = camera.time;
+    const frames = camera.run(16, frame);
+    const seen = moving(frames);
+    assert.ok(seen.length >= frames.length - 8, `${seen.length} of ${frames.length} frames`);
+    assert.ok(seen[0]!.since! - entered <= 600, `${seen[0]!.since! - entered} ms`);
+  });
+
+  it('takes drops for no part of someone who walks through the rain', () => {
+    const camera = new Camera();
+    const next = numbers(21);
+    const rain = (): Thing[] =>
+      Array.from({ length: 18 }, () => ({ x: next() * 316, y: next() * 170, width: 2, height: 12, tone: 210 }));
+    assert.equal(moving(camera.run(20, () => ({ things: rain() }))).length, 0);
+    const seen = moving(camera.run(8, (second) => ({ things: [person(-20 + 45 * second), ...rain()] })));
+    assert.ok(seen.length > 25, `${seen.length} frames`);
+    const wide = seen.filter(({ boxes }) => boxes.some(({ width }) => width > 0.3));
+    assert.ok(wide.length <= 2, `${wide.length} of ${seen.length}`);
+    assert.equal(moving(camera.run(10, () => ({ things: rain() })).slice(10)).length, 0);
   });
 
   it('is not haunted by someone who was there at first', () => {
