@@ -87,12 +87,18 @@ window.seekTo = (time) => new Promise((resolve, reject) => {
   const from = performance.now();
   const shown = [];
   const timer = setTimeout(() => reject(new Error('not found: ' + time + ' ' + JSON.stringify(shown))), 8000);
-  const see = (now, { mediaTime }) => {
-    shown.push({ index: indexOf(video), ms: performance.now() - from, mediaTime });
-    if (video.seeking || Math.abs(mediaTime - time) > 0.5) { video.requestVideoFrameCallback(see); return; }
+  // The frame may come before the seek is said to be over, and then no other comes.
+  const settle = () => {
+    if (video.seeking || shown.length === 0 || Math.abs(shown.at(-1).mediaTime - time) > 0.5) return;
     clearTimeout(timer);
     resolve({ shown, date: hls.playingDate?.getTime() ?? null });
   };
+  const see = (now, { mediaTime }) => {
+    shown.push({ index: indexOf(video), ms: performance.now() - from, mediaTime });
+    settle();
+    video.requestVideoFrameCallback(see);
+  };
+  video.addEventListener('seeked', settle, { once: true });
   video.pause();
   video.requestVideoFrameCallback(see);
   video.currentTime = time;
