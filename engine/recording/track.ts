@@ -387,6 +387,8 @@ export class Track {
     if (before) this.out.problem(null);
     if (this.gap) {
       this.closeGap(startMs);
+      // The file begins with a keyframe before it was wanted; should it be lost, that is missing too.
+      if (this.wantedSince !== null) this.wantedSince = Math.min(this.wantedSince, startMs);
     } else if (previousEnd !== null && this.wantedSince !== null) {
       const start = Math.max(previousEnd, this.wantedSince);
       if (startMs - start <= HOLE_MS) return;
