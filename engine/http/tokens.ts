@@ -8,7 +8,8 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { EngineError } from '../types.ts';
 
-export const RIGHTS = ['live', 'playback', 'export', 'admin'] as const;
+/** `control`: record, steer, acknowledge. */
+export const RIGHTS = ['live', 'playback', 'export', 'control', 'admin'] as const;
 export type Right = (typeof RIGHTS)[number];
 
 export interface Grant {
