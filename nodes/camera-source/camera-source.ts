@@ -3,7 +3,7 @@ import type { Request } from 'express';
 import type { Node, NodeAPI, NodeDef } from 'node-red';
 import type { CameraMessage, RtspTransport } from '../../engine/types.ts';
 import { commandOf, payloadOf } from '../shared/message.ts';
-import { short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
+import { openNode, refuse, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { toCameraSpec, type CameraProperties } from './camera-spec.ts';
 import { findDevices, onvifProfiles } from './onvif-lookup.ts';
 import { testStream } from './test-stream.ts';
@@ -21,32 +21,14 @@ export default function register(RED: NodeAPI): void {
 
   function CameraSource(this: Node<Credentials>, properties: NodeDef & CameraProperties & { nvr: string }): void {
     RED.nodes.createNode(this, properties);
-    const nvr = RED.nodes.getNode(properties.nvr) as NvrConfigNode | null;
-    const fail = (error: unknown): void => {
-      this.status({ fill: 'red', shape: 'ring', text: short(textOf(error)) });
-      this.error(textOf(error));
-    };
-    if (!nvr?.host) {
-      fail(nvr?.problem ?? 'choose an NVR configuration in this node');
-      this.on('input', (_msg, _send, done) => done(new Error('this camera is not configured')));
-      return;
-    }
-    const { host } = nvr;
-    let spec;
-    try {
-      spec = toCameraSpec(properties, this.credentials, this.id);
-    } catch (error) {
-      fail(error);
-      this.on('input', (_msg, _send, done) => done(new Error(textOf(error))));
-      return;
-    }
+    const opened = openNode(RED, this, properties.nvr, () => toCameraSpec(properties, this.credentials, this.id));
+    if (!opened) return;
+    const { nvr, host, spec } = opened;
     const { id } = spec;
     const key = `${nvr.id} ${id}`;
     const other = owners.get(key);
     if (other && other !== this.id) {
-      const problem = `another camera-source has the camera id ${id}: give each its own`;
-      fail(problem);
-      this.on('input', (_msg, _send, done) => done(new Error(problem)));
+      refuse(this, `another camera-source has the camera id ${id}: give each its own`);
       return;
     }
     owners.set(key, this.id);
@@ -57,7 +39,10 @@ export default function register(RED: NodeAPI): void {
       this.send([{ topic: `camera/${id}`, camera: id, payload: message }, null]);
     };
     host.on('camera', onCamera);
-    host.setCamera(spec).catch(fail);
+    host.setCamera(spec).catch((error: unknown) => {
+      this.status({ fill: 'red', shape: 'ring', text: short(textOf(error)) });
+      this.error(textOf(error));
+    });
 
     this.on('input', (msg, send, done) => {
       const run = async (): Promise<void> => {
@@ -70,10 +55,7 @@ export default function register(RED: NodeAPI): void {
         Object.assign(msg, { topic: `camera/${id}/snapshot`, camera: id, time, payload: Buffer.from(image) });
         send([null, msg]);
       };
-      run().then(
-        () => done(),
-        (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
-      );
+      settle(run(), done);
     });
     this.on('close', (removed: boolean, done: () => void) => {
       host.off('camera', onCamera);

@@ -9,7 +9,7 @@ import type { MotionSettings } from '../../engine/motion/types.ts';
 import { GRID_HEIGHT, GRID_WIDTH } from '../../engine/motion/types.ts';
 import { EngineError, type MotionLevels, type MotionMessage, type MotionState } from '../../engine/types.ts';
 import { cameraOf, payloadOf, type Payload } from '../shared/message.ts';
-import { short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
+import { openNode, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import {
   commanded,
   NO_OVERRIDES,
@@ -51,24 +51,9 @@ interface Tuning {
 export default function register(RED: NodeAPI): void {
   function MotionDetect(this: MotionNode, properties: NodeDef & MotionProperties & { nvr: string }): void {
     RED.nodes.createNode(this, properties);
-    const nvr = RED.nodes.getNode(properties.nvr) as NvrConfigNode | null;
-    const refuse = (problem: string): void => {
-      this.status({ fill: 'red', shape: 'ring', text: short(problem) });
-      this.error(problem);
-      this.on('input', (_msg, _send, done) => done(new Error(problem)));
-    };
-    if (!nvr?.host) {
-      refuse(nvr?.problem ?? 'choose an NVR configuration in this node');
-      return;
-    }
-    let config: MotionConfig;
-    try {
-      config = toMotionConfig(properties);
-    } catch (error) {
-      refuse(textOf(error));
-      return;
-    }
-    const { host } = nvr;
+    const opened = openNode(RED, this, properties.nvr, () => toMotionConfig(properties));
+    if (!opened) return;
+    const { host, spec: config } = opened;
     const { id } = this;
     const attached = new Set<string>();
     const states = new Map<string, MotionState>();
@@ -221,10 +206,7 @@ export default function register(RED: NodeAPI): void {
       }
     };
     this.on('input', (msg, _send, done) => {
-      handle(msg).then(
-        () => done(),
-        (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
-      );
+      settle(handle(msg), done);
     });
     this.tuning = {
       ...{ host, attached, config },

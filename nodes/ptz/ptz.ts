@@ -6,7 +6,7 @@ import type { DeviceEvent, Notification } from '../../engine/onvif/events.ts';
 import type { PatrolState } from '../../engine/onvif/patrol.ts';
 import { EngineError } from '../../engine/types.ts';
 import { cameraOf, payloadOf } from '../shared/message.ts';
-import { short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
+import { openNode, refuse, settle, short, textOf } from '../shared/nvr.ts';
 import { findCamera, type Account } from './camera-of.ts';
 import { toCommand, toPtzConfig, type PtzProperties } from './ptz-spec.ts';
 
@@ -16,19 +16,10 @@ const MOTION_KINDS: readonly string[] = ['motion', 'line-crossing'];
 export default function register(RED: NodeAPI): void {
   function Ptz(this: Node<Account>, properties: NodeDef & PtzProperties & { nvr: string }): void {
     RED.nodes.createNode(this, properties);
-    const nvr = RED.nodes.getNode(properties.nvr) as NvrConfigNode | null;
+    const opened = openNode(RED, this, properties.nvr, () => toPtzConfig(properties));
+    if (!opened) return;
+    const { host, spec: settings } = opened;
     const { camera: id } = properties;
-    const refuse = (problem: string): void => {
-      this.status({ fill: 'red', shape: 'ring', text: short(problem) });
-      this.error(problem);
-      this.on('input', (_msg, _send, done) => done(new Error(problem)));
-    };
-    if (!nvr?.host) {
-      refuse(nvr?.problem ?? 'choose an NVR configuration in this node');
-      return;
-    }
-    const { host } = nvr;
-
     let device: DeviceDescription | null = null;
     let moving = false;
     let patrol: PatrolState = { state: 'idle' };
@@ -64,10 +55,8 @@ export default function register(RED: NodeAPI): void {
       show();
     };
 
-    let config;
     let onvif: OnvifCamera;
     try {
-      config = toPtzConfig(properties);
       const known = findCamera(RED, properties.nvr, id);
       const address = properties.address.trim() || known.host;
       if (!address) throw new EngineError('bad-address', "enter the camera's ONVIF address: its stream has no host");
@@ -76,7 +65,7 @@ export default function register(RED: NodeAPI): void {
       onvif = new OnvifCamera(
         {
           address,
-          travel: config.travel,
+          travel: settings.travel,
           events: properties.events,
           ...(username ? { account: { username, password } } : {}),
         },
@@ -96,12 +85,11 @@ export default function register(RED: NodeAPI): void {
         },
       );
     } catch (error) {
-      refuse(textOf(error));
+      refuse(this, textOf(error));
       return;
     }
     show();
 
-    const settings = config;
     this.on('input', (msg, send, done) => {
       const run = async (): Promise<void> => {
         const payload = payloadOf(msg);
@@ -114,10 +102,7 @@ export default function register(RED: NodeAPI): void {
         Object.assign(msg, { topic: `ptz/${id}`, camera: id, payload: answer });
         send([msg, null]);
       };
-      run().then(
-        () => done(),
-        (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
-      );
+      settle(run(), done);
     });
     this.on('close', (done: () => void) => {
       onvif.close().then(done, done);

@@ -2,7 +2,7 @@
 import type { Node, NodeAPI, NodeDef, NodeMessage } from 'node-red';
 import type { GapMessage, RecorderState, RecordingMessage, StreamName } from '../../engine/types.ts';
 import { cameraOf, commandOf, payloadOf, rangeOf, type Payload } from '../shared/message.ts';
-import { short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
+import { openNode, settle, short, textOf } from '../shared/nvr.ts';
 import { readTrigger, toRecorderSpec, TRIGGER_TYPES, type RecorderProperties } from './recorder-spec.ts';
 
 const COMMANDS = ['start', 'stop', 'panic', 'release', 'coverage'] as const;
@@ -10,24 +10,9 @@ const COMMANDS = ['start', 'stop', 'panic', 'release', 'coverage'] as const;
 export default function register(RED: NodeAPI): void {
   function Recorder(this: Node, properties: NodeDef & RecorderProperties & { nvr: string }): void {
     RED.nodes.createNode(this, properties);
-    const nvr = RED.nodes.getNode(properties.nvr) as NvrConfigNode | null;
-    const refuse = (problem: string): void => {
-      this.status({ fill: 'red', shape: 'ring', text: short(problem) });
-      this.error(problem);
-      this.on('input', (_msg, _send, done) => done(new Error(problem)));
-    };
-    if (!nvr?.host) {
-      refuse(nvr?.problem ?? 'choose an NVR configuration in this node');
-      return;
-    }
-    let spec;
-    try {
-      spec = toRecorderSpec(this.id, properties);
-    } catch (error) {
-      refuse(textOf(error));
-      return;
-    }
-    const { host } = nvr;
+    const opened = openNode(RED, this, properties.nvr, () => toRecorderSpec(this.id, properties));
+    if (!opened) return;
+    const { host, spec } = opened;
     const { id } = this;
     const states = new Map<string, RecorderState>();
     const problems = new Map<string, string>();
@@ -90,10 +75,7 @@ export default function register(RED: NodeAPI): void {
       }
     };
     this.on('input', (msg, send, done) => {
-      handle(msg, send).then(
-        () => done(),
-        (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
-      );
+      settle(handle(msg, send), done);
     });
     this.on('close', (removed: boolean, done: () => void) => {
       host.off('recorder', onState);

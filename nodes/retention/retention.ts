@@ -3,7 +3,7 @@ import type { Node, NodeAPI, NodeDef, NodeMessage } from 'node-red';
 import type { RetentionMessage, RetentionStateMessage } from '../../engine/retention/types.ts';
 import { EngineError } from '../../engine/types.ts';
 import { cameraOf, commandOf, payloadOf } from '../shared/message.ts';
-import { short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
+import { openNode, refuse, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { readHold, readReason, toRetentionSpec, toRuleSet, type RetentionProperties } from './retention-spec.ts';
 
 const COMMANDS = ['run', 'hold', 'release', 'holds', 'veto'] as const;
@@ -12,24 +12,9 @@ const OUTPUT: Record<RetentionMessage['type'], number> = { deleted: 0, hold: 0, 
 export default function register(RED: NodeAPI): void {
   function Retention(this: Node, properties: NodeDef & RetentionProperties & { nvr: string }): void {
     RED.nodes.createNode(this, properties);
-    const nvr = RED.nodes.getNode(properties.nvr) as NvrConfigNode | null;
-    const refuse = (problem: string): void => {
-      this.status({ fill: 'red', shape: 'ring', text: short(problem) });
-      this.error(problem);
-      this.on('input', (_msg, _send, done) => done(new Error(problem)));
-    };
-    if (!nvr?.host) {
-      refuse(nvr?.problem ?? 'choose an NVR configuration in this node');
-      return;
-    }
-    let spec;
-    try {
-      spec = toRetentionSpec(this.id, properties);
-    } catch (error) {
-      refuse(textOf(error));
-      return;
-    }
-    const { host } = nvr;
+    const opened = openNode(RED, this, properties.nvr, () => toRetentionSpec(this.id, properties));
+    if (!opened) return;
+    const { host, spec } = opened;
     const { id } = this;
     let told = '';
 
@@ -50,7 +35,7 @@ export default function register(RED: NodeAPI): void {
     };
     host.on('retention', onRetention);
     this.status({ fill: 'grey', shape: 'dot', text: 'retention.status.waiting' });
-    host.setRetention(spec).catch((error: unknown) => refuse(textOf(error)));
+    host.setRetention(spec).catch((error: unknown) => refuse(this, textOf(error)));
 
     const handle = async (msg: NodeMessage, send: (msg: NodeMessage) => void): Promise<void> => {
       const payload = payloadOf(msg);
@@ -80,10 +65,7 @@ export default function register(RED: NodeAPI): void {
       }
     };
     this.on('input', (msg, send, done) => {
-      handle(msg, send).then(
-        () => done(),
-        (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
-      );
+      settle(handle(msg, send), done);
     });
     this.on('close', (removed: boolean, done: () => void) => {
       host.off('retention', onRetention);
