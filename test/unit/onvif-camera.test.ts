@@ -153,7 +153,7 @@ describe('an ONVIF device', function () {
     });
     const sim = await simulate();
     await sim.stop();
-    sims.length = 0;
+    sims.splice(sims.indexOf(sim), 1);
     await assert.rejects(describeDevice(connect(sim)), { code: 'refused' });
     assert.throws(() => new OnvifClient({ address: 'ftp://x' }), { code: 'bad-address' });
     assert.throws(() => new OnvifClient({ address: 'http://a:b@x' }), { code: 'bad-address' });
