@@ -5,7 +5,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import type { EventRow } from './catalog/catalog.ts';
+import type { EventRow, PresetRow } from './catalog/catalog.ts';
 import type { EngineEvent, LiveMedia, RecorderCommand, Trigger } from './engine.ts';
 import type { EngineCalls, EngineReply, EngineRequest } from './thread/engine-thread.ts';
 import type { TuningPicture } from './thread/motion-thread.ts';
@@ -289,8 +289,19 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     return this.call('putEvent', event);
   }
 
-  restartMotion(camera: string): Promise<void> {
-    return this.call('restartMotion', camera);
+  /** The camera begins to turn, or stands again: what moves in its picture meanwhile is not motion. */
+  setTurning(camera: string, turning: boolean): Promise<void> {
+    return this.call('setTurning', camera, turning);
+  }
+
+  /** The presets that a camera has now; those that it has not any more are forgotten. */
+  putPresets(camera: string, presets: readonly PresetRow[], seenMs: number): Promise<void> {
+    return this.call('putPresets', camera, presets, seenMs);
+  }
+
+  /** @param still JPEG of what the camera shows at this preset */
+  putPresetStill(camera: string, token: string, still: Uint8Array, timeMs: number): Promise<void> {
+    return this.call('putPresetStill', camera, token, still, timeMs);
   }
 
   async setRecorder(spec: RecorderSpec): Promise<void> {

@@ -331,9 +331,9 @@ export class Engine {
     return this.analyses.picture(node, camera);
   }
 
-  /** The camera was turned: what moves in its picture then is not motion. */
-  restartMotion(camera: string): void {
-    this.analyses.restart(camera);
+  /** The camera begins to turn, or stands again: what moves in its picture meanwhile is not motion. */
+  setTurning(camera: string, turning: boolean): void {
+    this.analyses.setTurning(camera, turning, this.effects.clock.now());
   }
 
   private onMotion(node: string, camera: string, event: MotionEvent, time: number): void {
@@ -365,6 +365,16 @@ export class Engine {
   /** Adds an event that somebody else noticed, or what is new of it. */
   putEvent(event: EventRow): void {
     this.catalog.send({ write: 'putEvent', args: [event] });
+  }
+
+  /** What a camera's presets are now; see {@link Catalog.putPresets}. */
+  putPresets(...args: Parameters<Catalog['putPresets']>): void {
+    this.catalog.send({ write: 'putPresets', args });
+  }
+
+  /** What a preset looks at; see {@link Catalog.putPresetStill}. */
+  putPresetStill(...args: Parameters<Catalog['putPresetStill']>): void {
+    this.catalog.send({ write: 'putPresetStill', args });
   }
 
   /** A node that a crash interrupted hears how its events ended. */

@@ -70,6 +70,14 @@ export interface EventRow {
   data: object;
 }
 
+/** A place that a camera knows. */
+export interface PresetRow {
+  token: string;
+  name: string;
+  /** Pan and tilt -1..1, zoom 0..1; null where the camera does not say. */
+  position: { pan?: number; tilt?: number; zoom?: number } | null;
+}
+
 /** An event that was open when the process died; it ends with the last that is known of it. */
 export interface CutEvent extends EventRow {
   camera: string;
@@ -182,6 +190,29 @@ export class Catalog {
       this.putEvent(event);
       return event;
     });
+  }
+
+  /** The presets that a camera has now. Stills stay with their tokens; what is not there any more goes. */
+  putPresets(camera: string, presets: readonly PresetRow[], seenMs: number): void {
+    const id = this.idOf('camera', 'key', camera);
+    for (const { token, name, position } of presets) {
+      this.sql(
+        `INSERT INTO preset (camera_id, token, name, position, seen_ms) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET name = excluded.name, position = excluded.position, seen_ms = excluded.seen_ms`,
+      ).run(id, token, name, position && JSON.stringify(position), seenMs);
+    }
+    const tokens = JSON.stringify(presets.map(({ token }) => token));
+    this.sql('DELETE FROM preset WHERE camera_id = ? AND token NOT IN (SELECT value FROM json_each(?))').run(id, tokens);
+  }
+
+  /** Of a preset that is gone meanwhile there is nothing to keep. */
+  putPresetStill(camera: string, token: string, still: Uint8Array, timeMs: number): void {
+    this.sql('UPDATE preset SET still = ?, still_ms = ? WHERE camera_id = ? AND token = ?').run(
+      still,
+      timeMs,
+      this.idOf('camera', 'key', camera),
+      token,
+    );
   }
 
   /** Replaces what is known of a camera's minute. */

@@ -184,6 +184,19 @@ const MIGRATIONS: readonly string[] = [
     created_ms INTEGER NOT NULL
   ) STRICT;
   `,
+  // The presets of cameras that can be steered, as the cameras last told them.
+  `
+  CREATE TABLE preset (
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    token TEXT NOT NULL,
+    name TEXT NOT NULL,
+    position TEXT, -- JSON: pan and tilt -1..1, zoom 0..1; null where the camera does not say
+    seen_ms INTEGER NOT NULL,
+    still BLOB, -- JPEG of what it shows there; null until it was there once
+    still_ms INTEGER,
+    PRIMARY KEY (camera_id, token)
+  ) STRICT;
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

@@ -159,6 +159,25 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ moved: moved.map(([start, end]) => ({ start, end })), next });
   });
 
+  route('/api/presets/:camera', 'live', async (nvr, request, response) => {
+    const camera = cameraOf(request.params['camera']);
+    const presets = (await nvr.query.call('presets', camera)).map(({ stillTime, ...preset }) => {
+      // With its time, so that a new picture has a new address.
+      const still = `api/presets/${camera}/${encodeURIComponent(preset.token)}.jpg?at=${stillTime}`;
+      return { ...preset, still: stillTime === null ? null : still };
+    });
+    response.json({ camera, presets });
+  });
+
+  route('/api/presets/:camera/:token.jpg', 'live', async (nvr, request, response) => {
+    const still = await nvr.query.call(
+      'presetStill',
+      cameraOf(request.params['camera']),
+      request.params['token'] ?? '',
+    );
+    response.set('Cache-Control', 'private, max-age=3600').type('image/jpeg').end(still);
+  });
+
   route('/api/storage', 'admin', async (nvr, _request, response) => {
     const folders = await nvr.query.call('storage', Date.now());
     // By number, in the order they were first used: where they are on the disk is nobody's business here.

@@ -8,6 +8,14 @@ import { QueryHost } from '../playback/query-host.ts';
 import { Stills } from '../playback/stills.ts';
 import { Tokens } from './tokens.ts';
 
+/** A camera that can be steered, by whoever asks for it: a node registers it, HTTP and the dashboard use it. */
+export interface PtzControl {
+  /** As a message's payload to the ptz node, `{command: …}`; checked here. Rejects with why not. */
+  execute(payload: Record<string, unknown>): Promise<Record<string, unknown>>;
+  /** What it is and can do, and what it does now; without asking the camera. */
+  describe(): Record<string, unknown>;
+}
+
 export class NvrService {
   readonly host: EngineHost;
   readonly query: QueryHost;
@@ -15,6 +23,8 @@ export class NvrService {
   readonly clips: Clips;
   readonly stills: Stills;
   readonly audience = new Audience();
+  /** By camera. */
+  readonly ptz = new Map<string, PtzControl>();
   private minted: Tokens | null = null;
 
   constructor(host: EngineHost) {

@@ -17,6 +17,8 @@ export interface CatalogThreadData {
 type Method =
   | 'putEvent'
   | 'putActivity'
+  | 'putPresets'
+  | 'putPresetStill'
   | 'startRecording'
   | 'endRecording'
   | 'openSegment'

@@ -4,6 +4,7 @@ import { ActivityReader } from '../playback/activity-reader.ts';
 import { CatalogReader } from '../playback/catalog-reader.ts';
 import { Footage } from '../playback/footage.ts';
 import { Ledger } from '../playback/ledger.ts';
+import { PresetReader } from '../playback/preset-reader.ts';
 import { EngineError } from '../types.ts';
 
 export type FootageCalls = {
@@ -11,7 +12,8 @@ export type FootageCalls = {
 } & { [K in 'coverage' | 'timeline' | 'events' | 'storage' | 'extents' | 'gapSeconds' | 'cameras']: Ledger[K] } & Pick<
     ActivityReader,
     'moved'
-  >;
+  > &
+  Pick<PresetReader, 'presets' | 'presetStill'>;
 
 export interface QueryRequest {
   id: number;
@@ -28,14 +30,12 @@ const catalog = new CatalogReader(workerData as string);
 const footage = new Footage(catalog);
 const activity = new ActivityReader(catalog);
 const ledger = new Ledger(catalog, footage, activity);
+const presets = new PresetReader(catalog);
 
 port.on('message', ({ id, call, args }: QueryRequest) => {
   try {
-    const owner = (call in ledger ? ledger : call in activity ? activity : footage) as unknown as Record<
-      typeof call,
-      (...args: unknown[]) => unknown
-    >;
-    const result = owner[call](...args);
+    const owner = [ledger, activity, presets].find((one) => call in one) ?? footage;
+    const result = (owner as unknown as Record<typeof call, (...args: unknown[]) => unknown>)[call](...args);
     // Media is handed over; the init segment stays in the cache and is copied.
     const transfer = HANDED_OVER.has(call) ? [(result as Uint8Array).buffer as ArrayBuffer] : [];
     port.postMessage({ id, result } satisfies QueryReply, transfer);

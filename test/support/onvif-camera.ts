@@ -3,10 +3,12 @@
  * faults that real ones have. It keeps what came on the wire, and it turns over time.
  */
 import { createHash } from 'node:crypto';
+import { createServer as createSecureServer } from 'node:https';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { NS } from '../../engine/onvif/names.ts';
 import { escapeXml, find, parseXml, textAt, type XmlElement } from '../../engine/onvif/xml.ts';
+import { CERTIFICATE, KEY } from './certificate.ts';
 import { EventSource } from './onvif-events.ts';
 import { answerOf, SoapFault, type Service } from './onvif-services.ts';
 import { Turntable, type Axis, type Position, type Range } from './onvif-turntable.ts';
@@ -59,6 +61,14 @@ export interface CameraOptions {
   maxSubscriptionMs: number;
   position: boolean;
   subStream: boolean;
+  /** Has Media 2 (besides Media, unless that is `missing`). */
+  media2: boolean;
+  /** What the snapshot address gives. */
+  snapshot: Buffer | null;
+  /** Speaks HTTPS, with a certificate that nobody vouches for. */
+  https: boolean;
+  /** Stream addresses by profile, in place of made-up ones. */
+  streams: Record<string, string>;
 }
 
 const DEFAULTS: CameraOptions = {
@@ -92,6 +102,10 @@ const DEFAULTS: CameraOptions = {
   maxSubscriptionMs: 600_000,
   position: true,
   subStream: true,
+  media2: false,
+  snapshot: null,
+  https: false,
+  streams: {},
 };
 
 /** One request as it came. */
@@ -126,6 +140,7 @@ export class OnvifCamera {
     IrCutFilter: 'AUTO',
   };
   autoFocus = 'AUTO';
+  timeZone = 'UTC0';
   /** TCP connections that were ever opened. */
   connections = 0;
   port = 0;
@@ -148,7 +163,10 @@ export class OnvifCamera {
     }
     for (const token of relays) this.relays.set(token, 'inactive');
     this.events = new EventSource(this);
-    this.server = createServer((request, response) => this.onRequest(request, response));
+    const serve = (request: IncomingMessage, response: ServerResponse): void => this.onRequest(request, response);
+    this.server = this.options.https
+      ? createSecureServer({ key: KEY, cert: CERTIFICATE }, serve)
+      : createServer(serve);
     this.server.keepAliveTimeout = 60_000;
     this.server.on('connection', (socket) => {
       this.connections++;
@@ -174,7 +192,7 @@ export class OnvifCamera {
   }
 
   get address(): string {
-    return `http://127.0.0.1:${this.port}/onvif/device_service`;
+    return `http${this.options.https ? 's' : ''}://127.0.0.1:${this.port}/onvif/device_service`;
   }
 
   /** The device's clock. */
@@ -229,6 +247,13 @@ export class OnvifCamera {
       reply(200, garbage);
       return;
     }
+    if (request.method === 'GET') {
+      const { snapshot } = this.options;
+      if (auth !== 'none' && !this.digestOk(request)) reply(401, '', { 'WWW-Authenticate': this.challenge });
+      else if (snapshot) response.writeHead(200, { 'Content-Type': 'image/jpeg' }).end(snapshot);
+      else reply(404, '');
+      return;
+    }
     try {
       const envelope = parseXml(text);
       const body = find(envelope, 'Body')?.children[0];
@@ -276,7 +301,7 @@ export class OnvifCamera {
     const { username, realm, nonce, uri, qop, nc, cnonce, response } = fields;
     if (nonce !== this.nonce || uri !== request.url || qop !== 'auth') return false;
     const first = hash(`${this.options.username}:${realm ?? ''}:${this.options.password}`);
-    const wanted = hash(`${first}:${nonce}:${nc ?? ''}:${cnonce ?? ''}:auth:${hash(`POST:${uri}`)}`);
+    const wanted = hash(`${first}:${nonce}:${nc ?? ''}:${cnonce ?? ''}:auth:${hash(`${request.method}:${uri}`)}`);
     const use = `${nonce} ${nc ?? ''}`;
     const fresh = !this.nonces.has(use);
     this.nonces.add(use);
@@ -301,6 +326,7 @@ const PREFIXES: Record<string, string> = {
   SOAP: NS.soap,
   tds: NS.device,
   trt: NS.media,
+  tr2: NS.media2,
   tptz: NS.ptz,
   timg: NS.imaging,
   tev: NS.events,

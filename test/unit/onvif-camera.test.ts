@@ -44,6 +44,9 @@ describe('an ONVIF device', function () {
     turning: boolean[];
     events: DeviceEvent[];
     problems: string[];
+    visits: string[];
+    presets: string[];
+    at: string[];
   }
 
   async function open(
@@ -51,17 +54,20 @@ describe('an ONVIF device', function () {
     options: Partial<CameraOptions> = {},
   ): Promise<{ sim: Simulator; camera: OnvifCamera; log: Log }> {
     const sim = await simulate(simOptions);
-    const log: Log = { turning: [], events: [], problems: [] };
+    const log: Log = { turning: [], events: [], problems: [], visits: [], presets: [], at: [] };
     const effects: CameraEffects = {
       onTurning: (turning) => log.turning.push(turning),
       onEvent: (event) => log.events.push(event),
       onNotification: () => undefined,
       onPatrol: () => undefined,
       onConnected: () => undefined,
+      onVisit: ({ state }) => log.visits.push(state),
+      onPresets: (presets) => log.presets.push(presets.map(({ token }) => token).join()),
+      onAtPreset: (token) => log.at.push(token),
       onProblem: (part, problem) => log.problems.push(`${part}: ${problem?.message ?? 'ok'}`),
     };
     const camera = new OnvifCamera(
-      { address: sim.address, account: ACCOUNT, travel: null, events: false, timeoutMs: 3000, ...options },
+      { address: sim.address, account: ACCOUNT, travel: null, events: false, idleMs: 0, timeoutMs: 3000, ...options },
       effects,
     );
     opened.push(camera);
