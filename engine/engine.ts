@@ -112,7 +112,7 @@ export class Engine {
   private readonly recorders = new Map<string, Recorder>();
   private readonly writers = new Map<
     string,
-    { queue: Pick<WriteQueue, 'send' | 'append'>; backlog: number; behind: boolean }
+    { queue: Pick<WriteQueue, 'send' | 'append'>; backlog: number; behind: boolean; full: string | null }
   >();
   private readonly owners = new Map<string, { track: Track; storage: string }>();
   private readonly catalog: { send(request: CatalogRequest): void };
@@ -142,7 +142,7 @@ export class Engine {
     this.nextGap = effects.clock.now() * 1000;
     for (const storage of config.storages) {
       const queue = backends.writer(storage, (reply) => this.onWriter(storage, reply));
-      this.writers.set(storage, { queue, backlog: 0, behind: false });
+      this.writers.set(storage, { queue, backlog: 0, behind: false, full: null });
     }
     let opened: () => void;
     let failed: (error: Error) => void;
@@ -687,6 +687,10 @@ export class Engine {
 
   private onWriter(storage: string, reply: WriterReply): void {
     const writer = this.writers.get(storage)!;
+    if (reply.event === 'room') {
+      writer.full = reply.problem;
+      return;
+    }
     const track = this.owners.get(reply.id)?.track;
     if (reply.event === 'appended') {
       writer.backlog -= reply.bytes;
@@ -694,7 +698,7 @@ export class Engine {
       track?.appended(reply.id);
     } else if (reply.event === 'closed') {
       this.owners.delete(reply.id);
-      track?.closed(reply.id);
+      track?.closed(reply.id, reply.hash);
     } else {
       this.owners.delete(reply.id);
       track?.failed(reply.id, reply.cause, reply.message, reply.goodBytes, this.effects.clock.monotonic());
@@ -718,7 +722,15 @@ export class Engine {
         writer.queue.append(id, bytes, fill);
       },
       close: (id, storage, writes) => this.writers.get(storage)!.queue.send({ op: 'close', id, writes }),
-      isBehind: (storage) => this.writers.get(storage)!.behind,
+      trim: (storage, path, size, writes) =>
+        this.writers.get(storage)!.queue.send({ op: 'trim', id: path, path, size, writes }),
+      refuses: (storage) => {
+        const { behind, full } = this.writers.get(storage)!;
+        if (full !== null) return { cause: 'storage-full', message: full };
+        if (!behind) return null;
+        const message = `storage folder ${storage} takes less than the cameras send; waiting for it to catch up`;
+        return { cause: 'storage-slow', message };
+      },
       startRecording: (of) => write('startRecording', of),
       endRecording: (id, endMs) => write('endRecording', id, endMs),
       openSegment: (segment) => write('openSegment', segment),

@@ -34,6 +34,8 @@ export interface SegmentEnd {
   bytes: number;
   frames: number;
   gops: Uint8Array;
+  /** CRC-32 of the whole file; null where nobody knows. */
+  hash?: number | null;
 }
 
 export interface GapRow {
@@ -264,9 +266,9 @@ export class Catalog {
 
   closeSegment(end: SegmentEnd): void {
     this.sql(
-      `UPDATE segment SET end_ms = ?, bytes = ?, frames = ?, gops = ?, state = 'closed'
+      `UPDATE segment SET end_ms = ?, bytes = ?, frames = ?, gops = ?, hash = ?, state = 'closed'
        WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?`,
-    ).run(end.endMs, end.bytes, end.frames, end.gops, end.storage, end.path);
+    ).run(end.endMs, end.bytes, end.frames, end.gops, end.hash ?? null, end.storage, end.path);
   }
 
   dropSegment(storage: string, path: string): void {

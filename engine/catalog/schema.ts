@@ -197,6 +197,11 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (camera_id, token)
   ) STRICT;
   `,
+  // What files are checked against; and headers that no file has any more are found at once.
+  `
+  ALTER TABLE segment ADD COLUMN hash INTEGER; -- CRC-32 of the whole file; null where it is not known
+  CREATE INDEX segment_by_init ON segment (init_id);
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

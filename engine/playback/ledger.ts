@@ -2,7 +2,7 @@
 import { statfsSync } from 'node:fs';
 import { computeCoverage, JOIN_MS } from '../catalog/coverage.ts';
 import { deletedIn } from '../catalog/deleted.ts';
-import { joinGaps, joinSorted, type GapSpan, type Span } from './spans.ts';
+import { joinCaused, joinSorted, type DeletedSpan, type GapSpan, type Span } from './spans.ts';
 import type { Coverage, GapCause, StreamName, TimeRange } from '../types.ts';
 import type { ActivityReader } from './activity-reader.ts';
 import type { CatalogReader } from './catalog-reader.ts';
@@ -12,6 +12,8 @@ export interface TimelineLane {
   camera: string;
   recorded: Span[];
   gaps: GapSpan[];
+  /** What retention rules have deleted. */
+  deleted: DeletedSpan[];
   /** See {@link ActivityReader.intensity}; in base64. */
   motion: string;
 }
@@ -95,8 +97,12 @@ export class Ledger {
     const { recorded, gaps } = this.lane(camera, stream, range, JOIN_MS, nowMs);
     const segments = recorded.map(([start, end]) => ({ start, end }));
     const missing = gaps.map(([start, end, cause]) => ({ start, end, cause }));
-    const deleted = deletedIn((text) => this.catalog.sql(text), camera, stream, range);
+    const deleted = this.deleted(camera, stream, range);
     return computeCoverage({ camera, stream, ...range }, segments, missing, nowMs, deleted);
+  }
+
+  private deleted(camera: string, stream: StreamName, range: TimeRange): ReturnType<typeof deletedIn> {
+    return deletedIn((text) => this.catalog.sql(text), camera, stream, range);
   }
 
   /**
@@ -107,6 +113,11 @@ export class Ledger {
     const joinMs = Math.max(JOIN_MS, (range.end - range.start) / width);
     const lanes = cameras.map((camera) => ({
       ...this.lane(camera, stream, range, joinMs, nowMs),
+      deleted: joinCaused(
+        this.deleted(camera, stream, range).map(({ start, end, reason }): DeletedSpan => [start, end, reason]),
+        range,
+        joinMs,
+      ),
       motion: Buffer.from(this.activity.intensity(camera, range, width)).toString('base64'),
     }));
     return JSON.stringify({ ...range, lanes });
@@ -118,7 +129,7 @@ export class Ledger {
     range: TimeRange,
     joinMs: number,
     nowMs: number,
-  ): Omit<TimelineLane, 'motion'> {
+  ): Omit<TimelineLane, 'motion' | 'deleted'> {
     const id = this.catalog.sql('SELECT id FROM camera WHERE key = ?').pluck().get(camera) as number | undefined;
     if (id === undefined) return { camera, recorded: [], gaps: [] };
     const spans =
@@ -128,7 +139,7 @@ export class Ledger {
     for (const { start, end } of this.footage.openFiles(camera, stream)) spans.push([start, end]);
     spans.sort((a, b) => a[0] - b[0]);
     const gaps = this.gaps(id, stream, range, nowMs);
-    return { camera, recorded: joinSorted(spans, range, joinMs), gaps: joinGaps(gaps, range, joinMs) };
+    return { camera, recorded: joinSorted(spans, range, joinMs), gaps: joinCaused(gaps, range, joinMs) };
   }
 
   /** A file as one number, and back: rows of one column are handed over in less than half the time. */

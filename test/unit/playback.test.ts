@@ -467,7 +467,12 @@ describe('footage in files', function () {
     const range = { start: T0 - 40 * 86_400_000, end: T0 + 86_400_000 };
     const lanes = (width: number): unknown =>
       (JSON.parse(ledger.timeline(['a', 'nobody'], 'main', range, width, T0 + 100_000)) as { lanes: unknown[] }).lanes;
-    const coarse = lanes(1000) as { recorded: Span[] }[];
+    const gone = [T0 - 9_000_000, T0 - 8_000_000, 'age'];
+    catalog.db
+      .prepare("INSERT INTO deleted SELECT 1, id, 'main', ?, ?, ?, 0, 1, 1 FROM camera WHERE key = 'a'")
+      .run(...gone);
+    const coarse = lanes(1000) as { recorded: Span[]; deleted: unknown[] }[];
+    assert.deepEqual(coarse[0]!.deleted, [gone]);
     const fine = lanes(100_000) as { recorded: Span[] }[];
     assert.equal(coarse[0]!.recorded.length, 1);
     assert.equal(fine[0]!.recorded[0]![0], coarse[0]!.recorded[0]![0]);
