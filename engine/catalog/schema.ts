@@ -184,6 +184,10 @@ const MIGRATIONS: readonly string[] = [
     created_ms INTEGER NOT NULL
   ) STRICT;
   `,
+  // Timelines count recordings that were asked for: from the index alone.
+  `
+  CREATE INDEX recording_asked ON recording (camera_id, start_ms) WHERE trigger <> 'continuous';
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */
