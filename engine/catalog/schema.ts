@@ -202,6 +202,10 @@ const MIGRATIONS: readonly string[] = [
   ALTER TABLE segment ADD COLUMN hash INTEGER; -- CRC-32 of the whole file; null where it is not known
   CREATE INDEX segment_by_init ON segment (init_id);
   `,
+  // Timelines count recordings that were asked for: from the index alone.
+  `
+  CREATE INDEX recording_asked ON recording (camera_id, start_ms) WHERE trigger <> 'continuous';
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

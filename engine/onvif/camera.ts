@@ -493,7 +493,15 @@ export class OnvifCamera {
 }
 
 /** What a device is and can do, for a flow. */
-export function aboutOf({ manufacturer, model, firmware, clockOffsetMs, ptz, services, relays }: DeviceDescription): Result {
+export function aboutOf({
+  manufacturer,
+  model,
+  firmware,
+  clockOffsetMs,
+  ptz,
+  services,
+  relays,
+}: DeviceDescription): Result {
   return {
     ...{ manufacturer, model, firmware, clockOffsetMs: Math.round(clockOffsetMs) },
     ...{ ptz: ptz && abilitiesOf(ptz), imaging: services.imaging !== undefined, relays },
