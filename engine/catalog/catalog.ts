@@ -202,7 +202,10 @@ export class Catalog {
       ).run(id, token, name, position && JSON.stringify(position), seenMs);
     }
     const tokens = JSON.stringify(presets.map(({ token }) => token));
-    this.sql('DELETE FROM preset WHERE camera_id = ? AND token NOT IN (SELECT value FROM json_each(?))').run(id, tokens);
+    this.sql('DELETE FROM preset WHERE camera_id = ? AND token NOT IN (SELECT value FROM json_each(?))').run(
+      id,
+      tokens,
+    );
   }
 
   /** Of a preset that is gone meanwhile there is nothing to keep. */

@@ -108,7 +108,9 @@ export class OnvifCamera {
     this.tracker = new EventTracker(randomUUID, options.eventLimits);
     this.standstill = new Standstill(async () => (await this.ptz()).service.status(), effects.onTurning);
     this.patrol = new Patrol({
-      visit: async (preset) => void (await this.arrive(preset)),
+      visit: async (preset) => {
+        await this.arrive(preset);
+      },
       onChange: effects.onPatrol,
       onError: (error) => effects.onProblem('patrol', error as Error),
     });
@@ -493,7 +495,15 @@ export class OnvifCamera {
 }
 
 /** What a device is and can do, for a flow. */
-export function aboutOf({ manufacturer, model, firmware, clockOffsetMs, ptz, services, relays }: DeviceDescription): Result {
+export function aboutOf({
+  manufacturer,
+  model,
+  firmware,
+  clockOffsetMs,
+  ptz,
+  services,
+  relays,
+}: DeviceDescription): Result {
   return {
     ...{ manufacturer, model, firmware, clockOffsetMs: Math.round(clockOffsetMs) },
     ...{ ptz: ptz && abilitiesOf(ptz), imaging: services.imaging !== undefined, relays },

@@ -257,14 +257,18 @@ export async function snapshotOf(client: OnvifClient, device: Services, profile:
  * @returns by how much it is ahead now, ms
  */
 export async function setClock(client: OnvifClient): Promise<number> {
-  const known = find(await client.call(client.base, `<GetSystemDateAndTime xmlns="${NS.device}"/>`), 'SystemDateAndTime');
+  const known = find(
+    await client.call(client.base, `<GetSystemDateAndTime xmlns="${NS.device}"/>`),
+    'SystemDateAndTime',
+  );
   const now = new Date();
   const item = (tag: string, value: string | number): string => `<${tag} xmlns="${NS.schema}">${value}</${tag}>`;
   const zone = textAt(known, 'TimeZone', 'TZ');
   const saving = textAt(known, 'DaylightSavings') === 'true';
   const time =
     item('Hour', now.getUTCHours()) + item('Minute', now.getUTCMinutes()) + item('Second', now.getUTCSeconds());
-  const date = item('Year', now.getUTCFullYear()) + item('Month', now.getUTCMonth() + 1) + item('Day', now.getUTCDate());
+  const date =
+    item('Year', now.getUTCFullYear()) + item('Month', now.getUTCMonth() + 1) + item('Day', now.getUTCDate());
   const body =
     `<DateTimeType>Manual</DateTimeType><DaylightSavings>${saving}</DaylightSavings>` +
     (zone ? `<TimeZone>${item('TZ', escapeXml(zone))}</TimeZone>` : '') +

@@ -39,9 +39,19 @@ const TOPICS: readonly [RegExp, EventKind, readonly string[], string?][] = [
   [/^RuleEngine\/VMD3\//, 'motion', ['active']],
   [/^CameraApplicationPlatform\/(VMD|MotionGuard|FenceGuard|LoiteringGuard)\//, 'motion', ['active']],
   [/^CameraApplicationPlatform\/ObjectAnalytics\//, 'motion', ['active']],
-  [/^RuleEngine\/(\w+\/)?(Peds?|People|Person|Human)(Detect\w*|Shape)?(\/\w+)?$/i, 'object', ['State', 'IsPeople'], 'person'],
+  [
+    /^RuleEngine\/(\w+\/)?(Peds?|People|Person|Human)(Detect\w*|Shape)?(\/\w+)?$/i,
+    'object',
+    ['State', 'IsPeople'],
+    'person',
+  ],
   [/^RuleEngine\/(\w+\/)?(Vehicle|Car)(Detect\w*)?(\/\w+)?$/i, 'object', ['State', 'IsVehicle', 'IsCar'], 'vehicle'],
-  [/^RuleEngine\/(\w+\/)?(DogCat|Animal|Pet)(Detect\w*)?(\/\w+)?$/i, 'object', ['State', 'IsPet', 'IsAnimal'], 'animal'],
+  [
+    /^RuleEngine\/(\w+\/)?(DogCat|Animal|Pet)(Detect\w*)?(\/\w+)?$/i,
+    'object',
+    ['State', 'IsPet', 'IsAnimal'],
+    'animal',
+  ],
   [/^RuleEngine\/(\w+\/)?Face(Detect\w*)?(\/\w+)?$/i, 'object', ['State', 'IsFace'], 'face'],
   [/^RuleEngine\/(\w+\/)?Package(Detect\w*)?(\/\w+)?$/i, 'object', ['State', 'IsPackage'], 'package'],
   [/^RuleEngine\/TPSmartEventDetector\/TPSmartEvent$/, 'object', ['IsPeople'], 'person'],
@@ -155,7 +165,16 @@ export class EventTracker {
       return [];
     }
     const event: DeviceEvent = {
-      ...{ kind: meaning.kind, label: meaning.label, phase: 'start', eventId: this.newId(), topic, source, time: now, start: now },
+      ...{
+        kind: meaning.kind,
+        label: meaning.label,
+        phase: 'start',
+        eventId: this.newId(),
+        topic,
+        source,
+        time: now,
+        start: now,
+      },
     };
     this.open.set(key, { event, closesAt: now + limitMs });
     const [oldest] = this.open;

@@ -3,16 +3,7 @@ import { EngineError } from '../types.ts';
 import type { OnvifClient } from './client.ts';
 import { NS } from './names.ts';
 import type { Motion, RawPosition, Vector } from './ptz.ts';
-import {
-  escapeXml,
-  find,
-  findAll,
-  formatDuration,
-  formatNumber,
-  textAt,
-  toNumber,
-  type XmlElement,
-} from './xml.ts';
+import { escapeXml, find, findAll, formatDuration, formatNumber, textAt, toNumber, type XmlElement } from './xml.ts';
 
 export interface Preset {
   token: string;
@@ -52,7 +43,11 @@ export class PtzService {
         return;
       }
       case 'AbsoluteMove':
-        await this.call('AbsoluteMove', `<Position>${vectorXml(motion.vector)}</Position>${speedXml(motion.speed)}`, signal);
+        await this.call(
+          'AbsoluteMove',
+          `<Position>${vectorXml(motion.vector)}</Position>${speedXml(motion.speed)}`,
+          signal,
+        );
         return;
       case 'RelativeMove': {
         const translation = `<Translation>${vectorXml(motion.vector)}</Translation>`;

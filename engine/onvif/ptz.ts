@@ -101,7 +101,9 @@ export function plan(abilities: PtzAbilities, wish: Wish, position: Axes | null,
       ? planAbsolute(abilities, axes, wish.degrees, position)
       : planRelative(abilities, axes, position, travel);
   const speed = wish.speed === undefined ? null : speedOf(abilities, wish.speed);
-  return speed && (motion.action === 'AbsoluteMove' || motion.action === 'RelativeMove') ? { ...motion, speed } : motion;
+  return speed && (motion.action === 'AbsoluteMove' || motion.action === 'RelativeMove')
+    ? { ...motion, speed }
+    : motion;
 }
 
 /**

@@ -26,7 +26,10 @@ export class PresetReader {
       )
       .all(camera) as (Omit<KnownPreset, 'position'> & { position: string | null })[];
     return rows
-      .map((row) => ({ ...row, position: row.position === null ? null : (JSON.parse(row.position) as PresetRow['position']) }))
+      .map((row) => ({
+        ...row,
+        position: row.position === null ? null : (JSON.parse(row.position) as PresetRow['position']),
+      }))
       .sort((a, b) => a.token.localeCompare(b.token, 'en', { numeric: true }));
   }
 
