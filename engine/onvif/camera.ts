@@ -108,7 +108,9 @@ export class OnvifCamera {
     this.tracker = new EventTracker(randomUUID, options.eventLimits);
     this.standstill = new Standstill(async () => (await this.ptz()).service.status(), effects.onTurning);
     this.patrol = new Patrol({
-      visit: async (preset) => void (await this.arrive(preset)),
+      visit: async (preset) => {
+        await this.arrive(preset);
+      },
       onChange: effects.onPatrol,
       onError: (error) => effects.onProblem('patrol', error as Error),
     });

@@ -191,18 +191,20 @@ export class OnvifClient {
 
   /** What the device has at an address of its own, such as a snapshot. Rejects as {@link call}. */
   async get(url: URL): Promise<Buffer> {
-    let challenge: Challenge | null = null;
-    let uses = 1;
+    const about = { method: 'GET', path: url.pathname + url.search };
     for (let attempt = 0; ; attempt++) {
-      const { account } = this;
-      const about = { method: 'GET', path: url.pathname + url.search };
+      const { account, challenge } = this;
       const login: OutgoingHttpHeaders =
-        account && challenge ? { Authorization: authorization(challenge, { ...about, ...account }, uses++) } : {};
+        account && challenge ? { Authorization: authorization(challenge, { ...about, ...account }, ++this.uses) } : {};
       const reply = await retryStale(() => this.send(url, 'GET', null, login, {}));
       if (reply.status === 200) return reply.data;
-      challenge = reply.status === 401 ? parseChallenges(reply.challenges) : null;
-      const fault = { codes: [reply.status === 401 ? 'NotAuthorized' : `HTTP ${reply.status}`], reason: '' };
-      if (!account || !challenge || attempt > 0) throw this.errorOf({ fault, challenge, mode: this.mode, nonce: null });
+      const asked = reply.status === 401 ? parseChallenges(reply.challenges) : null;
+      // The same nonce again, though it was answered: the account is wrong.
+      if (!account || !asked || attempt > 1 || asked.nonce === challenge?.nonce) {
+        const fault = { codes: [reply.status === 401 ? 'NotAuthorized' : `HTTP ${reply.status}`], reason: '' };
+        throw this.errorOf({ fault, challenge: asked, mode: this.mode, nonce: null });
+      }
+      [this.challenge, this.uses] = [asked, 0];
     }
   }
 

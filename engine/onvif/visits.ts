@@ -83,6 +83,7 @@ export class Visits {
 
   private async go(visit: Visit, first: boolean): Promise<void> {
     const round = ++this.round;
+    this.endsAt = 0;
     if (this.timer) clearTimeout(this.timer);
     this.become({ state: 'going', visit });
     try {

@@ -30,7 +30,8 @@ export const isBack = (value: unknown): value is Visit['back'] =>
 /** The table of the dialog. Throws `bad-ptz`. */
 export function toEventRules(value: unknown): EventRule[] {
   if (value === undefined || value === null) return [];
-  if (!Array.isArray(value) || value.length > MAX_RULES) throw bad(`there may be ${MAX_RULES} rules for events at most`);
+  if (!Array.isArray(value) || value.length > MAX_RULES)
+    throw bad(`there may be ${MAX_RULES} rules for events at most`);
   return value.map((entry: unknown, i): EventRule => {
     const { on, match, camera, preset, dwell, back } = (entry ?? {}) as Payload;
     const seconds = Number(dwell);

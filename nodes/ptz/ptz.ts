@@ -8,7 +8,7 @@ import type { PatrolState } from '../../engine/onvif/patrol.ts';
 import type { Visit, VisitState } from '../../engine/onvif/visits.ts';
 import { EngineError } from '../../engine/types.ts';
 import { cameraOf, payloadOf, type Payload } from '../shared/message.ts';
-import { openNode, settle, short, textOf } from '../shared/nvr.ts';
+import { openNode, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { findCamera, zoneNames, type Account } from './camera-of.ts';
 import { isEvent, visitFor } from './event-rules.ts';
 import { pictureNow } from './picture.ts';
@@ -195,6 +195,16 @@ export default function register(RED: NodeAPI): void {
   }
   RED.nodes.registerType('ptz', Ptz as never, {
     credentials: { username: { type: 'text' }, password: { type: 'password' } },
+  });
+
+  const permission = RED.auth.needsPermission('ptz.read');
+  RED.httpAdmin.get('/nvr/ptz/presets/:nvr/:camera', permission, (request, response) => {
+    const nvr = RED.nodes.getNode(request.params['nvr'] ?? '') as NvrConfigNode | null;
+    const known = nvr?.service?.query.call('presets', request.params['camera'] ?? '') ?? Promise.resolve([]);
+    known.then(
+      (presets) => response.json({ presets }),
+      () => response.json({ presets: [] }), // nothing was recorded yet
+    );
   });
 }
 

@@ -164,9 +164,7 @@ export class OnvifCamera {
     for (const token of relays) this.relays.set(token, 'inactive');
     this.events = new EventSource(this);
     const serve = (request: IncomingMessage, response: ServerResponse): void => this.onRequest(request, response);
-    this.server = this.options.https
-      ? createSecureServer({ key: KEY, cert: CERTIFICATE }, serve)
-      : createServer(serve);
+    this.server = this.options.https ? createSecureServer({ key: KEY, cert: CERTIFICATE }, serve) : createServer(serve);
     this.server.keepAliveTimeout = 60_000;
     this.server.on('connection', (socket) => {
       this.connections++;
