@@ -1,8 +1,11 @@
 /** What the catalogue tells about time and space: coverage, timelines, events, storage. Owned by the query thread. */
 import { statfsSync } from 'node:fs';
+import { EventQuery, type EventCursor, type EventFilter, type EventPage } from '../events/event-query.ts';
+import { MAX_ROLL_MS } from '../events/incoming.ts';
+import { ROWS_PER_MS } from '../events/words.ts';
+import { TagReader, type KnownTag } from '../events/tag-reader.ts';
 import { computeCoverage, JOIN_MS } from '../catalog/coverage.ts';
 import { deletedIn } from '../catalog/deleted.ts';
-import { EVENT_KINDS } from '../events/types.ts';
 import { joinCaused, joinSorted, type DeletedSpan, type GapSpan, type Span } from './spans.ts';
 import type { Coverage, GapCause, StreamName, TimeRange } from '../types.ts';
 import type { ActivityReader } from './activity-reader.ts';
@@ -22,40 +25,6 @@ export interface TimelineLane {
 }
 
 type Footing = Pick<TimelineLane, 'camera' | 'recorded' | 'gaps'>;
-
-/** Kinds of the table `event`; recordings and gaps have tables of their own. */
-const NOTICED = EVENT_KINDS.filter((kind) => kind !== 'recording' && kind !== 'gap');
-
-export const EVENT_TYPES = ['recording', 'gap', 'motion', 'scene-change'] as const;
-export type EventType = (typeof EVENT_TYPES)[number];
-
-export interface EventRow {
-  id: string;
-  type: EventType;
-  camera: string;
-  start: number;
-  /** Null while it lasts. */
-  end: number | null;
-  /** Of recordings and gaps. */
-  stream?: StreamName;
-  /** What made a recording start, or what kept it away. */
-  cause?: string;
-  /** Of motion: the highest score, and the zones that were touched. */
-  score?: number;
-  zones?: string[];
-}
-
-export interface EventFilter extends TimeRange {
-  /** Null for all. */
-  cameras: readonly string[] | null;
-  types: readonly EventType[];
-}
-
-/** Place in the list of events: behind this one. */
-export interface EventCursor {
-  start: number;
-  id: string;
-}
 
 export interface StorageUse {
   camera: string;
@@ -88,11 +57,13 @@ export class Ledger {
   private readonly totals = new Map<string, { atMs: number; value: unknown }>();
 
   private readonly activity: ActivityReader;
+  private readonly tagReader: TagReader;
 
   constructor(catalog: CatalogReader, footage: Footage, activity: ActivityReader) {
     this.catalog = catalog;
     this.footage = footage;
     this.activity = activity;
+    this.tagReader = new TagReader(catalog);
   }
 
   /** Every camera that was ever recorded. */
@@ -114,10 +85,17 @@ export class Ledger {
   }
 
   /**
-   * Lanes for a view `width` pixels wide: what is shorter than a pixel is joined with its neighbours. As JSON, because
+   * Lanes for a view `width` pixels wide, and the curves of tags: what is shorter than a pixel is joined with its neighbours. As JSON, because
    * the thread that answers for it would spend more on taking over thousands of small arrays than on sending them.
    */
-  timeline(cameras: readonly string[], stream: StreamName, range: TimeRange, width: number, nowMs: number): string {
+  timeline(
+    cameras: readonly string[],
+    stream: StreamName,
+    range: TimeRange,
+    width: number,
+    nowMs: number,
+    tags: readonly string[] = [],
+  ): string {
     const joinMs = Math.max(JOIN_MS, (range.end - range.start) / width);
     const lanes = cameras.map((camera) => ({
       ...this.lane(camera, stream, range, joinMs, nowMs),
@@ -129,7 +107,8 @@ export class Ledger {
       motion: Buffer.from(this.activity.intensity(camera, range, width)).toString('base64'),
       events: this.density(camera, range, width),
     }));
-    return JSON.stringify({ ...range, lanes });
+    const curves = tags.length > 0 ? { tags: this.tagReader.lanes(tags, range, width) } : {};
+    return JSON.stringify({ ...range, lanes, ...curves });
   }
 
   private lane(camera: string, stream: StreamName, range: TimeRange, joinMs: number, nowMs: number): Footing {
@@ -188,10 +167,9 @@ export class Ledger {
   private density(camera: string, { start, end }: TimeRange, width: number): Record<string, string> {
     const id = this.catalog.sql('SELECT id FROM camera WHERE key = ?').pluck().get(camera) as number | undefined;
     if (id === undefined) return {};
-    const part = 'CAST((start_ms - @start) * @width / (@end - @start) AS INTEGER)';
+    const partOf = (ms: string): string => `CAST((${ms} - @start) * @width / (@end - @start) AS INTEGER)`;
     // Part and count as one number: rows of one column are handed over in less than half the time.
-    const counts = `SELECT ${part} * 256 + min(count(*), 255)`;
-    const inRange = 'camera_id = @id AND start_ms >= @start AND start_ms < @end';
+    const counts = (ms: string): string => `SELECT ${partOf(ms)} * 256 + min(count(*), 255)`;
     const bind = { id, start, end, width };
     const found: Record<string, string> = {};
     const add = (kind: string, rows: number[]): void => {
@@ -200,10 +178,26 @@ export class Ledger {
       for (const row of rows) parts[Math.floor(row / 256)] = row % 256;
       found[kind] = parts.toString('base64');
     };
-    const events = this.catalog.sql(`${counts} FROM event WHERE ${inRange} AND type = @kind GROUP BY ${part}`).pluck();
-    for (const kind of NOTICED) add(kind, events.all({ ...bind, kind }) as number[]);
+    // When an event began is in its row's number; when its footage begins, a little before, is what the index is sorted by.
+    const began = `(ec.event / ${ROWS_PER_MS})`;
+    const linked = `ec.camera_id = @id AND ec.start_ms >= @start - ${MAX_ROLL_MS} AND ec.start_ms < @end
+      AND ec.event >= @start * ${ROWS_PER_MS} AND ec.event < @end * ${ROWS_PER_MS}`;
+    const motion = this.catalog.sql(
+      `${counts(began)} FROM event_camera ec WHERE ${linked} AND ec.motion = 1 GROUP BY ${partOf(began)}`,
+    );
+    add('motion', motion.pluck().all(bind) as number[]);
+    const others = this.catalog.sql(
+      `${counts(began)}, e.type FROM event_camera ec JOIN event e ON e.row = ec.event
+       WHERE ${linked} AND ec.motion = 0 GROUP BY e.type, ${partOf(began)}`,
+    );
+    const byKind = new Map<string, number[]>();
+    for (const [row, kind] of others.raw().all(bind) as [number, string][]) {
+      byKind.set(kind, [...(byKind.get(kind) ?? []), row]);
+    }
+    for (const [kind, rows] of byKind) add(kind, rows);
     const recordings = this.catalog.sql(
-      `${counts} FROM recording WHERE ${inRange} AND trigger <> 'continuous' GROUP BY ${part}`,
+      `${counts('start_ms')} FROM recording WHERE camera_id = @id AND start_ms >= @start AND start_ms < @end
+       AND trigger <> 'continuous' GROUP BY ${partOf('start_ms')}`,
     );
     add('recording', recordings.pluck().all(bind) as number[]);
     return found;
@@ -224,75 +218,22 @@ export class Ledger {
       .all({ camera, stream, start, end, now: nowMs }) as GapSpan[];
   }
 
-  /**
-   * Recordings and gaps, newest first, from a cursor on. Each list is read on its index and they are merged, so that a
-   * page costs the same anywhere in years of events.
-   */
-  events(filter: EventFilter, after: EventCursor | null, limit: number): EventRow[] {
-    const cameras = filter.cameras ?? this.cameras();
-    const end = after ? Math.min(filter.end, after.start + 1) : filter.end;
-    const range = { ...filter, end };
-    const rows = cameras.flatMap((camera) =>
-      filter.types.flatMap((type) =>
-        type === 'motion' || type === 'scene-change'
-          ? this.noticed(type, camera, range, after, limit)
-          : (['main', 'sub'] as const).flatMap((stream) => this.eventsOf(type, camera, stream, range, after, limit)),
-      ),
-    );
-    return rows.sort(newestFirst).slice(0, limit);
+  /** What happened, page by page. Throws `bad-request`. */
+  events(filter: EventFilter, after: EventCursor | null, limit: number): EventPage {
+    return new EventQuery((text) => this.catalog.sql(text)).page(filter, after, limit);
   }
 
-  private eventsOf(
-    type: EventType,
-    camera: string,
-    stream: StreamName,
-    { start, end }: EventFilter,
-    after: EventCursor | null,
-    limit: number,
-  ): EventRow[] {
-    // A recording that goes on all the time is no event.
-    const [table, what, prefix, which] =
-      type === 'gap' ? ['gap', 'cause', 'g', ''] : ['recording', 'trigger', 'r', "AND trigger <> 'continuous'"];
-    const rows = this.catalog
-      .sql(
-        `SELECT '${prefix}' || id AS id, start_ms AS start, end_ms AS end, ${what} AS cause FROM ${table}
-         WHERE camera_id = (SELECT id FROM camera WHERE key = @camera) AND stream = @stream
-         AND start_ms >= @start AND start_ms < @end ${which}
-         AND (@at IS NULL OR start_ms < @at OR '${prefix}' || id < @id)
-         ORDER BY start_ms DESC, '${prefix}' || id DESC LIMIT @limit`,
-      )
-      .all({
-        ...{ camera, stream, start, end, limit },
-        ...{ at: after?.start ?? null, id: after?.id ?? null },
-      }) as Omit<EventRow, 'type' | 'camera' | 'stream'>[];
-    return rows.map((row) => ({ ...row, type, camera, stream }));
+  /** The cameras of an event, by its id here or there; null when there is none. */
+  camerasOf(event: string): string[] | null {
+    const found = [event, event.replace(/^e/, '')].flatMap((id) =>
+      this.catalog.sql('SELECT data FROM event WHERE id = ?').pluck().all(id),
+    ) as string[];
+    return found[0] === undefined ? null : ((JSON.parse(found[0]) as { cameras?: string[] }).cameras ?? []);
   }
 
-  private noticed(
-    type: EventType,
-    camera: string,
-    { start, end }: EventFilter,
-    after: EventCursor | null,
-    limit: number,
-  ): EventRow[] {
-    const rows = this.catalog
-      .sql(
-        `SELECT 'e' || id AS id, start_ms AS start, end_ms AS end, data FROM event
-         WHERE camera_id = (SELECT id FROM camera WHERE key = @camera) AND type = @type
-         AND start_ms >= @start AND start_ms < @end
-         AND (@at IS NULL OR start_ms < @at OR 'e' || id < @id)
-         ORDER BY start_ms DESC, 'e' || id DESC LIMIT @limit`,
-      )
-      .all({ ...{ camera, type, start, end, limit }, ...{ at: after?.start ?? null, id: after?.id ?? null } }) as {
-      id: string;
-      start: number;
-      end: number | null;
-      data: string;
-    }[];
-    return rows.map(({ data, ...row }) => {
-      const { score, zones } = JSON.parse(data) as Pick<EventRow, 'score' | 'zones'>;
-      return { ...row, type, camera, ...(score === undefined ? {} : { score }), ...(zones ? { zones } : {}) };
-    });
+  /** Every tag of the process. */
+  tags(): KnownTag[] {
+    return this.tagReader.tags();
   }
 
   /** Bytes recorded by camera, and the room left, for each storage folder, in the order they were first used. */
@@ -362,11 +303,6 @@ function partsOf({ start, end }: TimeRange, longestMs: number): TimeRange[] {
   for (let from = start; from < end; from += longestMs)
     parts.push({ start: from, end: Math.min(end, from + longestMs) });
   return parts;
-}
-
-function newestFirst(a: EventRow, b: EventRow): number {
-  if (a.start !== b.start) return b.start - a.start;
-  return a.id < b.id ? 1 : -1;
 }
 
 function spaceOf(path: string): { freeBytes: number | null; totalBytes: number | null } {

@@ -9,10 +9,11 @@ import { EngineError } from '../types.ts';
 
 export type FootageCalls = {
   [K in 'playable' | 'at' | 'media' | 'part' | 'keyframe' | 'keyframes' | 'init']: Footage[K];
-} & { [K in 'coverage' | 'timeline' | 'events' | 'storage' | 'extents' | 'gapSeconds' | 'cameras']: Ledger[K] } & Pick<
-    ActivityReader,
-    'moved'
-  > &
+} & {
+  [
+    K in 'coverage' | 'timeline' | 'events' | 'camerasOf' | 'tags' | 'storage' | 'extents' | 'gapSeconds' | 'cameras'
+  ]: Ledger[K];
+} & Pick<ActivityReader, 'moved'> &
   Pick<PresetReader, 'presets' | 'presetStill'>;
 
 export interface QueryRequest {
