@@ -65,6 +65,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private readonly recorders = new Map<string, { spec: RecorderSpec; cameras: Set<string> }>();
   private readonly releases = new Map<string, NodeJS.Timeout>();
   private readonly lastCamera = new Map<string, CameraMessage>();
+  private readonly lastRecorder = new Map<string, RecorderState>();
   private readonly watched = new Map<string, [camera: string, stream: StreamName]>();
   private readonly lastMotion = new Map<string, MotionState>();
   private readonly motions = new Map<string, MotionSpec>();
@@ -154,6 +155,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
         this.emit('gap', event.recorder, event.message);
         return;
       case 'recorder':
+        this.lastRecorder.set(`${event.state.recorder} ${event.state.camera}`, event.state);
         this.emit('recorder', event.state);
         return;
       case 'motion':
@@ -244,6 +246,11 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     return [...this.lastCamera.values()];
   }
 
+  /** The last thing known of every recorder and camera. */
+  get recorderStates(): RecorderState[] {
+    return [...this.lastRecorder.values()];
+  }
+
   snapshot(id: string): Promise<{ image: Uint8Array; time: number }> {
     return this.call('snapshot', id);
   }
@@ -308,6 +315,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   releaseRecorder(id: string, now: boolean): void {
     this.release(`recorder ${id}`, now, () => {
       this.recorders.delete(id);
+      for (const [key, { recorder }] of this.lastRecorder) if (recorder === id) this.lastRecorder.delete(key);
       return this.call('removeRecorder', id);
     });
   }

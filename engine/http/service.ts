@@ -1,6 +1,7 @@
 /** All that the HTTP routes of one NVR need, made together and ended together. */
 import { dirname, join } from 'node:path';
 import type { EngineHost } from '../engine-host.ts';
+import { NotifyHost } from '../notify/notify-host.ts';
 import { Audience } from '../playback/audience.ts';
 import { Clips } from '../playback/clips.ts';
 import { LiveHub } from '../playback/live-hub.ts';
@@ -14,6 +15,7 @@ export class NvrService {
   readonly live: LiveHub;
   readonly clips: Clips;
   readonly stills: Stills;
+  readonly notify: NotifyHost;
   readonly audience = new Audience();
   private minted: Tokens | null = null;
 
@@ -23,6 +25,7 @@ export class NvrService {
     this.query = new QueryHost(catalog);
     this.live = new LiveHub(host);
     this.clips = new Clips(this.query, ffmpegPath, join(dirname(catalog), '.flow-nvr-clips'));
+    this.notify = new NotifyHost(join(dirname(catalog), 'notify.sqlite'));
     this.stills = new Stills(host, this.query, join(dirname(catalog), '.flow-nvr-strips'));
   }
 
@@ -33,6 +36,7 @@ export class NvrService {
 
   async close(): Promise<void> {
     this.live.close();
+    await this.notify.close();
     this.clips.close();
     await this.query.close();
   }
