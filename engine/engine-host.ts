@@ -145,7 +145,8 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private onEvent(event: EngineEvent): void {
     switch (event.event) {
       case 'camera':
-        this.lastCamera.set(event.message.camera, event.message);
+        // Its last word may come when it is removed already.
+        if (this.cameras.has(event.message.camera)) this.lastCamera.set(event.message.camera, event.message);
         this.emit('camera', event.message);
         return;
       case 'recording':

@@ -7,7 +7,7 @@ import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 import { Refused, type Channel } from './outbox.ts';
 import type { MqttSpec, Parcel } from './types.ts';
 
-const RECONNECT_MS = 2000;
+const RECONNECT_MS = 1000;
 const CONNECT_TIMEOUT_MS = 15_000;
 const KEEPALIVE_S = 30;
 /** A broker that is connected acknowledges sooner, or is to be taken for gone. */

@@ -190,7 +190,7 @@ export class NotifyStore {
   }
 
   jobCount(node: string | null = null): number {
-    return this.sql('SELECT count(*) FROM job WHERE ?1 IS NULL OR node = ?1').pluck().get(node) as number;
+    return this.sql('SELECT count(*) FROM job WHERE @node IS NULL OR node = @node').pluck().get({ node }) as number;
   }
 
   /** When the next job is due, or null. */
@@ -274,15 +274,17 @@ export class NotifyStore {
   /** Dead letters are to be tried again: one, or all of a node. How many. */
   resend(node: string, id: string | null, now: number): number {
     return this.sql(
-      `UPDATE outbox SET dead = 0, attempts = 0, created = ?3, due = ?3
-       WHERE node = ?1 AND (?2 IS NULL OR id = ?2) AND dead = 1`,
-    ).run(node, id, now).changes;
+      `UPDATE outbox SET dead = 0, attempts = 0, created = @now, due = @now
+       WHERE node = @node AND (@id IS NULL OR id = @id) AND dead = 1`,
+    ).run({ node, id, now }).changes;
   }
 
   /** Takes a message out, or all dead letters of a node. How many. */
   discard(node: string, id: string | null): number {
-    return this.sql('DELETE FROM outbox WHERE node = ?1 AND ((?2 IS NULL AND dead = 1) OR id = ?2)').run(node, id)
-      .changes;
+    return this.sql('DELETE FROM outbox WHERE node = @node AND ((@id IS NULL AND dead = 1) OR id = @id)').run({
+      node,
+      id,
+    }).changes;
   }
 
   entries(node: string, limit: number): OutboxEntry[] {

@@ -32,13 +32,11 @@ export function toMqttConfig(
   { username, password }: { username?: string; password?: string },
   tls: TlsOptions | null,
 ): NvrMqttConfig {
-  let parsed: URL;
-  try {
-    parsed = new URL(/^[a-z]+:\/\//i.test(url.trim()) ? url.trim() : `mqtt://${url.trim()}`);
-  } catch {
-    throw bad('enter the address of the broker, for example mqtt://192.168.1.5:1883');
-  }
-  if (!PROTOCOLS.includes(parsed.protocol) || parsed.hostname === '') {
+  const address = url.trim();
+  const complete = /^[a-z]+:\/\//i.test(address) ? address : `mqtt://${address}`;
+  const parsed = URL.canParse(complete) ? new URL(complete) : null;
+  if (!parsed?.hostname) throw bad('enter the address of the broker, for example mqtt://192.168.1.5:1883');
+  if (!PROTOCOLS.includes(parsed.protocol)) {
     throw bad('the address of a broker begins with mqtt://, mqtts://, ws:// or wss://');
   }
   if (parsed.username || parsed.password)

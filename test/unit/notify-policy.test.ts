@@ -141,7 +141,7 @@ describe("InfluxDB's line protocol", () => {
     };
     const [[measurement, ...tags], fields, [time]] = parts as [string[], string[], string[]];
     return {
-      measurement: key(measurement!),
+      measurement: measurement!.replace(/\\([, ])/g, '$1'),
       tags: tags.map(pair).map(([name, value]) => [name, key(value)]),
       ...{ fields: fields.map(pair), time: time! },
     };
