@@ -74,6 +74,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private readonly recorders = new Map<string, { spec: RecorderSpec; cameras: Set<string> }>();
   private readonly releases = new Map<string, NodeJS.Timeout>();
   private readonly lastCamera = new Map<string, CameraMessage>();
+  private readonly lastRecorder = new Map<string, RecorderState>();
   private readonly watched = new Map<string, [camera: string, stream: StreamName]>();
   private readonly lastMotion = new Map<string, MotionState>();
   private readonly motions = new Map<string, MotionSpec>();
@@ -155,7 +156,8 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private onEvent(event: EngineEvent): void {
     switch (event.event) {
       case 'camera':
-        this.lastCamera.set(event.message.camera, event.message);
+        // Its last word may come when it is removed already.
+        if (this.cameras.has(event.message.camera)) this.lastCamera.set(event.message.camera, event.message);
         this.emit('camera', event.message);
         return;
       case 'recording':
@@ -165,6 +167,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
         this.emit('gap', event.recorder, event.message);
         return;
       case 'recorder':
+        this.lastRecorder.set(`${event.state.recorder} ${event.state.camera}`, event.state);
         this.emit('recorder', event.state);
         return;
       case 'motion':
@@ -256,6 +259,11 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   /** The last thing known of every camera. */
   get cameraMessages(): CameraMessage[] {
     return [...this.lastCamera.values()];
+  }
+
+  /** The last thing known of every recorder and camera. */
+  get recorderStates(): RecorderState[] {
+    return [...this.lastRecorder.values()];
   }
 
   snapshot(id: string): Promise<{ image: Uint8Array; time: number }> {
@@ -403,6 +411,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   releaseRecorder(id: string, now: boolean): void {
     this.release(`recorder ${id}`, now, () => {
       this.recorders.delete(id);
+      for (const [key, { recorder }] of this.lastRecorder) if (recorder === id) this.lastRecorder.delete(key);
       return this.call('removeRecorder', id);
     });
   }

@@ -1,6 +1,7 @@
 /** All that the HTTP routes of one NVR need, made together and ended together. */
 import { dirname, join } from 'node:path';
 import type { EngineHost } from '../engine-host.ts';
+import { NotifyHost } from '../notify/notify-host.ts';
 import { Audience } from '../playback/audience.ts';
 import { Clips } from '../playback/clips.ts';
 import { LiveHub } from '../playback/live-hub.ts';
@@ -30,6 +31,7 @@ export class NvrService {
   readonly live: LiveHub;
   readonly clips: Clips;
   readonly stills: Stills;
+  readonly notify: NotifyHost;
   readonly audience = new Audience();
   /** By camera. */
   readonly ptz = new Map<string, PtzControl>();
@@ -45,6 +47,7 @@ export class NvrService {
     this.live = new LiveHub(host);
     this.feed = new FeedHub(host);
     this.clips = new Clips(this.query, ffmpegPath, join(dirname(catalog), '.flow-nvr-clips'));
+    this.notify = new NotifyHost(join(dirname(catalog), 'notify.sqlite'));
     this.stills = new Stills(host, this.query, join(dirname(catalog), '.flow-nvr-strips'));
   }
 
@@ -56,6 +59,7 @@ export class NvrService {
   async close(): Promise<void> {
     this.live.close();
     this.feed.close();
+    await this.notify.close();
     this.clips.close();
     await this.query.close();
   }
