@@ -3,9 +3,14 @@ import { dirname, join } from 'node:path';
 import type { EngineHost } from '../engine-host.ts';
 import { Audience } from '../playback/audience.ts';
 import { Clips } from '../playback/clips.ts';
+import type { StorageState } from '../playback/ledger.ts';
 import { LiveHub } from '../playback/live-hub.ts';
 import { QueryHost } from '../playback/query-host.ts';
+import { RemoteCache } from '../playback/remote-cache.ts';
 import { Stills } from '../playback/stills.ts';
+import { systemClock } from '../clock.ts';
+import { PlaceLink } from '../retention/place-link.ts';
+import { placeBackend } from '../thread/place-backend.ts';
 import { Tokens } from './tokens.ts';
 
 export class NvrService {
@@ -15,12 +20,17 @@ export class NvrService {
   readonly clips: Clips;
   readonly stills: Stills;
   readonly audience = new Audience();
+  private readonly cache: RemoteCache;
+  /** By the name of the bucket; each has a thread of its own. */
+  private readonly buckets = new Map<string, PlaceLink>();
   private minted: Tokens | null = null;
 
   constructor(host: EngineHost) {
     const { catalog, ffmpegPath } = host.config;
     this.host = host;
-    this.query = new QueryHost(catalog);
+    const cache = join(dirname(catalog), '.flow-nvr-cache');
+    this.cache = new RemoteCache(cache, (storage) => this.bucketOf(storage));
+    this.query = new QueryHost({ catalog, cache }, (file) => this.cache.fetch(file));
     this.live = new LiveHub(host);
     this.clips = new Clips(this.query, ffmpegPath, join(dirname(catalog), '.flow-nvr-clips'));
     this.stills = new Stills(host, this.query, join(dirname(catalog), '.flow-nvr-strips'));
@@ -31,7 +41,31 @@ export class NvrService {
     return (this.minted ??= new Tokens(dirname(this.host.config.catalog)));
   }
 
+  /** Bytes and room of each storage folder; those of tiers as the retention thread saw them last. */
+  async storage(nowMs: number): Promise<StorageState[]> {
+    const states = await this.query.call('storage', this.host.config.storages, nowMs);
+    const seen = new Map(this.host.retentionState?.storages.map((one) => [one.storage, one]));
+    return states.map((state) => {
+      const { freeBytes = null, totalBytes = null } = seen.get(state.path) ?? {};
+      return { ...state, freeBytes: state.freeBytes ?? freeBytes, totalBytes: state.totalBytes ?? totalBytes };
+    });
+  }
+
+  private bucketOf(to: string): PlaceLink | null {
+    const access = this.host.buckets[to] ?? null;
+    const known = this.buckets.get(to);
+    if (known && JSON.stringify(known.data.access) === JSON.stringify(access)) return known;
+    known?.close();
+    this.buckets.delete(to);
+    if (!access) return null;
+    const link = new PlaceLink({ to, access, catalog: this.host.config.catalog }, placeBackend, systemClock);
+    this.buckets.set(to, link);
+    return link;
+  }
+
   async close(): Promise<void> {
+    for (const link of this.buckets.values()) link.close();
+    this.cache.close();
     this.live.close();
     this.clips.close();
     await this.query.close();

@@ -64,7 +64,7 @@ function start(): void {
   try {
     catalog = Catalog.open(file);
     reconciler = new Reconciler(catalog, () => gapId++);
-    reconciler.finishOpen();
+    reconciler.finishOpen(storages);
     cutEvents = catalog.endOpenEvents();
   } catch (error) {
     // Footage is recorded all the same; its rows wait in this thread's port.
