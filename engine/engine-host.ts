@@ -465,6 +465,11 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     });
   }
 
+  /** How the buckets of the rules are reached: with secrets. */
+  get buckets(): NonNullable<RetentionSpec['buckets']> {
+    return this.retention?.buckets ?? {};
+  }
+
   /** The last thing known of storage and rules. */
   get retentionState(): RetentionStateMessage | null {
     return this.lastRetention;

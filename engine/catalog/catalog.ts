@@ -246,6 +246,26 @@ export class Catalog {
     );
   }
 
+  /** A file that a move left, or has half made: it will be removed. */
+  isLeftover(storage: string, path: string): boolean {
+    const of = 'storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?';
+    return this.sql(`SELECT 1 FROM leftover WHERE ${of}`).get(storage, path) !== undefined;
+  }
+
+  /** True for a file that a row knows in another folder, with the same pictures: it becomes a leftover. */
+  leaveDouble(storage: string, path: string, gops: Uint8Array): boolean {
+    return this.transaction(() => {
+      const twin = this.sql(
+        `SELECT s.bytes FROM storage st JOIN segment s ON s.storage_id = st.id
+         WHERE st.path <> ? AND s.path = ? AND s.state = 'closed' AND s.doomed IS NULL AND s.gops = ?`,
+      ).get(storage, path, gops) as { bytes: number } | undefined;
+      if (!twin) return false;
+      const id = this.idOf('storage', 'path', storage);
+      this.sql('INSERT OR REPLACE INTO leftover (storage_id, path, bytes) VALUES (?, ?, ?)').run(id, path, twin.bytes);
+      return true;
+    });
+  }
+
   openGap(gap: Omit<GapRow, 'end'> & { end: number | null }): void {
     this.sql(
       'INSERT OR REPLACE INTO gap (id, camera_id, stream, start_ms, end_ms, cause) VALUES (?, ?, ?, ?, ?, ?)',

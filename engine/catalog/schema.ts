@@ -283,6 +283,19 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (tag_id, start_ms)
   ) STRICT, WITHOUT ROWID;
   `,
+  // Tiers: files move to other folders and to buckets.
+  `
+  ALTER TABLE segment ADD COLUMN copy_id INTEGER REFERENCES storage; -- where a second copy is, verified
+  CREATE INDEX segment_by_place ON segment (storage_id, kind, start_ms, copy_id)
+    WHERE state = 'closed' AND doomed IS NULL;
+  -- Files that may be there and that no row names: half made by a move, or to be removed after one.
+  CREATE TABLE leftover (
+    storage_id INTEGER NOT NULL REFERENCES storage,
+    path TEXT NOT NULL,
+    bytes INTEGER NOT NULL, -- that its removal frees
+    PRIMARY KEY (storage_id, path)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

@@ -62,6 +62,7 @@ const STATUS: Record<string, number> = {
   offline: 503,
   catalog: 503,
   timeout: 503,
+  bucket: 503,
   engine: 503,
   closed: 503,
 };

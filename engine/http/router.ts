@@ -214,7 +214,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
   });
 
   route('get', '/api/storage', 'admin', async (nvr, _request, response) => {
-    const folders = await nvr.query.call('storage', Date.now());
+    const folders = await nvr.storage(Date.now());
     // By number, in the order they were first used: where they are on the disk is nobody's business here.
     const storage = folders.map(({ freeBytes, totalBytes, cameras }, i) => ({
       ...{ storage: i + 1, freeBytes, totalBytes, cameras },

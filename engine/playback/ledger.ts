@@ -236,14 +236,21 @@ export class Ledger {
     return this.tagReader.tags();
   }
 
-  /** Bytes recorded by camera, and the room left, for each storage folder, in the order they were first used. */
-  storage(nowMs: number): StorageState[] {
+  /**
+   * Bytes recorded by camera, and the room left, for each storage folder, in the order they were first used.
+   * @param local folders whose disks are asked: one that hangs would hold up all who watch
+   */
+  storage(local: readonly string[], nowMs: number): StorageState[] {
     return this.total('storage', nowMs, () => {
       const storages = this.catalog.sql('SELECT id, path FROM storage ORDER BY id').all() as {
         id: number;
         path: string;
       }[];
-      return storages.map(({ id, path }) => ({ path, ...spaceOf(path), cameras: this.usage(id) }));
+      return storages.map(({ id, path }) => ({
+        path,
+        ...(local.includes(path) ? spaceOf(path) : { freeBytes: null, totalBytes: null }),
+        cameras: this.usage(id),
+      }));
     });
   }
 

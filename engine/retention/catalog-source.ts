@@ -1,7 +1,10 @@
 /** The catalogue as what plans are made from: every question is a range of one index. Read-only, synchronous. */
 import type { Database, Statement } from 'better-sqlite3';
-import type { Amount, FootageSource, Selection } from './source.ts';
+import type { Amount, FootageSource, Placed, Selection } from './source.ts';
 import { KINDS, type Segment } from './types.ts';
+
+/** More than one plan moves, with what it has to pass over. */
+const MAX_PLACED = 2000;
 
 type Row = [id: number, start: number, end: number, bytes: number, storage: number];
 
@@ -65,6 +68,22 @@ export class CatalogSource implements FootageSource {
     } finally {
       idle.push(statement);
     }
+  }
+
+  *placed({ storage, kind, before, copied }: Placed): Generator<Segment> {
+    const id = this.storageIds.get(storage);
+    const copyId = copied === undefined || copied === null ? null : this.storageIds.get(copied);
+    if (id === undefined || copyId === undefined) return;
+    const which = copied === undefined ? '' : 'AND s.copy_id IS ?';
+    const rows = this.db
+      .prepare(
+        `SELECT s.id, c.key AS camera, s.start_ms AS start, s.end_ms AS "end", s.bytes
+         FROM segment s INDEXED BY segment_by_place JOIN camera c ON c.id = s.camera_id
+         WHERE s.state = 'closed' AND s.doomed IS NULL AND s.storage_id = ? AND s.kind = ? AND s.start_ms < ? ${which}
+         ORDER BY s.start_ms LIMIT ${MAX_PLACED}`,
+      )
+      .all(...[id, KINDS.indexOf(kind), before, ...(which ? [copyId] : [])]) as Omit<Segment, 'storage' | 'kind'>[];
+    for (const row of rows) yield { ...row, storage, kind, copy: copied ?? null };
   }
 
   sum(of: Selection): Amount {

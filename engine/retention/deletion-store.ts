@@ -28,6 +28,9 @@ const MAX_RANGES = 200_000;
 const MARKED = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS "end",
     s.bytes, s.doomed AS reason
   FROM segment s JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id`;
+/** A row's file, as a leftover. */
+const LEFT = (place: string): string =>
+  `(storage_id, path, bytes) SELECT ${place}, path, bytes FROM segment WHERE id = ? AND doomed IS NOT NULL`;
 const HOLDS = `SELECT h.id, h.name, c.key AS camera, h.start_ms AS start, h.end_ms AS "end", h.until_ms AS until, h.who, h.why,
     h.created_ms AS created
   FROM hold h LEFT JOIN camera c ON c.id = h.camera_id`;
@@ -93,10 +96,17 @@ export class DeletionStore {
     });
   }
 
-  /** The files are gone: so are their rows, and what they were is remembered as ranges. */
-  drop(marked: readonly Marked[], now: number): void {
+  /**
+   * The files are gone: so are their rows, and what they were is remembered as ranges.
+   * @param later folders and buckets whose files are still there: they are removed when these answer
+   */
+  drop(marked: readonly Marked[], now: number, later: (storage: string) => boolean = () => false): void {
     this.transaction(() => {
-      for (const { id } of marked) this.sql('DELETE FROM segment WHERE id = ? AND doomed IS NOT NULL').run(id);
+      for (const { id, storage } of marked) {
+        this.sql(`INSERT OR IGNORE INTO leftover ${LEFT('copy_id')} AND copy_id IS NOT NULL`).run(id);
+        if (later(storage)) this.sql(`INSERT OR IGNORE INTO leftover ${LEFT('storage_id')}`).run(id);
+        this.sql('DELETE FROM segment WHERE id = ? AND doomed IS NOT NULL').run(id);
+      }
       for (const range of rangesOf(marked)) this.remember(range, now);
       this.sql('DELETE FROM deleted WHERE id <= (SELECT max(id) FROM deleted) - ?').run(MAX_RANGES);
     });

@@ -72,7 +72,7 @@ function start(): void {
   try {
     catalog = Catalog.open(file);
     reconciler = new Reconciler(catalog, () => gapId++);
-    reconciler.finishOpen();
+    reconciler.finishOpen(storages);
     cutEvents = catalog.transaction(() => catalog.events.endOpen(startedAt));
   } catch (error) {
     // Footage is recorded all the same; its rows wait in this thread's port.

@@ -216,7 +216,7 @@ describe('clips and stills', function () {
     files = addFootage(catalog, folder, media, { camera: 'a', startMs: T0, segmentMs: 5000 });
     addFootage(catalog, folder, media, { camera: 'a', startMs: T0 + 60_000, segmentMs: 5000 });
     catalog.close();
-    query = new QueryHost(file);
+    query = new QueryHost({ catalog: file, cache: folder }, () => Promise.reject(new Error('no bucket')));
     clips = new Clips(query, 'ffmpeg', join(folder, 'tmp'));
     const config = { storages: [folder], catalog: file, ffmpegPath: 'ffmpeg' };
     const host = { config, snapshot: () => Promise.reject(new Error('no camera')) };
@@ -372,7 +372,7 @@ describe('footage in files', function () {
     const file = join(folder, 'catalog.sqlite');
     catalog = Catalog.open(file);
     const reader = new CatalogReader(file);
-    footage = new Footage(reader);
+    footage = new Footage(reader, folder);
     ledger = new Ledger(reader, footage, new ActivityReader(reader));
   });
   after(() => {
@@ -430,14 +430,14 @@ describe('footage in files', function () {
   });
 
   it('is summed up as it comes and goes', () => {
-    const [state] = ledger.storage(T0);
+    const [state] = ledger.storage([folder], T0);
     const of = (camera: string) => state!.cameras.find((one) => one.camera === camera);
     assert.equal(of('a')!.files, 6);
     assert.ok(of('a')!.bytes > 100_000);
     const before = of('a')!.bytes;
     const row = catalog.segmentsUnder(folder, 'a/2026-05-04/12')[0]!;
     catalog.dropSegment(folder, row.path);
-    const after = ledger.storage(T0 + 20_000)[0]!.cameras.find(({ camera }) => camera === 'a')!;
+    const after = ledger.storage([folder], T0 + 20_000)[0]!.cameras.find(({ camera }) => camera === 'a')!;
     assert.deepEqual([after.files, after.bytes], [5, before - row.bytes]);
     const extent = ledger.extents().find(({ camera }) => camera === 'a')!;
     assert.equal(extent.newest, T0 + 42_000);

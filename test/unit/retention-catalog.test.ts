@@ -274,13 +274,13 @@ describe('retention in the catalogue', () => {
     catalog.close();
     catalog = Catalog.open(join(folder, 'catalog.sqlite'));
     const reconciler = new Reconciler(catalog, () => 1);
-    reconciler.finishOpen();
+    reconciler.finishOpen([folder]);
     assert.deepEqual(
       files.map((file) => existsSync(file)),
       [false, false, true],
     );
     for (const step of reconciler.walk(folder, Infinity)) assert.ok(step);
-    assert.deepEqual(reconciler.report, { indexed: 0, missing: 0, empty: 0 });
+    assert.deepEqual(reconciler.report, { indexed: 0, missing: 0, empty: 0, doubles: 0 });
     assert.equal(rows('segment').length, 1);
     assert.equal(rows('deleted').length, 1);
     assert.equal(rows('gap').length, 0);
