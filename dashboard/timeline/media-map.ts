@@ -48,11 +48,16 @@ export class MediaMap {
 
   /** The place of a moment in the media, s; null where nothing is recorded. */
   mediaAt(utc: number): number | null {
-    const part = this.find(utc + SEAM_MS, (one) => one.utc);
-    if (!part) return null;
-    const inside = (utc - part.utc) / 1000;
-    if (inside * 1000 > part.duration * 1000 + SEAM_MS) return null;
-    return part.start + Math.max(0, Math.min(inside, part.duration - 0.001));
+    const part = this.find(utc, (one) => one.utc);
+    if (part && utc < part.utc + part.duration * 1000) return part.start + (utc - part.utc) / 1000;
+    // In a seam: the first picture behind it.
+    const next = this.find(utc + SEAM_MS, (one) => one.utc);
+    return next && next !== part && (!part || next.utc - part.utc - part.duration * 1000 < SEAM_MS) ? next.start : null;
+  }
+
+  /** Whether footage ends so soon after a moment: nothing more can be there to play. */
+  endsWithin(utc: number, ms: number): boolean {
+    return this.mediaAt(utc + ms) === null;
   }
 }
 

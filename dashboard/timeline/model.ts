@@ -89,6 +89,8 @@ export class Timeline {
     kinds: new Set<string>(),
     tags: new Set<string>(),
     zone: 'UTC',
+    /** Of the view, ms. */
+    span: HOUR_MS,
     problem: null as string | null,
     empty: false,
     region: null as Region | null,
@@ -200,7 +202,8 @@ export class Timeline {
 
   private tell(): void {
     const { ui, clock } = this;
-    Object.assign(ui, { time: this.time, playing: clock.playing, waiting: clock.waiting && ui.mode === 'video' });
+    const waiting = clock.waiting && ui.mode === 'video';
+    Object.assign(ui, { time: this.time, span: this.view.end - this.view.start, playing: clock.playing, waiting });
   }
 
   /** There is nothing to play in the future: who gets there sees what is live. */

@@ -98,7 +98,10 @@ function pathsOf(lane: Lane, tile: Tile): Paths {
   const events = [...lane.events].map(([kind, counts]): [string, Path2D] => {
     const path = new Path2D();
     // At most two columns make a pixel: what is narrower would fade.
-    runs(counts, (column, length) => path.rect(column, 0, Math.max(2, length), 1), true);
+    runs(counts, (column, length, count) => {
+      const height = Math.min(1, 0.35 + Math.log2(count) / 8);
+      path.rect(column, 1 - height, Math.max(2, length), height);
+    });
     return [kind, path];
   });
   const paths = {
@@ -112,12 +115,12 @@ function pathsOf(lane: Lane, tile: Tile): Paths {
   return paths;
 }
 
-/** Neighbours of the same value (of any value, if `any`) as one. */
-function runs(values: Uint8Array, each: (from: number, length: number, value: number) => void, any = false): void {
+/** Neighbours of the same value as one; what is 0 is left out. */
+function runs(values: Uint8Array, each: (from: number, length: number, value: number) => void): void {
   for (let i = 0; i < values.length;) {
     const value = values[i]!;
     let end = i + 1;
-    while (end < values.length && (any ? values[end]! > 0 === value > 0 : values[end] === value)) end++;
+    while (end < values.length && values[end] === value) end++;
     if (value > 0) each(i, end - i, value);
     i = end;
   }
@@ -223,7 +226,9 @@ function drawLane(
     const [left, right] = [xOf(view, width, span.start), xOf(view, width, span.end)];
     context.save();
     context.beginPath();
-    context.rect(left, box.top, right - left, box.height);
+    // On whole pixels: between two tiles nothing shines through.
+    const [from, to] = [Math.round(left * ratio) / ratio, Math.round(right * ratio) / ratio];
+    context.rect(from, box.top, to - from, box.height);
     context.clip();
     for (const tile of tiles.best(level, index)) {
       const lane = tile.lanes.get(box.camera);

@@ -27,6 +27,7 @@ export interface Still {
 
 const MAX_STRIPS = 60;
 const MAX_RUNNING = 2;
+const MAX_WAITING = 18;
 /** A strip that could not be had is asked for again. */
 const RETRY_MS = 10_000;
 
@@ -43,6 +44,8 @@ export interface Grain {
 export const HOUR_GRAIN: Grain = { ms: 3_600_000, count: 60, width: 160 };
 export const MINUTE_GRAIN: Grain = { ms: 60_000, count: 30, width: 160 };
 export const PLAY_GRAIN: Grain = { ms: 60_000, count: 30, width: 480 };
+/** Of many cameras at once: what the NVR's computer can make in time. */
+export const WALL_GRAIN: Grain = { ms: 60_000, count: 12, width: 320 };
 
 export class Strips {
   private readonly effects: StripEffects;
@@ -67,7 +70,7 @@ export class Strips {
 
   /** Asks for what will be wanted soon. */
   ahead(camera: string, time: number, grain: Grain): void {
-    this.entry(camera, time, grain);
+    this.entry(camera, time, grain, true);
   }
 
   close(): void {
@@ -76,7 +79,7 @@ export class Strips {
     this.queue = [];
   }
 
-  private entry(camera: string, time: number, grain: Grain): Entry | undefined {
+  private entry(camera: string, time: number, grain: Grain, later = false): Entry | undefined {
     const start = Math.floor(time / grain.ms) * grain.ms;
     const key = `${camera} ${start} ${grain.ms} ${grain.width}`;
     const known = this.entries.get(key);
@@ -86,7 +89,9 @@ export class Strips {
       return known;
     }
     // The newest wish first: the pointer has moved on since.
-    this.queue = [...this.queue.filter((one) => one.key !== key).slice(-8), { key, camera, start, grain }];
+    const others = this.queue.filter((one) => one.key !== key).slice(-MAX_WAITING);
+    const wish = { key, camera, start, grain };
+    this.queue = later ? [wish, ...others] : [...others, wish];
     this.next();
     return undefined;
   }

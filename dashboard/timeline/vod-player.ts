@@ -25,6 +25,8 @@ const MARGIN_MS = 10_000;
 const FRESH_MS = 20_000;
 /** Half an hour without footage is asked for again when it may have some. */
 const AGAIN_MS = 5000;
+/** Before a gap a player may have played all there is a little early. */
+const SEAM_MS = 400;
 const CONFIG = {
   enableWorker: false, // fMP4 passes through as it is
   autoStartLoad: true,
@@ -96,7 +98,7 @@ export class VodPlayer implements SyncedPlayer {
 
   get position(): number | null {
     const { window, video } = this;
-    if (window?.state !== 'ready' || video.readyState < 2) return null;
+    if (window?.state !== 'ready' || video.readyState < 1) return null;
     return window.map.utcAt(video.currentTime);
   }
 
@@ -105,7 +107,10 @@ export class VodPlayer implements SyncedPlayer {
   }
 
   get ready(): boolean {
-    return this.video.readyState >= 3;
+    if (this.video.readyState >= 3) return true;
+    // In front of a gap there is nothing more to wait for.
+    const { position } = this;
+    return position !== null && this.window!.map.endsWithin(position, SEAM_MS);
   }
 
   seek(time: number): void {
