@@ -7,15 +7,17 @@ import { json, Router, type NextFunction, type Request, type RequestHandler, typ
 import { rateLimit } from 'express-rate-limit';
 import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
 import { cellsOf } from '../motion/activity.ts';
-import { mediaPlaylist } from '../playback/playlist.ts';
-import { EngineError } from '../types.ts';
+import { mediaPlaylist, partName } from '../playback/playlist.ts';
+import { EngineError, type TimeRange } from '../types.ts';
 import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
 import { bodyOf, controlAll, controlCamera, ptzOf, steer } from './control.ts';
 import { addEventRoutes } from './event-routes.ts';
+import { addHold, holdsFor, releaseHold } from './holds.ts';
 import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
 import { cameraOf, camerasOf, integerOf, listOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
 import type { Board, NvrService } from './service.ts';
+import { demandTime, share } from './shares.ts';
 import { allows, type Access, type Right } from './tokens.ts';
 
 const HOUR_MS = 3_600_000;
@@ -23,6 +25,7 @@ const MAX_PLAYLIST_MS = 24 * HOUR_MS;
 const MAX_TIMELINE_MS = 366 * 24 * HOUR_MS;
 /** The name of a part says which footage it is, whatever becomes of the catalogue. */
 const FINAL = 'private, max-age=86400, immutable';
+const PARTS = '/vod/:camera/:file';
 
 export interface RouterEffects {
   /** The NVR that answers now; null while none is configured. */
@@ -92,6 +95,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
         const camera = request.params['camera'] === undefined ? null : cameraOf(request.params['camera']);
         const needed = typeof right === 'function' ? right(request) : right;
         const access = await demand(nvr.tokens, tokenOf(request, request.query), camera, needed);
+        if (access.range && path !== PARTS) demandTime(access.range, timesOf(request.query));
         (response.locals as { token: string }).token = access.id;
         // It answers by itself, or goes on.
         perToken(request, response, (error?: unknown) => {
@@ -213,6 +217,25 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(204).end();
   });
 
+  route('post', '/api/share', 'export', async (nvr, request, response, access) => {
+    const shared = await share(nvr.tokens, access, bodyOf(request.body));
+    const cameras = shared.links.map(({ camera }) => camera).join(', ');
+    log(`nvr: a link to ${cameras} until ${new Date(shared.expires).toISOString()} by token ${access.id}`);
+    response.json(shared);
+  });
+
+  route('get', '/api/holds', 'playback', async (nvr, _request, response, access) => {
+    response.json({ holds: await holdsFor(nvr.host, access) });
+  });
+
+  post('/api/holds', async (nvr, request, response, access) => {
+    response.json(await addHold(nvr.host, access, bodyOf(request.body)));
+  });
+
+  post('/api/holds/:id/release', async (nvr, request, response, access) => {
+    response.json(await releaseHold(nvr.host, access, request.params['id'] ?? ''));
+  });
+
   route('get', '/api/storage', 'admin', async (nvr, _request, response) => {
     const folders = await nvr.storage(Date.now());
     // By number, in the order they were first used: where they are on the disk is nobody's business here.
@@ -236,9 +259,10 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.send(text); // Express answers 304 where the ETag is the same
   });
 
-  route('get', '/vod/:camera/:file', 'playback', async (nvr, request, response, access) => {
+  route('get', PARTS, 'playback', async (nvr, request, response, access) => {
     const camera = cameraOf(request.params['camera']);
     const file = request.params['file'] ?? '';
+    if (access.range) await demandPart(nvr, camera, file, access.range);
     const media = await partOf(nvr, camera, file);
     nvr.audience.seen(camera, access.id, Date.now());
     response.type('video/mp4');
@@ -333,6 +357,22 @@ function boardOf(nvr: NvrService, request: Request): Board {
   const board = nvr.boards.get(request.params['widget'] ?? '');
   if (!board) throw new EngineError('not-found', 'there is no such widget');
   return board;
+}
+
+function timesOf(query: Record<string, unknown>): Parameters<typeof demandTime>[1] {
+  return { start: timeOf(query, 'start'), end: timeOf(query, 'end'), at: timeOf(query, 'at') };
+}
+
+/** A token of one range gets the parts that the playlists of it name. Throws `forbidden`. */
+async function demandPart(nvr: NvrService, camera: string, file: string, range: TimeRange): Promise<void> {
+  for (const stream of ['main', 'sub'] as const) {
+    const { runs } = await nvr.query.call('playable', camera, stream, range, Date.now());
+    const named = runs.some(
+      ({ init, chunks }) => file === `init-${init}.mp4` || chunks.some((chunk) => partName(chunk) === file),
+    );
+    if (named) return;
+  }
+  throw new EngineError('forbidden', 'this link is for one range of time only');
 }
 
 /** What a line of a playlist names. */

@@ -6,7 +6,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { EngineError } from '../types.ts';
+import { EngineError, type TimeRange } from '../types.ts';
 
 /** `control`: record, steer, acknowledge. */
 export const RIGHTS = ['live', 'playback', 'export', 'control', 'admin'] as const;
@@ -16,6 +16,8 @@ export interface Grant {
   /** Camera ids, or `*` for all. */
   cameras: readonly string[] | '*';
   rights: readonly Right[];
+  /** Only footage of this time; see shares.ts. */
+  range?: TimeRange;
 }
 
 export interface Access extends Grant {
@@ -67,7 +69,8 @@ export class Tokens {
 
   async mint(grant: Grant, expiresInMs: number): Promise<string> {
     const { SignJWT } = await jose();
-    return new SignJWT({ cameras: grant.cameras, rights: grant.rights })
+    const { cameras, rights, range } = grant;
+    return new SignJWT({ cameras, rights, ...(range ? { range: [range.start, range.end] } : {}) })
       .setProtectedHeader({ alg: 'HS256' })
       .setJti(randomUUID())
       .setExpirationTime(Math.ceil((Date.now() + expiresInMs) / 1000))
@@ -80,10 +83,13 @@ export class Tokens {
     for (const key of this.state.keys) {
       try {
         const { payload } = await jwtVerify(token, secretOf(key), { algorithms: ['HS256'] });
-        const { cameras, rights, jti, exp } = payload;
+        const { cameras, rights, range, jti, exp } = payload;
         const good = (cameras === '*' || isStrings(cameras)) && isStrings(rights) && jti && exp !== undefined;
         if (!good || this.isRevoked(jti)) break;
-        return { cameras, rights: rights as Right[], id: jti, expiresMs: exp * 1000 };
+        const access: Access = { cameras, rights: rights as Right[], id: jti, expiresMs: exp * 1000 };
+        if (range === undefined) return access;
+        if (!isSpan(range)) break;
+        return { ...access, range: { start: range[0], end: range[1] } };
       } catch (error) {
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
       }
@@ -103,12 +109,20 @@ export class Tokens {
   }
 }
 
-export function allows({ cameras, rights }: Grant, camera: string | null, right: Right): boolean {
+/** Rights to what was recorded: all that a token for one range of time can be for. */
+const OF_THE_PAST: readonly Right[] = ['playback', 'export'];
+
+export function allows({ cameras, rights, range }: Grant, camera: string | null, right: Right): boolean {
+  if (range && !OF_THE_PAST.includes(right)) return false;
   return rights.includes(right) && (camera === null || cameras === '*' || cameras.includes(camera));
 }
 
 function secretOf(key: string): Uint8Array {
   return Buffer.from(key, 'base64url');
+}
+
+function isSpan(value: unknown): value is [number, number] {
+  return Array.isArray(value) && value.length === 2 && value.every(Number.isSafeInteger);
 }
 
 function isStrings(value: unknown): value is string[] {

@@ -1,7 +1,11 @@
 /** HLS media playlists (RFC 8216) of recorded footage. Pure. */
 import type { TimeRange } from '../types.ts';
 import type { Playable } from './footage.ts';
-import { CHUNK_MS } from './runs.ts';
+import { CHUNK_MS, type Chunk } from './runs.ts';
+
+export function partName({ segment, startMs, firstGop, gops }: Chunk): string {
+  return `${segment}-${startMs}-${firstGop}-${gops}.m4s`;
+}
 
 /**
  * A playlist of the range. Each run begins with its init segment and its date; between runs there is a discontinuity.
@@ -34,7 +38,7 @@ export function mediaPlaylist({ runs, final }: Playable, range: TimeRange, query
       if (chunk.segment !== dated) lines.push(`#EXT-X-PROGRAM-DATE-TIME:${new Date(chunk.startMs).toISOString()}`);
       dated = chunk.segment;
       lines.push(`#EXTINF:${(chunk.durationMs / 1000).toFixed(5)},`);
-      lines.push(`${chunk.segment}-${chunk.startMs}-${chunk.firstGop}-${chunk.gops}.m4s${query}`);
+      lines.push(`${partName(chunk)}${query}`);
     }
   });
   if (final) lines.push('#EXT-X-ENDLIST');

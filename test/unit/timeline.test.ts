@@ -4,6 +4,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { MasterClock } from '../../dashboard/timeline/clock.ts';
 import { at, laneOf, nextColumn, spliced, type Lane } from '../../dashboard/timeline/lanes.ts';
+import { findAfter, findBefore } from '../../dashboard/timeline/find-event.ts';
+import { pressed, type KeyActions } from '../../dashboard/timeline/keys.ts';
+import { MediaMap, partsOf } from '../../dashboard/timeline/media-map.ts';
 import { correction, SyncController, type Cover, type SyncedPlayer } from '../../dashboard/timeline/sync.ts';
 import {
   around,
@@ -509,5 +512,156 @@ describe('timeline: several players on one clock', () => {
     clock.play();
     run(1000);
     assert.equal(clock.time, 8000);
+  });
+});
+
+describe('timeline: where footage stands in its media', () => {
+  const list = (runs: [number, number[]][]): string =>
+    runs
+      .flatMap(([at_, parts]) => [
+        `#EXT-X-PROGRAM-DATE-TIME:${new Date(at_).toISOString()}`,
+        ...parts.flatMap((seconds, i) => [`#EXTINF:${seconds.toFixed(5)},`, `${i}.m4s`]),
+      ])
+      .join('\n');
+  const T = Date.UTC(2026, 4, 4);
+
+  it('media time runs on over a gap, the clock does not', () => {
+    const map = new MediaMap(
+      partsOf(
+        list([
+          [T, [4, 4]],
+          [T + 60_000, [4]],
+        ]),
+      ),
+    );
+    assert.equal(map.mediaAt(T + 1000), 1);
+    assert.ok(Math.abs(map.mediaAt(T + 7999)! - 7.999) < 1e-6);
+    assert.equal(map.mediaAt(T + 8001), null);
+    assert.equal(map.mediaAt(T + 59_000), null);
+    assert.equal(map.mediaAt(T + 61_000), 9);
+    assert.equal(map.utcAt(9), T + 61_000);
+    assert.ok(map.endsWithin(T + 7900, 400) && !map.endsWithin(T + 7000, 400));
+  });
+
+  it('each moment that is recorded is found again where it is', () => {
+    const run = fc.tuple(
+      fc.integer({ min: 1000, max: 60_000 }),
+      fc.array(fc.integer({ min: 500, max: 6000 }), { minLength: 1, maxLength: 5 }),
+    );
+    fc.assert(
+      fc.property(fc.array(run, { minLength: 1, maxLength: 6 }), fc.nat(1000), (runs, share) => {
+        let at_ = T;
+        const made = runs.map(([gap, parts]): [number, number[]] => {
+          const begin = at_ + gap;
+          at_ = begin + parts.reduce((sum, ms) => sum + ms, 0);
+          return [begin, parts.map((ms) => ms / 1000)];
+        });
+        const map = new MediaMap(partsOf(list(made)));
+        const utc = Math.round(T + ((at_ - T) * share) / 1000);
+        const media = map.mediaAt(utc);
+        if (media !== null) assert.ok(Math.abs(map.utcAt(media)! - utc) <= 250);
+      }),
+    );
+  });
+
+  it('a clock that was corrected a little between files is no gap', () => {
+    const map = new MediaMap(
+      partsOf(
+        list([
+          [T, [4]],
+          [T + 4120, [4]],
+        ]),
+      ),
+    );
+    assert.equal(map.mediaAt(T + 4060), 4);
+  });
+});
+
+describe('timeline: the next event', () => {
+  const sources = (times: readonly number[]) => {
+    const asked = { lanes: 0, events: 0 };
+    return {
+      asked,
+      lanes: ({ start, end }: View, columns: number): Promise<Lane[]> => {
+        asked.lanes++;
+        const counts = new Uint8Array(columns);
+        for (const time of times)
+          if (time >= start && time < end) counts[Math.floor(((time - start) * columns) / (end - start))]! += 1;
+        return Promise.resolve([lane(start, columns, 1, { events: new Map([['motion', counts]]) })]);
+      },
+      events: ({ start, end }: View, limit: number) => {
+        asked.events++;
+        const found = times
+          .filter((time) => time >= start && time < end)
+          .sort((a, b) => b - a)
+          .slice(0, limit);
+        return Promise.resolve(
+          found.map((time) => ({
+            id: `${time}`,
+            kind: 'motion',
+            camera: 'yard',
+            start: time,
+            end: null,
+            label: null,
+            cause: null,
+            score: null,
+            zones: [],
+          })),
+        );
+      },
+    };
+  };
+
+  it('is found wherever it is, in a few questions', async () => {
+    const now = Date.UTC(2026, 5);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(fc.integer({ min: 1, max: 400 * 86_400 }), { maxLength: 20 }),
+        fc.nat(400 * 86_400),
+        async (ago, from) => {
+          const times = ago.map((seconds) => now - seconds * 1000);
+          const time = now - from * 1000;
+          const { asked, ...source } = sources(times);
+          const found = await findAfter(source, time, now, new Set());
+          const wanted = times.filter((one) => one > time).sort((a, b) => a - b)[0];
+          assert.equal(found?.start, wanted);
+          assert.ok(asked.lanes + asked.events < 16, JSON.stringify(asked));
+          const before = await findBefore(source, time);
+          assert.equal(before?.start, times.filter((one) => one < time).sort((a, b) => b - a)[0]);
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe('timeline: keys', () => {
+  const press = (
+    key: string,
+    over: { shiftKey?: boolean; ctrlKey?: boolean; tagName?: string } = {},
+  ): string | null => {
+    const done: string[] = [];
+    const note = (name: string) => (value?: string | number) =>
+      void done.push(value === undefined ? name : `${name} ${String(value)}`);
+    const names = ['toggle', 'frame', 'skip', 'mark', 'zoom', 'event', 'speed', 'live', 'reverse', 'help', 'escape'];
+    const actions = Object.fromEntries(names.map((name) => [name, note(name)])) as unknown as KeyActions;
+    const { shiftKey = false, ctrlKey = false, tagName = 'DIV' } = over;
+    const ours = pressed({ key, shiftKey, ctrlKey, metaKey: false, altKey: false, target: { tagName } }, actions);
+    assert.equal(ours, done.length === 1);
+    return done[0] ?? null;
+  };
+
+  it('do what the help says, and nothing while somebody writes', () => {
+    assert.equal(press(' '), 'toggle');
+    assert.equal(press('ArrowLeft'), 'frame -1');
+    assert.equal(press('ArrowRight', { shiftKey: true }), 'skip 10000');
+    assert.equal(press('['), 'mark in');
+    assert.equal(press('3'), 'speed 2');
+    assert.equal(press('n'), 'event next');
+    assert.equal(press('?'), 'help');
+    assert.equal(press('n', { tagName: 'INPUT' }), null);
+    assert.equal(press(' ', { tagName: 'BUTTON' }), null);
+    assert.equal(press('+', { ctrlKey: true }), null);
+    assert.equal(press('x'), null);
   });
 });

@@ -1,0 +1,68 @@
+/** Links to a piece of footage for people without an account: tokens for some cameras and one range of time. */
+import { MAX_CLIP_MS } from '../playback/clips.ts';
+import { EngineError, type TimeRange } from '../types.ts';
+import { cameraOf } from './params.ts';
+import { allows, type Access, type Tokens } from './tokens.ts';
+
+/** Longer, and it is not a link to something any more. */
+const MAX_MINUTES = 30 * 24 * 60;
+/** Parts begin with a keyframe; a player may ask for a little more than it shows. */
+const SLACK_MS = 1000;
+
+export interface Share {
+  token: string;
+  expires: number;
+  /** Below the NVR's path: what each camera's link opens, a clip that plays while it loads. */
+  links: { camera: string; path: string }[];
+}
+
+/**
+ * A link of the same or of less scope than who asks for it has. What is shared cannot be shared on.
+ * @param access with the right to export
+ */
+export async function share(tokens: Tokens, access: Access, body: Record<string, unknown>): Promise<Share> {
+  const { cameras, start, end, minutes } = body;
+  if (!Array.isArray(cameras) || cameras.length === 0 || cameras.length > 100) {
+    throw new EngineError('bad-request', 'cameras must be a list of camera ids');
+  }
+  const ids = [...new Set(cameras.map(cameraOf))];
+  const range = rangeIn({ start, end });
+  if (range.end - range.start > MAX_CLIP_MS) {
+    throw new EngineError('bad-request', `a link must not be for more than ${MAX_CLIP_MS / 3_600_000} hours`);
+  }
+  if (typeof minutes !== 'number' || !(minutes >= 1 && minutes <= MAX_MINUTES)) {
+    throw new EngineError('bad-request', `minutes must be a number from 1 to ${MAX_MINUTES}`);
+  }
+  if (access.range) throw new EngineError('forbidden', 'what was shared cannot be shared on: ask who shared it');
+  const denied = ids.find((camera) => !allows(access, camera, 'export'));
+  if (denied !== undefined) throw new EngineError('forbidden', `the token is not for export of camera ${denied}`);
+  const rights = (['playback', 'export'] as const).filter((right) => access.rights.includes(right));
+  const expires = Date.now() + minutes * 60_000;
+  const token = await tokens.mint({ cameras: ids, rights, range }, minutes * 60_000);
+  const query = `start=${range.start}&end=${range.end}&token=${token}`;
+  return { token, expires, links: ids.map((camera) => ({ camera, path: `clip/${camera}.mp4?${query}` })) };
+}
+
+export function rangeIn({ start, end }: { start?: unknown; end?: unknown }): TimeRange {
+  if (!isTime(start) || !isTime(end)) throw new EngineError('bad-request', 'start and end must be times in epoch ms');
+  if (end <= start) throw new EngineError('bad-request', 'end must be later than start');
+  return { start, end };
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < 4_102_444_800_000;
+}
+
+/**
+ * Refuses what a token of one range is not for: other times, and all that has no time. Throws `forbidden`.
+ * @param asked times that the request names; a part of a playlist is looked up by who serves it
+ */
+export function demandTime(
+  range: TimeRange,
+  asked: { start: number | null; end: number | null; at: number | null },
+): void {
+  const { start, end, at } = asked;
+  const inside = (time: number): boolean => time >= range.start - SLACK_MS && time <= range.end + SLACK_MS;
+  const good = at !== null ? inside(at) : start !== null && end !== null && inside(start) && inside(end);
+  if (!good) throw new EngineError('forbidden', 'this link is for one range of time only');
+}
