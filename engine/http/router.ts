@@ -15,6 +15,7 @@ import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
 import { cameraOf, camerasOf, integerOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
 import type { NvrService } from './service.ts';
+import { systemRoutes } from './system-routes.ts';
 import { allows, type Access, type Right } from './tokens.ts';
 
 const HOUR_MS = 3_600_000;
@@ -31,6 +32,10 @@ export interface RouterEffects {
 }
 
 type Handler = (nvr: NvrService, request: Request, response: Response, access: Access) => Promise<void> | void;
+/** Adds a route that needs a right; on one camera if its path names one. */
+export type Route = (path: string, right: Right | ((request: Request) => Right), handler: Handler) => void;
+/** The cameras that were asked for, or all; the token must be for each of them. */
+export type Permitted = (nvr: NvrService, request: Request, access: Access) => Promise<string[]>;
 
 export function createRouter({ service, log }: RouterEffects): Router {
   const router = Router();
@@ -73,8 +78,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     else response.status(status).json(body);
   };
 
-  /** A route that needs a right; on one camera if its path names one. */
-  const route = (path: string, right: Right | ((request: Request) => Right), handler: Handler): void => {
+  const route: Route = (path, right, handler) => {
     const guarded: RequestHandler = (request, response) => {
       const run = async (): Promise<void> => {
         const nvr = service();
@@ -167,6 +171,8 @@ export function createRouter({ service, log }: RouterEffects): Router {
     }));
     response.json({ storage, footage: await nvr.query.call('extents') });
   });
+
+  systemRoutes(route, permitted);
 
   route('/vod/:camera/index.m3u8', 'playback', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
@@ -289,8 +295,7 @@ function typesOf(query: Record<string, unknown>): EventType[] {
   return asked;
 }
 
-/** The cameras that were asked for, or all; the token must be for each of them. */
-async function permitted(nvr: NvrService, request: Request, access: Access): Promise<string[]> {
+const permitted: Permitted = async (nvr, request, access) => {
   const asked = camerasOf(request.query);
   if (asked === null) {
     const all = access.cameras === '*' ? await nvr.query.call('cameras') : [...access.cameras];
@@ -301,7 +306,7 @@ async function permitted(nvr: NvrService, request: Request, access: Access): Pro
       throw new EngineError('forbidden', `the token is not for camera ${camera}`);
   }
   return asked;
-}
+};
 
 function cursorOf(text: string | null): { start: number; id: string } | null {
   if (text === null) return null;

@@ -1,6 +1,7 @@
 /** All that the HTTP routes of one NVR need, made together and ended together. */
 import { dirname, join } from 'node:path';
 import type { EngineHost } from '../engine-host.ts';
+import { Diagnostics, NO_SURROUNDINGS, type Surroundings } from '../diagnostics/diagnostics.ts';
 import { Audience } from '../playback/audience.ts';
 import { Clips } from '../playback/clips.ts';
 import { LiveHub } from '../playback/live-hub.ts';
@@ -14,13 +15,15 @@ export class NvrService {
   readonly live: LiveHub;
   readonly clips: Clips;
   readonly stills: Stills;
+  readonly diagnostics: Diagnostics;
   readonly audience = new Audience();
   private minted: Tokens | null = null;
 
-  constructor(host: EngineHost) {
+  constructor(host: EngineHost, around: Surroundings = NO_SURROUNDINGS) {
     const { catalog, ffmpegPath } = host.config;
     this.host = host;
     this.query = new QueryHost(catalog);
+    this.diagnostics = new Diagnostics(host, this.query, around);
     this.live = new LiveHub(host);
     this.clips = new Clips(this.query, ffmpegPath, join(dirname(catalog), '.flow-nvr-clips'));
     this.stills = new Stills(host, this.query, join(dirname(catalog), '.flow-nvr-strips'));

@@ -8,7 +8,7 @@ import { EngineError } from '../types.ts';
 
 export type FootageCalls = {
   [K in 'playable' | 'at' | 'media' | 'part' | 'keyframe' | 'keyframes' | 'init']: Footage[K];
-} & { [K in 'coverage' | 'timeline' | 'events' | 'storage' | 'extents' | 'gapSeconds' | 'cameras']: Ledger[K] } & Pick<
+} & { [K in 'coverage' | 'daily' | 'statistics' | 'timeline' | 'events' | 'storage' | 'extents' | 'gapSeconds' | 'cameras']: Ledger[K] } & Pick<
     ActivityReader,
     'moved'
   >;
