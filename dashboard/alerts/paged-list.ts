@@ -174,21 +174,20 @@ export class PagedList<T extends Listed> {
   insert(item: T, above: boolean): boolean {
     if (this.indexOf(item.eventId) >= 0) return true;
     const [first] = this.pages;
-    if (!first) {
-      if (!this.ended || !above) return false;
-      this.pages.push({ cursor: null, items: [item], count: 1, last: placeOf(item) });
-      this.top = placeOf(item);
-      return true;
-    }
-    if (this.top === null || compareListed(item, this.top) < 0) {
+    if (!first && !this.ended) return false; // it comes with the first page
+    if (!first || this.top === null || compareListed(item, this.top) < 0) {
       // One above another that was left out would be a hole.
-      if (!above || !first.items || this.left.size > 0) {
+      if (!above || this.left.size > 0 || first?.items === null) {
         if (this.left.size < MANY) this.left.add(item.eventId);
         return false;
       }
-      first.items.unshift(item);
-      first.count++;
       this.top = placeOf(item);
+      if (first) {
+        first.items.unshift(item);
+        first.count++;
+      } else {
+        this.pages.push({ cursor: null, items: [item], count: 1, last: placeOf(item) });
+      }
       return true;
     }
     const index = this.pages.findIndex(({ last }) => last !== null && compareListed(item, last) < 0);

@@ -370,7 +370,9 @@ export class Ledger {
           tables.map((table) => [
             table,
             this.catalog
-              .sql(table === 'segment' ? 'SELECT coalesce(sum(files), 0) FROM usage' : `SELECT count(*) FROM "${table}"`)
+              .sql(
+                table === 'segment' ? 'SELECT coalesce(sum(files), 0) FROM usage' : `SELECT count(*) FROM "${table}"`,
+              )
               .pluck()
               .get() as number,
           ]),

@@ -127,7 +127,8 @@ describe('the list of alerts', () => {
           }
           const event = server.add(Math.max(0, (one.age === 0 ? ++now : now) - one.age));
           const newest = list.at(0);
-          if (!list.insert(event, one.top) && newest && compareListed(event, newest) < 0) left.add(event.eventId);
+          const above = list.size === 0 || (newest !== undefined && compareListed(event, newest) < 0);
+          if (!list.insert(event, one.top) && above) left.add(event.eventId);
         }
         const held = [...list];
         assert.deepEqual(held, [...held].sort(compareListed));
