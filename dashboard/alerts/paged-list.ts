@@ -38,10 +38,10 @@ export interface Delivery<T> {
   cursor: string | null;
 }
 
-/** Less than 0 when `a` stands before `b`: the newer one, or of one time that with the greater id. */
-export function compareListed(a: Listed, b: Listed): number {
-  if (a.start !== b.start) return b.start - a.start;
-  return a.eventId === b.eventId ? 0 : a.eventId < b.eventId ? 1 : -1;
+/** Whether a delivery that ends with `last` has all up to the place, which may have been deleted meanwhile. */
+export function reaches(items: readonly Listed[], { eventId, start }: Listed): boolean {
+  const last = items.at(-1);
+  return last === undefined || last.start < start || items.some((item) => item.eventId === eventId);
 }
 
 export class PagedList<T extends Listed> {
@@ -136,13 +136,7 @@ export class PagedList<T extends Listed> {
   accept({ page, cursor, upTo }: Wanted, delivery: Delivery<T>): void {
     const known = this.pages[page];
     if (page > this.pages.length || (known && known.items)) return;
-    const after = this.pages[page - 1]?.last ?? null;
-    const items = delivery.items.filter(
-      (item) =>
-        (after === null || compareListed(item, after) > 0) &&
-        (upTo === null || compareListed(item, upTo) <= 0) &&
-        (page > 0 || this.top === null || compareListed(item, this.top) >= 0),
-    );
+    const items = this.between(page === 0 ? this.top : null, upTo, delivery.items);
     if (known) {
       Object.assign(known, { items, count: items.length });
       return;
@@ -152,6 +146,20 @@ export class PagedList<T extends Listed> {
     if (items.length === 0) return;
     this.pages.push({ cursor, items, count: items.length, last: placeOf(items.at(-1)!) });
     this.top ??= placeOf(items[0]!);
+  }
+
+  /** The server's order is the order: events of one millisecond are told apart by it alone. */
+  private between(top: Listed | null, upTo: Listed | null, items: readonly T[]): T[] {
+    const first = top ? items.findIndex(({ eventId }) => eventId === top.eventId) : 0;
+    const last = upTo ? items.findIndex(({ eventId }) => eventId === upTo.eventId) : -1;
+    return items
+      .slice(Math.max(0, first), last < 0 ? undefined : last + 1)
+      .filter(
+        (item) =>
+          (top === null || item.start <= top.start) &&
+          (upTo === null || item.start >= upTo.start) &&
+          this.indexOf(item.eventId) < 0,
+      );
   }
 
   /** More is known of an event. False when it is not held. */
@@ -166,7 +174,7 @@ export class PagedList<T extends Listed> {
   }
 
   /**
-   * Something that was not there when the list was read.
+   * Something that was not there when the list was read: among those of its millisecond it is the newest.
    * @param above also if it stands before all others; else it is counted as {@link newer} and not taken, for it would push
    * down what is being read
    * @returns whether it is in the list now
@@ -175,7 +183,7 @@ export class PagedList<T extends Listed> {
     if (this.indexOf(item.eventId) >= 0) return true;
     const [first] = this.pages;
     if (!first && !this.ended) return false; // it comes with the first page
-    if (!first || this.top === null || compareListed(item, this.top) < 0) {
+    if (!first || this.top === null || item.start >= this.top.start) {
       // One above another that was left out would be a hole.
       if (!above || this.left.size > 0 || first?.items === null) {
         if (this.left.size < MANY) this.left.add(item.eventId);
@@ -190,7 +198,7 @@ export class PagedList<T extends Listed> {
       }
       return true;
     }
-    const index = this.pages.findIndex(({ last }) => last !== null && compareListed(item, last) < 0);
+    const index = this.pages.findIndex(({ last }) => last !== null && item.start >= last.start);
     const page = this.pages[index];
     if (!page) {
       const last = this.pages.at(-1)!;
@@ -201,7 +209,7 @@ export class PagedList<T extends Listed> {
       return last.items !== null;
     }
     if (!page.items) return false; // it comes when the page is read again
-    const at = page.items.findIndex((other) => compareListed(item, other) < 0);
+    const at = page.items.findIndex((other) => item.start >= other.start);
     page.items.splice(at, 0, item);
     page.count++;
     return true;
