@@ -1,11 +1,19 @@
 import tseslint from 'typescript-eslint';
+import vue from 'eslint-plugin-vue';
 import prettier from 'eslint-config-prettier';
 
 export default tseslint.config(
   { ignores: ['dist/', 'node_modules/', 'eslint.config.js', 'test/support/reporter.cjs', 'resources/*.umd.js'] },
   ...tseslint.configs.strictTypeChecked,
+  ...vue.configs['flat/recommended'],
   {
-    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: {
+        projectService: true,
+        tsconfigRootDir: import.meta.dirname,
+        extraFileExtensions: ['.vue'],
+      },
+    },
     rules: {
       // Numbers in messages and argv are meant to be printed.
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
@@ -22,6 +30,15 @@ export default tseslint.config(
     // mocha's expressions and assertions
     files: ['test/**/*.ts', 'bench/**/*.ts'],
     rules: { '@typescript-eslint/no-unused-expressions': 'off' },
+  },
+  {
+    files: ['**/*.vue'],
+    languageOptions: { parserOptions: { parser: tseslint.parser } },
+    rules: {
+      'vue/multi-word-component-names': 'off',
+      // vue-tsc checks them.
+      'vue/require-default-prop': 'off',
+    },
   },
   {
     // What the browser loads as it is.

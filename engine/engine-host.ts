@@ -339,6 +339,11 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     if (command === 'release') this.panic = false;
   }
 
+  /** The recorders that a camera is wired to, or all. */
+  recordersOf(camera: string | null): string[] {
+    return [...this.recorders].flatMap(([id, { cameras }]) => (camera === null || cameras.has(camera) ? id : []));
+  }
+
   coverage(camera: string, stream: StreamName, start: number, end: number): Promise<Coverage> {
     return this.call('coverage', camera, stream, start, end);
   }

@@ -1,8 +1,13 @@
-/** Builds `dist/`: the compiled nodes and engine, with each node's html, locales and icons beside its script. */
+/**
+ * Builds `dist/`: the compiled nodes and engine, with each node's html, locales and icons beside its script; and
+ * `resources/ui-nvr.umd.js`: the dashboard's widgets.
+ */
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import vue from '@vitejs/plugin-vue';
+import { build as bundle, type Rolldown } from 'vite';
 
 const ROOT = join(import.meta.dirname, '..');
 const DIST = join(ROOT, 'dist');
@@ -29,8 +34,35 @@ function copyAssets(type: string, folder: string): void {
   if (icon) cpSync(join(ROOT, 'icons', icon), join(to, 'icons', icon));
 }
 
+/**
+ * One script for all widgets, with its styles in it, as Dashboard loads nothing else. Vue is Dashboard's own: two of them
+ * on a page do not understand each other.
+ */
+async function widgets(): Promise<string> {
+  const output = (await bundle({
+    configFile: false,
+    root: join(ROOT, 'dashboard'),
+    logLevel: 'warn',
+    define: { 'process.env.NODE_ENV': '"production"' },
+    plugins: [vue()],
+    build: {
+      write: false,
+      cssCodeSplit: false,
+      lib: { entry: join(ROOT, 'dashboard', 'index.ts'), formats: ['umd'], name: 'ui-nvr', fileName: 'ui-nvr' },
+      rolldownOptions: { external: ['vue', 'vuex'], output: { globals: { vue: 'Vue', vuex: 'vuex' } } },
+    },
+  })) as Rolldown.RolldownOutput[];
+  const parts = output.flatMap((made) => made.output);
+  const code = parts.flatMap((part) => (part.type === 'chunk' ? part.code : [])).join('\n');
+  const css = parts.flatMap((part) =>
+    part.type === 'asset' && part.fileName.endsWith('.css') ? String(part.source) : [],
+  );
+  const style = `document.head.append(Object.assign(document.createElement('style'), { textContent: ${JSON.stringify(css.join(''))} }));`;
+  return `${style}\n${code}`;
+}
+
 /** Made aside and put in place when complete: a Node-RED that runs from `dist/` never finds a part missing. */
-export function build(): void {
+export async function build(): Promise<void> {
   // On the same disk as `dist/`, so that it can be renamed, and where git, eslint and prettier do not look.
   const folder = join(ROOT, 'node_modules', '.cache', `flow-nvr-build-${process.pid}`);
   try {
@@ -39,6 +71,9 @@ export function build(): void {
       existsSync(join(ROOT, 'nodes', name, `${name}.html`)),
     );
     for (const type of types) copyAssets(type, folder);
+    const script = join(folder, 'ui-nvr.umd.js');
+    writeFileSync(script, await widgets());
+    renameSync(script, join(ROOT, 'resources', 'ui-nvr.umd.js'));
     rmSync(DIST, { recursive: true, force: true });
     renameSync(folder, DIST);
   } finally {
@@ -48,7 +83,7 @@ export function build(): void {
 
 if (import.meta.main) {
   try {
-    build();
+    await build();
   } catch (error) {
     console.error(`Build failed: ${error instanceof Error ? error.message : String(error)}`);
     process.exitCode = 1;

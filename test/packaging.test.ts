@@ -16,10 +16,12 @@ interface Manifest {
   scripts: Record<string, string>;
   dependencies: Record<string, string>;
   'node-red': { nodes: Record<string, string> };
+  'node-red-dashboard-2': { widgets: Record<string, { output: string; component: string }> };
 }
 
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest;
 const types = Object.keys(manifest['node-red'].nodes);
+const widgets = Object.values(manifest['node-red-dashboard-2'].widgets);
 
 function filesIn(folder: string): string[] {
   if (!existsSync(folder)) return [];
@@ -35,9 +37,9 @@ function run(command: string, ...args: string[]): string {
 }
 
 /** Packs the project as `npm publish` would and returns the names in the tarball. */
-function pack(folder: string): { tarball: string; files: string[] } {
+async function pack(folder: string): Promise<{ tarball: string; files: string[] }> {
   // prepack would build again, into the `dist/` that other tests run from.
-  if (!existsSync(join(ROOT, 'dist'))) build();
+  if (!existsSync(join(ROOT, 'dist')) || !existsSync(join(ROOT, 'resources', 'ui-nvr.umd.js'))) await build();
   const [packed] = JSON.parse(run('npm', 'pack', '--json', '--ignore-scripts', '--pack-destination', folder)) as {
     filename: string;
     files: { path: string }[];
@@ -112,7 +114,7 @@ describe('the packed package', function () {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'flow-nvr-pack-'));
-    ({ tarball, files } = pack(folder));
+    ({ tarball, files } = await pack(folder));
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
@@ -127,6 +129,7 @@ describe('the packed package', function () {
       'CHANGELOG.md',
       'package.json',
       ...Object.values(manifest['node-red'].nodes),
+      ...widgets.map(({ output }) => `resources/${output}`),
     ];
     for (const path of wanted) assert.ok(files.includes(path), `${path} is not packed`);
     const allowed = /^(dist|examples|flows|resources)\/|^(README|CHANGELOG)\.md$|^LICENSE$|^package\.json$/;

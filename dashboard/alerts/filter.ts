@@ -16,8 +16,8 @@ export interface AlertFilter {
   end: number | null;
 }
 
-/** What people want to be told of. Recordings and gaps can be asked for; a camera's own states are in the system widget. */
-export const ALERT_KINDS = ['motion', 'scene-change', 'onvif-event', 'external', 'recording', 'gap', 'camera'] as const;
+/** What people want to be told of, unless they choose; recordings and gaps can be asked for. */
+const DEFAULT_KINDS: readonly EventKind[] = EVENT_KINDS.filter((kind) => kind !== 'recording' && kind !== 'gap');
 
 export const NO_FILTER: AlertFilter = {
   ...{ cameras: [], kinds: [], zones: [], labels: [], severities: [] },
@@ -31,12 +31,15 @@ export function paramsOf(filter: AlertFilter): Record<string, string | number | 
   const list = (values: readonly string[]): string | null => (values.length > 0 ? values.join(',') : null);
   return {
     cameras: list(filter.cameras),
-    types: list(filter.kinds),
+    types: list(filter.kinds.length > 0 ? filter.kinds : DEFAULT_KINDS),
     zones: list(filter.zones),
     labels: list(filter.labels),
-    severities: list(filter.severities),
+    severity: list(filter.severities),
     acknowledged: filter.open ? false : null,
-    text: filter.text.trim() || null,
+    text:
+      wordsOf(filter.text)
+        .map((word) => `${word}*`)
+        .join(' ') || null,
     start: filter.start,
     end: filter.end,
   };
@@ -48,7 +51,7 @@ export function matches(filter: AlertFilter, event: EventRecord): boolean {
     wanted.length === 0 || has.some((value) => value !== null && wanted.includes(value));
   return (
     some(filter.cameras, event.cameras) &&
-    some(filter.kinds, [event.kind]) &&
+    some(filter.kinds.length > 0 ? filter.kinds : DEFAULT_KINDS, [event.kind]) &&
     some(filter.zones, event.zones) &&
     some(filter.labels, [event.label]) &&
     some(filter.severities, [event.severity]) &&
@@ -59,16 +62,22 @@ export function matches(filter: AlertFilter, event: EventRecord): boolean {
   );
 }
 
+/** Words begin so: who types `val` means the valve. */
 function says({ label, source, correlationId, zones, tags, notes, cameras }: EventRecord, text: string): boolean {
-  const wanted = text.trim().toLowerCase();
-  if (wanted === '') return true;
+  const wanted = wordsOf(text);
+  if (wanted.length === 0) return true;
   const said = [label, source, correlationId, ...zones, ...cameras, ...notes.map((note) => note.text)];
   for (const { name, value } of tags) said.push(name, String(value));
-  return said.some((part) => part?.toLowerCase().includes(wanted));
+  const words = said.flatMap((part) => wordsOf(part ?? ''));
+  return wanted.every((word) => words.some((has) => has.startsWith(word)));
+}
+
+function wordsOf(text: string): string[] {
+  return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 }
 
 export function isFiltered(filter: AlertFilter): boolean {
-  return Object.values(paramsOf(filter)).some((value) => value !== null);
+  return JSON.stringify(filter) !== JSON.stringify(NO_FILTER);
 }
 
 /** A filter as a message of the flow says it; what makes no sense in it is left out. */

@@ -30,7 +30,12 @@ export interface AlertsEvents {
 
 export function useAlerts(session: Session, feed: Feed, { onNew, onShift }: AlertsEvents) {
   const list = shallowRef(new PagedList<EventRecord>(MAX_PAGES));
-  const view = reactive({ state: 'loading' as AlertsState, error: '', filter: { ...NO_FILTER } as AlertFilter, newer: 0 });
+  const view = reactive({
+    state: 'loading' as AlertsState,
+    error: '',
+    filter: { ...NO_FILTER } as AlertFilter,
+    newer: 0,
+  });
   const asked = new Set<number>();
   const known = new Set<string>();
   let waiting: IndexedEvent[] = [];

@@ -1,5 +1,6 @@
 /** Who asks: the token of a request, and whether it is enough. */
 import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { EngineError, type Coverage } from '../types.ts';
 import { allows, type Access, type Right, type Tokens } from './tokens.ts';
 
@@ -49,6 +50,7 @@ export interface Answer {
 
 const STATUS: Record<string, number> = {
   'bad-request': 400,
+  'bad-message': 400,
   unauthorized: 401,
   forbidden: 403,
   'not-found': 404,
@@ -71,4 +73,10 @@ export function answerFor(error: unknown): Answer {
     if (status !== undefined) return { status, body: { error: error.code, message: error.message, ...told } };
   }
   return { status: 500, body: { error: 'error', message: 'that did not work; the log of Node-RED says why' } };
+}
+
+/** Answers an upgrade with an error in place of a WebSocket. */
+export function refuseUpgrade(socket: Duplex, error: unknown): void {
+  const status = typeof error === 'number' ? error : answerFor(error).status;
+  socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

@@ -1,25 +1,24 @@
 /**
  * Live media over WebSocket, for Media Source Extensions. The server sends a JSON text when a run begins
  * (`{type:'init', codecs, width, height, hasAudio}`) and behind it the init segment as binary; then each fragment as
- * binary. `{type:'skip', fragments}` says that a slow client missed some, `{type:'error', message}` why it ends.
+ * binary. `{type:'skip', fragments}` says that a slow client missed some, `{type:'error', message}` why it ends. The client
+ * may send `{"token": "…"}` before its token ends.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { answerFor, demand, tokenOf } from './access.ts';
+import { demand, refuseUpgrade, tokenOf } from './access.ts';
+import { hold } from './held-socket.ts';
 import { cameraOf, streamOf, textOf } from './params.ts';
 import type { NvrService } from './service.ts';
 import type { Access } from './tokens.ts';
 
 /** More than this unsent, and the client skips to the next keyframe. */
 const MAX_UNSENT_BYTES = 2 * 1024 * 1024;
-/** A client that takes nothing for so long is gone. */
-const PING_MS = 15_000;
 const MAX_SOCKETS = 200;
-const CHECK_MS = 5000;
 
 export class LiveSockets {
-  private readonly server = new WebSocketServer({ noServer: true, maxPayload: 1024, perMessageDeflate: false });
+  private readonly server = new WebSocketServer({ noServer: true, maxPayload: 16_384, perMessageDeflate: false });
   private sockets = 0;
 
   /**
@@ -33,7 +32,7 @@ export class LiveSockets {
       const stream = streamOf(query);
       const codecs = textOf(query, 'codecs');
       if (!nvr || this.sockets >= MAX_SOCKETS) {
-        refuse(socket, 503);
+        refuseUpgrade(socket, 503);
         return;
       }
       const access = await demand(nvr.tokens, tokenOf(request, query), camera, 'live');
@@ -44,7 +43,7 @@ export class LiveSockets {
       });
     };
     socket.on('error', () => socket.destroy());
-    run().catch((error: unknown) => refuse(socket, answerFor(error).status));
+    run().catch((error: unknown) => refuseUpgrade(socket, error));
   }
 
   private show(
@@ -58,7 +57,6 @@ export class LiveSockets {
     this.sockets++;
     let skipped = 0;
     let waiting = false;
-    let alive = true;
     const leave = nvr.live.join(
       camera,
       stream,
@@ -88,23 +86,9 @@ export class LiveSockets {
       },
       h264,
     );
-    const ping = setInterval(() => {
-      if (!alive) {
-        client.terminate();
-        return;
-      }
-      alive = false;
-      client.ping();
-    }, PING_MS);
-    const watch = setInterval(() => {
-      if (Date.now() >= access.expiresMs || nvr.tokens.isRevoked(access.id)) client.close(4401, 'the token has ended');
-    }, CHECK_MS);
-    client.on('pong', () => (alive = true));
-    client.on('error', () => client.terminate());
+    hold(client, nvr, access, camera, 'live');
     client.on('close', () => {
       this.sockets--;
-      clearInterval(ping);
-      clearInterval(watch);
       leave();
     });
   }
@@ -118,8 +102,4 @@ export class LiveSockets {
 function plays(nvr: NvrService, camera: string, stream: 'main' | 'sub', codecs: readonly string[]): boolean {
   const video = nvr.host.cameraMessage(camera)?.streams[stream]?.codecs.split(',')[0];
   return video === undefined || codecs.includes(video.split('.')[0]!);
-}
-
-function refuse(socket: Duplex, status: number): void {
-  socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

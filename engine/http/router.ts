@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
+import { json, Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
 import { cellsOf } from '../motion/activity.ts';
@@ -11,10 +11,11 @@ import { EVENT_TYPES, type EventType } from '../playback/ledger.ts';
 import { mediaPlaylist } from '../playback/playlist.ts';
 import { EngineError } from '../types.ts';
 import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
+import { bodyOf, controlAll, controlCamera, ptzOf, steer } from './control.ts';
 import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
 import { cameraOf, camerasOf, integerOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
-import type { NvrService } from './service.ts';
+import type { Board, NvrService } from './service.ts';
 import { systemRoutes } from './system-routes.ts';
 import { allows, type Access, type Right } from './tokens.ts';
 
@@ -32,8 +33,8 @@ export interface RouterEffects {
 }
 
 type Handler = (nvr: NvrService, request: Request, response: Response, access: Access) => Promise<void> | void;
-/** Adds a route that needs a right; on one camera if its path names one. */
-export type Route = (path: string, right: Right | ((request: Request) => Right), handler: Handler) => void;
+/** Adds a route to read from. */
+export type GetRoute = (path: string, right: Right | ((request: Request) => Right), handler: Handler) => void;
 /** The cameras that were asked for, or all; the token must be for each of them. */
 export type Permitted = (nvr: NvrService, request: Request, access: Access) => Promise<string[]>;
 
@@ -78,7 +79,15 @@ export function createRouter({ service, log }: RouterEffects): Router {
     else response.status(status).json(body);
   };
 
-  const route: Route = (path, right, handler) => {
+  const readBody: RequestHandler = json({ limit: '64kb' });
+
+  /** A route that needs a right; on one camera if its path names one. */
+  const route = (
+    path: string,
+    right: Right | ((request: Request) => Right),
+    handler: Handler,
+    method: 'get' | 'post' = 'get',
+  ): void => {
     const guarded: RequestHandler = (request, response) => {
       const run = async (): Promise<void> => {
         const nvr = service();
@@ -90,7 +99,12 @@ export function createRouter({ service, log }: RouterEffects): Router {
         // It answers by itself, or goes on.
         perToken(request, response, (error?: unknown) => {
           if (error) fail(error, request, response);
-          else answer(nvr, access);
+          else if (method === 'get') answer(nvr, access);
+          else
+            readBody(request, response, (wrong?: unknown) => {
+              if (wrong) fail(new EngineError('bad-request', 'the body is no JSON, or too long'), request, response);
+              else answer(nvr, access);
+            });
         });
       };
       const answer = (nvr: NvrService, access: Access): void => {
@@ -99,7 +113,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
       };
       run().catch((error: unknown) => fail(error, request, response));
     };
-    router.get(path, guarded);
+    router[method](path, guarded);
   };
 
   router.get('/health', (_request, response) => {
@@ -161,6 +175,36 @@ export function createRouter({ service, log }: RouterEffects): Router {
     const limit = integerOf(request.query, 'limit', 1, 1000, 100);
     const { moved, next } = await nvr.query.call('moved', camera, cellsOf(region), range, limit);
     response.json({ moved: moved.map(([start, end]) => ({ start, end })), next });
+  });
+
+  const post = (path: string, handler: Handler): void => route(path, 'control', handler, 'post');
+
+  post('/api/control', async (nvr, request, response, access) => {
+    if (access.cameras !== '*') throw new EngineError('forbidden', 'this is for all cameras, and the token is not');
+    await controlAll(nvr, bodyOf(request.body));
+    response.status(204).end();
+  });
+
+  post('/api/control/:camera', async (nvr, request, response) => {
+    await controlCamera(nvr, cameraOf(request.params['camera']), bodyOf(request.body));
+    response.status(204).end();
+  });
+
+  route('/api/ptz/:camera', 'live', (nvr, request, response) => {
+    response.json(ptzOf(nvr, cameraOf(request.params['camera'])).describe());
+  });
+
+  post('/api/ptz/:camera', async (nvr, request, response) => {
+    response.json(await steer(nvr, cameraOf(request.params['camera']), bodyOf(request.body)));
+  });
+
+  route('/api/board/:widget', 'live', (nvr, request, response) => {
+    response.json(boardOf(nvr, request).read());
+  });
+
+  post('/api/board/:widget', (nvr, request, response) => {
+    boardOf(nvr, request).write(bodyOf(request.body));
+    response.status(204).end();
   });
 
   route('/api/storage', 'admin', async (nvr, _request, response) => {
@@ -276,6 +320,12 @@ export function createRouter({ service, log }: RouterEffects): Router {
     else fail(error, request, response);
   });
   return router;
+}
+
+function boardOf(nvr: NvrService, request: Request): Board {
+  const board = nvr.boards.get(request.params['widget'] ?? '');
+  if (!board) throw new EngineError('not-found', 'there is no such widget');
+  return board;
 }
 
 /** What a line of a playlist names. */

@@ -7,7 +7,23 @@ import { Clips } from '../playback/clips.ts';
 import { LiveHub } from '../playback/live-hub.ts';
 import { QueryHost } from '../playback/query-host.ts';
 import { Stills } from '../playback/stills.ts';
+import { FeedHub } from './feed.ts';
 import { Tokens } from './tokens.ts';
+
+/** A camera that can be steered, by whoever asks for it: a node registers it, HTTP and the dashboard use it. */
+export interface PtzControl {
+  /** As a message's payload to the ptz node, `{command: …}`; checked here. Rejects with why not. */
+  execute(payload: Record<string, unknown>): Promise<Record<string, unknown>>;
+  /** What it is and can do, and what it does now; without asking the camera. */
+  describe(): Record<string, unknown>;
+}
+
+/** What all who see a widget share: the order of its cameras. */
+export interface Board {
+  read(): Record<string, unknown>;
+  /** Throws `bad-request`. */
+  write(arrangement: Record<string, unknown>): void;
+}
 
 export class NvrService {
   readonly host: EngineHost;
@@ -17,6 +33,11 @@ export class NvrService {
   readonly stills: Stills;
   readonly diagnostics: Diagnostics;
   readonly audience = new Audience();
+  /** By camera. */
+  readonly ptz = new Map<string, PtzControl>();
+  /** By the widget's id. */
+  readonly boards = new Map<string, Board>();
+  readonly feed: FeedHub;
   private minted: Tokens | null = null;
 
   constructor(host: EngineHost, around: Surroundings = NO_SURROUNDINGS) {
@@ -25,6 +46,7 @@ export class NvrService {
     this.query = new QueryHost(catalog);
     this.diagnostics = new Diagnostics(host, this.query, around);
     this.live = new LiveHub(host);
+    this.feed = new FeedHub(host);
     this.clips = new Clips(this.query, ffmpegPath, join(dirname(catalog), '.flow-nvr-clips'));
     this.stills = new Stills(host, this.query, join(dirname(catalog), '.flow-nvr-strips'));
   }
@@ -36,6 +58,7 @@ export class NvrService {
 
   async close(): Promise<void> {
     this.live.close();
+    this.feed.close();
     this.clips.close();
     await this.query.close();
   }

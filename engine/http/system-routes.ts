@@ -3,14 +3,14 @@ import type { RetentionStateMessage } from '../retention/types.ts';
 import { localDays } from '../playback/local-days.ts';
 import { EngineError } from '../types.ts';
 import { integerOf, rangeOf, streamOf, textOf } from './params.ts';
-import type { Permitted, Route } from './router.ts';
+import type { GetRoute, Permitted } from './router.ts';
 
 const DAY_MS = 86_400_000;
 /** A year and the hours that its first and last day may be longer than they look. */
 const MAX_REPORT_MS = 367 * DAY_MS;
 const MAX_ID = Number.MAX_SAFE_INTEGER;
 
-export function systemRoutes(route: Route, permitted: Permitted): void {
+export function systemRoutes(route: GetRoute, permitted: Permitted): void {
   route('/api/coverage/daily', 'playback', async (nvr, request, response, access) => {
     const range = rangeOf(request.query, MAX_REPORT_MS);
     const stream = streamOf(request.query);

@@ -6,13 +6,21 @@ import { ServerResponse, type IncomingMessage, type Server } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { NodeAPI } from 'node-red';
+import type { FeedSockets } from '../../engine/http/feed-socket.ts';
 import type { LiveSockets } from '../../engine/http/live-socket.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { textOf } from '../shared/nvr.ts';
+import { dashboardToken, type DashboardSettings } from './dashboard-access.ts';
 
 interface Place {
   owner: string;
   service: NvrService | null;
+  dashboard: DashboardSettings;
+}
+
+interface Sockets {
+  live: LiveSockets;
+  feed: FeedSockets;
 }
 
 export class HttpServer {
@@ -27,7 +35,7 @@ export class HttpServer {
   }
 
   /** Null, or why the path cannot be used. */
-  serve(path: string, owner: string, service: NvrService): string | null {
+  serve(path: string, owner: string, service: NvrService, dashboard: DashboardSettings): string | null {
     const place = this.places.get(path);
     if (place?.service && place.owner !== owner) {
       return `the HTTP path ${path} is used by another NVR configuration: give this one a path of its own`;
@@ -35,9 +43,10 @@ export class HttpServer {
     if (place) {
       place.owner = owner;
       place.service = service;
+      place.dashboard = dashboard;
       return null;
     }
-    const own: Place = { owner, service };
+    const own: Place = { owner, service, dashboard };
     this.places.set(path, own);
     const { httpNode, server } = this.RED as { httpNode?: NodeAPI['httpNode']; server?: Server };
     if (!httpNode) return null; // switched off by httpNodeRoot: false
@@ -45,6 +54,7 @@ export class HttpServer {
     const router = import('../../engine/http/router.ts').then(({ createRouter }) =>
       createRouter({ service: () => own.service, log: (line) => this.RED.log.info(line) }),
     );
+    httpNode.get(`/${path}/dashboard/token`, ...dashboardToken(this.RED, own));
     router.catch((error: unknown) => this.RED.log.error(`nvr: the HTTP routes could not be loaded: ${textOf(error)}`));
     httpNode.use(`/${path}`, (request, response, next) => {
       const upgrade = this.upgrades.get(request);
@@ -73,7 +83,7 @@ export class HttpServer {
     const [pathname] = (request.url ?? '').split('?');
     for (const [path, place] of this.places) {
       const prefix = `${root}${path}/`;
-      if (!pathname?.startsWith(`${prefix}live/`)) continue;
+      if (!pathname?.startsWith(`${prefix}live/`) && pathname !== `${prefix}feed`) continue;
       if (!(socket instanceof Socket)) return; // Node's servers pass nothing else
       const response = new ServerResponse(request);
       response.shouldKeepAlive = false;
@@ -81,8 +91,12 @@ export class HttpServer {
       response.on('finish', () => socket.end());
       this.upgrades.set(request, () => {
         response.detachSocket(socket);
-        this.live.then(
-          (live) => live.upgrade(place.service, pathname.slice(prefix.length), request, socket, head),
+        this.sockets.then(
+          ({ live, feed }) => {
+            const rest = pathname.slice(prefix.length);
+            if (rest === 'feed') feed.upgrade(place.service, request, socket, head);
+            else live.upgrade(place.service, rest, request, socket, head);
+          },
           () => socket.destroy(),
         );
       });
@@ -92,9 +106,12 @@ export class HttpServer {
     }
   };
 
-  private sockets: Promise<LiveSockets> | null = null;
-  private get live(): Promise<LiveSockets> {
-    this.sockets ??= import('../../engine/http/live-socket.ts').then(({ LiveSockets: Sockets }) => new Sockets());
-    return this.sockets;
+  private loaded: Promise<Sockets> | null = null;
+  private get sockets(): Promise<Sockets> {
+    this.loaded ??= Promise.all([
+      import('../../engine/http/live-socket.ts'),
+      import('../../engine/http/feed-socket.ts'),
+    ]).then(([{ LiveSockets }, { FeedSockets }]) => ({ live: new LiveSockets(), feed: new FeedSockets() }));
+    return this.loaded;
   }
 }

@@ -59,6 +59,7 @@ export default function register(RED: NodeAPI): void {
     RED.nodes.createNode(this, properties);
     this.host = null;
     this.service = null;
+    this.httpPath = null;
     const path = (properties.httpPath || 'nvr').replace(/^\/|\/$/g, '');
     const [problem] = checkPaths(properties, userDir);
     this.problem = problem?.message ?? null;
@@ -69,7 +70,11 @@ export default function register(RED: NodeAPI): void {
       const shared = takeUp(this.id, config);
       this.host = shared.host;
       this.service = shared.service;
-      const taken = http.serve(path, this.id, shared.service);
+      this.httpPath = path;
+      const taken = http.serve(path, this.id, shared.service, {
+        access: properties.dashboardAccess ?? 'control',
+        open: properties.openToNetwork === true,
+      });
       if (taken) this.error(taken);
       ffmpegVersion(config.ffmpegPath).catch((error: unknown) => this.error(textOf(error)));
     }

@@ -1,6 +1,7 @@
 /** The properties of nvr-config, made absolute and checked. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
+import type { Right } from '../../engine/http/tokens.ts';
 import { runJob } from '../../engine/ingest/ffmpeg-process.ts';
 import type { EngineConfig } from '../../engine/types.ts';
 
@@ -9,7 +10,18 @@ export interface NvrConfigProperties {
   catalog: string;
   ffmpegPath: string;
   httpPath: string;
+  /** What those who may open the dashboard may do there; missing in flows of older versions. */
+  dashboardAccess?: DashboardAccess;
+  /** The dashboard shows cameras to everybody who reaches it, though nothing asks who they are. */
+  openToNetwork?: boolean;
 }
+
+export const DASHBOARD_RIGHTS = {
+  view: ['live', 'playback'],
+  control: ['live', 'playback', 'export', 'control'],
+  admin: ['live', 'playback', 'export', 'control', 'admin'],
+} as const satisfies Record<string, readonly Right[]>;
+export type DashboardAccess = keyof typeof DASHBOARD_RIGHTS;
 
 export interface Problem {
   field: keyof NvrConfigProperties;

@@ -8,6 +8,8 @@ export interface NvrConfigNode extends Node {
   host: EngineHost | null;
   /** What the HTTP routes are made of; null when `host` is. */
   service: NvrService | null;
+  /** Below Node-RED's root for HTTP nodes, without slashes around it; null when `host` is. */
+  httpPath: string | null;
   problem: string | null;
 }
 

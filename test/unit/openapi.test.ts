@@ -11,33 +11,33 @@ interface Operation {
 
 describe('docs/openapi.json', () => {
   const { paths } = JSON.parse(readFileSync(join(import.meta.dirname, '../../docs/openapi.json'), 'utf8')) as {
-    paths: Record<string, { get: Operation }>;
+    paths: Record<string, { get?: Operation; post?: Operation }>;
   };
-  /** Not Express's: see live-socket.ts. */
-  const WEBSOCKET = '/live/{camera}';
+  /** Not Express's: see live-socket.ts and feed-socket.ts. */
+  const WEBSOCKETS = ['/live/{camera}', '/feed'];
 
   it('has the routes that there are, and no others', () => {
     const router = createRouter({ service: () => null, log: () => undefined });
-    const routes = (router.stack as { route?: { path: string } }[])
-      .flatMap(({ route }) => route?.path ?? [])
+    const routes = (router.stack as unknown as { route?: { path: string; methods: Record<string, boolean> } }[])
+      .flatMap(({ route }) => (route ? Object.keys(route.methods).map((method) => `${method} ${route.path}`) : []))
       .map((path) => path.replace(/:(\w+)/g, '{$1}'));
     assert.deepEqual(
-      Object.keys(paths)
-        .filter((path) => path !== WEBSOCKET)
+      Object.entries(paths)
+        .filter(([path]) => !WEBSOCKETS.includes(path))
+        .flatMap(([path, operations]) => Object.keys(operations).map((method) => `${method} ${path}`))
         .sort(),
       routes.sort(),
     );
   });
 
   it('names the parameters of each path, and who may not come in', () => {
-    for (const [path, { get }] of Object.entries(paths)) {
+    for (const [path, operations] of Object.entries(paths)) {
       const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
-      assert.deepEqual(
-        get.parameters.filter((parameter) => parameter.in === 'path').map(({ name }) => name),
-        inPath,
-        path,
-      );
-      assert.ok(get.security?.length === 0 || '401' in get.responses, path);
+      for (const { parameters, responses, security } of Object.values(operations)) {
+        const named = parameters.filter((parameter) => parameter.in === 'path').map(({ name }) => name);
+        assert.deepEqual(named, inPath, path);
+        assert.ok(security?.length === 0 || '401' in responses, path);
+      }
     }
   });
 });
