@@ -76,6 +76,11 @@ export class PagedList<T extends Listed> {
     return this.pages.reduce((sum, { count }) => sum + count, 0);
   }
 
+  /** When the first of the list began; null for an empty one. */
+  get newest(): number | null {
+    return this.top?.start ?? null;
+  }
+
   get held(): number {
     return this.pages.reduce((sum, { items }) => sum + (items?.length ?? 0), 0);
   }
