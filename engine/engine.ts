@@ -9,7 +9,9 @@ import { runJob } from './ingest/ffmpeg-process.ts';
 import type { IngestEffects } from './ingest/stream-ingest.ts';
 import type { CatalogReply, CatalogRequest } from './thread/catalog-thread.ts';
 import type { TuningPicture } from './thread/motion-thread.ts';
-import type { Catalog, CutEvent, EventRow, GapRow } from './catalog/catalog.ts';
+import type { Catalog, GapRow } from './catalog/catalog.ts';
+import type { CutEvent, NoticedEvent } from './events/event-store.ts';
+import type { EventRequest, ToldEvent } from './events/indexer.ts';
 import type { TimedFragment } from './media/gop-ring.ts';
 import { codecsOf, type InitSegment } from './media/init-segment.ts';
 import { Analyses, type AnalysesBackend } from './motion/analyses.ts';
@@ -59,6 +61,7 @@ export type EngineEvent =
   | { event: 'motion-levels'; node: string; message: MotionLevels }
   | { event: 'motion-state'; state: MotionState }
   | { event: 'retention'; message: RetentionMessage }
+  | { event: 'events'; told: ToldEvent[] }
   | { event: 'media'; camera: string; stream: StreamName; media: LiveMedia };
 
 /** What a watched stream sends: its init segment whenever a run begins, and its fragments. */
@@ -98,6 +101,7 @@ const TICK_MS = 1000;
 /** The latest that a picture gets here. */
 const LATE_MS = 1000;
 const HEARTBEAT_MS = 10_000;
+const LIVE_MS = 200;
 const SNAPSHOT_TIMEOUT_MS = 10_000;
 /** Adaptive analysis looks back to the keyframe before. */
 const ANALYSIS_MS = 10_000;
@@ -127,6 +131,7 @@ export class Engine {
   private nextGap: number;
   private readonly panic = new Set<string>();
   private lastHeartbeat = 0;
+  private liveTold = -Infinity;
   private cancelTick: () => void;
   private readonly ready: Promise<void>;
 
@@ -155,7 +160,7 @@ export class Engine {
       if ('id' in reply) {
         const query = this.queries.get(reply.id);
         this.queries.delete(reply.id);
-        if ('error' in reply) query?.reject(new EngineError('catalog', reply.error));
+        if ('error' in reply) query?.reject(new EngineError(reply.code ?? 'catalog', reply.error));
         else query?.resolve(reply.result);
       } else if (reply.event === 'ready') {
         this.openGaps = reply.openGaps;
@@ -170,6 +175,8 @@ export class Engine {
           });
         }
         opened();
+      } else if (reply.event === 'events') {
+        this.tell(reply);
       } else if (reply.event === 'failed') {
         this.tell({ event: 'problem', message: reply.message });
         failed(new EngineError('catalog', reply.message));
@@ -363,8 +370,29 @@ export class Engine {
   }
 
   /** Adds an event that somebody else noticed, or what is new of it. */
-  putEvent(event: EventRow): void {
+  putEvent(event: NoticedEvent): void {
     this.catalog.send({ write: 'putEvent', args: [event] });
+  }
+
+  /** Asks the event index; see {@link EventCalls}. Rejects with what is wrong with an event. */
+  async events(request: EventRequest): Promise<unknown> {
+    await this.ready;
+    // What is in the files that are being written belongs to an event of now.
+    if (this.effects.clock.monotonic() - this.liveTold > LIVE_MS) this.tellLive();
+    return this.query({ id: this.nextQuery++, query: 'events', args: [request] });
+  }
+
+  private tellLive(): void {
+    this.liveTold = this.effects.clock.monotonic();
+    const open = [...this.recorders.values()].flatMap(({ cameras }) =>
+      [...cameras].flatMap(([camera, { tracks }]) =>
+        [...tracks].flatMap(([stream, track]) => {
+          const range = track.openRange();
+          return range ? [{ camera, stream, ...range }] : [];
+        }),
+      ),
+    );
+    this.catalog.send({ live: { cameras: [...this.cameras.keys()], open } });
   }
 
   /** A node that a crash interrupted hears how its events ended. */
@@ -641,6 +669,7 @@ export class Engine {
 
   private tick(): void {
     this.cancelTick = this.effects.clock.after(TICK_MS, () => this.tick());
+    this.tellLive();
     const now = this.now();
     for (const [recorderId, recorder] of this.recorders) {
       for (const [cameraId, recorded] of recorder.cameras) {

@@ -63,10 +63,10 @@ export function matches(filter: AlertFilter, event: EventRecord): boolean {
 }
 
 /** Words begin so: who types `val` means the valve. */
-function says({ label, source, correlationId, zones, tags, notes, cameras }: EventRecord, text: string): boolean {
+function says({ label, correlationId, tags, notes }: EventRecord, text: string): boolean {
   const wanted = wordsOf(text);
   if (wanted.length === 0) return true;
-  const said = [label, source, correlationId, ...zones, ...cameras, ...notes.map((note) => note.text)];
+  const said = [label, correlationId, ...notes.map((note) => note.text)];
   for (const { name, value } of tags) said.push(name, String(value));
   const words = said.flatMap((part) => wordsOf(part ?? ''));
   return wanted.every((word) => words.some((has) => has.startsWith(word)));

@@ -12,6 +12,8 @@ import {
 } from '../types.ts';
 import { GRID_WORDS, MINUTE_MS, wordsOf, type ActivityMinute } from '../motion/activity.ts';
 import type { DeletionReason } from '../retention/types.ts';
+import { EventStore, type EventChange, type NoticedEvent } from '../events/event-store.ts';
+import { TagStore } from '../events/tag-store.ts';
 import { computeCoverage } from './coverage.ts';
 import { deletedIn } from './deleted.ts';
 import { migrate } from './schema.ts';
@@ -59,23 +61,6 @@ export interface SegmentRow {
   doomed: DeletionReason | null;
 }
 
-/** Something that happened. Its kind says what is in `data`. */
-export interface EventRow {
-  id: string;
-  type: string;
-  camera: string | null;
-  source: string | null;
-  start: number;
-  end: number | null;
-  data: object;
-}
-
-/** An event that was open when the process died; it ends with the last that is known of it. */
-export interface CutEvent extends EventRow {
-  camera: string;
-  end: number;
-}
-
 const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end, s.bytes, s.state, s.doomed
   FROM segment s JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id`;
 const GAP_ROW = `SELECT g.id, c.key AS camera, g.stream, g.start_ms AS start, g.end_ms AS end, g.cause
@@ -86,6 +71,8 @@ const MAX_SEGMENT_MS = 2 * 3_600_000;
 
 export class Catalog {
   readonly db: Database;
+  readonly events: EventStore;
+  readonly tags: TagStore;
   /** Where a catalogue that could not be read was moved, or null. */
   readonly setAside: string | null;
   private readonly statements = new Map<string, Statement>();
@@ -93,6 +80,8 @@ export class Catalog {
   private constructor(db: Database, setAside: string | null) {
     this.db = db;
     this.setAside = setAside;
+    this.events = new EventStore(db);
+    this.tags = new TagStore(db);
   }
 
   /**
@@ -142,7 +131,8 @@ export class Catalog {
     this.db.close();
   }
 
-  private sql(text: string): Statement {
+  /** A prepared statement. */
+  sql(text: string): Statement {
     let statement = this.statements.get(text);
     if (!statement) this.statements.set(text, (statement = this.db.prepare(text)));
     return statement;
@@ -154,34 +144,9 @@ export class Catalog {
     return Number(this.sql(`INSERT INTO ${table} (${column}) VALUES (?)`).run(value).lastInsertRowid);
   }
 
-  /** Adds an event, or what is new of it. */
-  putEvent({ id, type, camera, source, start, end, data }: EventRow): void {
-    this.sql(
-      `INSERT INTO event (id, type, camera_id, source, start_ms, end_ms, data) VALUES (?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (id) DO UPDATE SET end_ms = excluded.end_ms, data = excluded.data`,
-    ).run(
-      id,
-      type,
-      camera === null ? null : this.idOf('camera', 'key', camera),
-      source,
-      start,
-      end,
-      JSON.stringify(data),
-    );
-  }
-
-  /** Ends the events that a crash left open, when something was last seen of them. */
-  endOpenEvents(): CutEvent[] {
-    const rows = this.sql(
-      `SELECT e.id, e.type, c.key AS camera, e.source, e.start_ms AS start, e.data
-       FROM event e JOIN camera c ON c.id = e.camera_id WHERE e.end_ms IS NULL`,
-    ).all() as (Omit<CutEvent, 'end' | 'data'> & { data: string })[];
-    return rows.map((row) => {
-      const data = JSON.parse(row.data) as { last?: number };
-      const event = { ...row, data, end: Math.max(row.start, data.last ?? 0) };
-      this.putEvent(event);
-      return event;
-    });
+  /** Adds an event that the recorder noticed, or what is new of it. */
+  putEvent(event: NoticedEvent): EventChange | null {
+    return this.events.notice(event);
   }
 
   /** Replaces what is known of a camera's minute. */

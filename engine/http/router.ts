@@ -7,14 +7,14 @@ import { json, Router, type NextFunction, type Request, type RequestHandler, typ
 import { rateLimit } from 'express-rate-limit';
 import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
 import { cellsOf } from '../motion/activity.ts';
-import { EVENT_TYPES, type EventType } from '../playback/ledger.ts';
 import { mediaPlaylist } from '../playback/playlist.ts';
 import { EngineError } from '../types.ts';
 import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
+import { addEventRoutes } from './event-routes.ts';
 import { bodyOf, controlAll, controlCamera, ptzOf, steer } from './control.ts';
 import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
-import { cameraOf, camerasOf, integerOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
+import { cameraOf, camerasOf, integerOf, listOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
 import type { Board, NvrService } from './service.ts';
 import { systemRoutes } from './system-routes.ts';
 import { allows, type Access, type Right } from './tokens.ts';
@@ -37,6 +37,15 @@ type Handler = (nvr: NvrService, request: Request, response: Response, access: A
 export type GetRoute = (path: string, right: Right | ((request: Request) => Right), handler: Handler) => void;
 /** The cameras that were asked for, or all; the token must be for each of them. */
 export type Permitted = (nvr: NvrService, request: Request, access: Access) => Promise<string[]>;
+
+/** A route that needs a right; on one camera if its path names one. `before` reads what comes with the request. */
+export type Route = (
+  method: 'get' | 'post',
+  path: string,
+  right: Right | ((request: Request) => Right),
+  handler: Handler,
+  ...before: RequestHandler[]
+) => void;
 
 export function createRouter({ service, log }: RouterEffects): Router {
   const router = Router();
@@ -139,8 +148,9 @@ export function createRouter({ service, log }: RouterEffects): Router {
   route('/api/timeline', 'playback', async (nvr, request, response, access) => {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const width = integerOf(request.query, 'width', 10, 10_000, 1000);
+    const tags = listOf(request.query, 'tags', 20) ?? [];
     const cameras = await permitted(nvr, request, access);
-    const text = await nvr.query.call('timeline', cameras, streamOf(request.query), range, width, Date.now());
+    const text = await nvr.query.call('timeline', cameras, streamOf(request.query), range, width, Date.now(), tags);
     response.type('json').send(text);
   });
 
@@ -154,18 +164,8 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ coverage });
   });
 
-  route('/api/events', 'playback', async (nvr, request, response, access) => {
-    const start = timeOf(request.query, 'start') ?? 0;
-    const end = timeOf(request.query, 'end') ?? Date.now() + HOUR_MS;
-    const limit = integerOf(request.query, 'limit', 1, 500, 100);
-    const types = typesOf(request.query);
-    const asked = camerasOf(request.query);
-    const cameras = asked === null && access.cameras === '*' ? null : await permitted(nvr, request, access);
-    const cursor = cursorOf(textOf(request.query, 'cursor'));
-    const events = await nvr.query.call('events', { cameras, types, start, end }, cursor, limit);
-    const last = events.length === limit ? events.at(-1) : undefined;
-    response.json({ events, cursor: last ? Buffer.from(`${last.start} ${last.id}`).toString('base64url') : null });
-  });
+  // They bring a reader of their own for their bodies; the one here reads them when it is known who asks.
+  addEventRoutes((method, path, right, handler) => route(path, right, handler, method));
 
   route('/api/motion/:camera', 'playback', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
@@ -316,8 +316,10 @@ export function createRouter({ service, log }: RouterEffects): Router {
     }
     // What Express itself refuses: an address that cannot be decoded, for example.
     const status = (error as { status?: unknown }).status;
-    if (status === 400) response.status(400).json({ error: 'bad-request', message: 'the address cannot be read' });
-    else fail(error, request, response);
+    if (status === 400 || status === 413) {
+      const message = status === 413 ? 'the body is too long' : 'the address or the body cannot be read';
+      response.status(status).json({ error: 'bad-request', message });
+    } else fail(error, request, response);
   });
   return router;
 }
@@ -338,13 +340,6 @@ function partOf(nvr: NvrService, camera: string, file: string): Promise<Uint8Arr
   return nvr.query.call('part', camera, startMs, segment, firstGop, gops);
 }
 
-function typesOf(query: Record<string, unknown>): EventType[] {
-  const asked = (textOf(query, 'types') ?? EVENT_TYPES.join(',')).split(',');
-  const isType = (type: string): type is EventType => EVENT_TYPES.some((known) => known === type);
-  if (!asked.every(isType)) throw new EngineError('bad-request', `types must be of ${EVENT_TYPES.join(', ')}`);
-  return asked;
-}
-
 const permitted: Permitted = async (nvr, request, access) => {
   const asked = camerasOf(request.query);
   if (asked === null) {
@@ -357,13 +352,6 @@ const permitted: Permitted = async (nvr, request, access) => {
   }
   return asked;
 };
-
-function cursorOf(text: string | null): { start: number; id: string } | null {
-  if (text === null) return null;
-  const match = /^(\d{1,14}) ([rge][\w-]{1,60})$/.exec(Buffer.from(text, 'base64url').toString());
-  if (!match) throw new EngineError('bad-request', 'cursor must be one from an answer before');
-  return { start: Number(match[1]), id: match[2]! };
-}
 
 function clipRequest(request: Request): ClipRequest {
   return {

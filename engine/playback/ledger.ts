@@ -1,5 +1,7 @@
 /** What the catalogue tells about time and space: coverage, timelines, events, storage. Owned by the query thread. */
 import { statfsSync } from 'node:fs';
+import { EventQuery, type EventCursor, type EventFilter, type EventPage } from '../events/event-query.ts';
+import { TagReader, type KnownTag } from '../events/tag-reader.ts';
 import { computeCoverage, JOIN_MS } from '../catalog/coverage.ts';
 import { deletedIn } from '../catalog/deleted.ts';
 import { joinGaps, joinSorted, type GapSpan, type Span } from './spans.ts';
@@ -15,37 +17,6 @@ export interface TimelineLane {
   gaps: GapSpan[];
   /** See {@link ActivityReader.intensity}; in base64. */
   motion: string;
-}
-
-export const EVENT_TYPES = ['recording', 'gap', 'motion', 'scene-change'] as const;
-export type EventType = (typeof EVENT_TYPES)[number];
-
-export interface EventRow {
-  id: string;
-  type: EventType;
-  camera: string;
-  start: number;
-  /** Null while it lasts. */
-  end: number | null;
-  /** Of recordings and gaps. */
-  stream?: StreamName;
-  /** What made a recording start, or what kept it away. */
-  cause?: string;
-  /** Of motion: the highest score, and the zones that were touched. */
-  score?: number;
-  zones?: string[];
-}
-
-export interface EventFilter extends TimeRange {
-  /** Null for all. */
-  cameras: readonly string[] | null;
-  types: readonly EventType[];
-}
-
-/** Place in the list of events: behind this one. */
-export interface EventCursor {
-  start: number;
-  id: string;
 }
 
 export interface StorageUse {
@@ -89,11 +60,13 @@ export class Ledger {
   private readonly totals = new Map<string, { atMs: number; value: unknown }>();
 
   private readonly activity: ActivityReader;
+  private readonly tagReader: TagReader;
 
   constructor(catalog: CatalogReader, footage: Footage, activity: ActivityReader) {
     this.catalog = catalog;
     this.footage = footage;
     this.activity = activity;
+    this.tagReader = new TagReader(catalog);
   }
 
   /** Every camera that was ever recorded. */
@@ -147,13 +120,21 @@ export class Ledger {
    * Lanes for a view `width` pixels wide: what is shorter than a pixel is joined with its neighbours. As JSON, because
    * the thread that answers for it would spend more on taking over thousands of small arrays than on sending them.
    */
-  timeline(cameras: readonly string[], stream: StreamName, range: TimeRange, width: number, nowMs: number): string {
+  timeline(
+    cameras: readonly string[],
+    stream: StreamName,
+    range: TimeRange,
+    width: number,
+    nowMs: number,
+    tags: readonly string[] = [],
+  ): string {
     const joinMs = Math.max(JOIN_MS, (range.end - range.start) / width);
     const lanes = cameras.map((camera) => ({
       ...this.lane(camera, stream, range, joinMs, nowMs),
       motion: Buffer.from(this.activity.intensity(camera, range, width)).toString('base64'),
     }));
-    return JSON.stringify({ ...range, lanes });
+    const curves = tags.length > 0 ? { tags: this.tagReader.lanes(tags, range, width) } : {};
+    return JSON.stringify({ ...range, lanes, ...curves });
   }
 
   private lane(
@@ -229,75 +210,22 @@ export class Ledger {
       .all({ camera, stream, start, end, now: nowMs }) as GapSpan[];
   }
 
-  /**
-   * Recordings and gaps, newest first, from a cursor on. Each list is read on its index and they are merged, so that a
-   * page costs the same anywhere in years of events.
-   */
-  events(filter: EventFilter, after: EventCursor | null, limit: number): EventRow[] {
-    const cameras = filter.cameras ?? this.cameras();
-    const end = after ? Math.min(filter.end, after.start + 1) : filter.end;
-    const range = { ...filter, end };
-    const rows = cameras.flatMap((camera) =>
-      filter.types.flatMap((type) =>
-        type === 'motion' || type === 'scene-change'
-          ? this.noticed(type, camera, range, after, limit)
-          : (['main', 'sub'] as const).flatMap((stream) => this.eventsOf(type, camera, stream, range, after, limit)),
-      ),
-    );
-    return rows.sort(newestFirst).slice(0, limit);
+  /** What happened, page by page. Throws `bad-request`. */
+  events(filter: EventFilter, after: EventCursor | null, limit: number): EventPage {
+    return new EventQuery((text) => this.catalog.sql(text)).page(filter, after, limit);
   }
 
-  private eventsOf(
-    type: EventType,
-    camera: string,
-    stream: StreamName,
-    { start, end }: EventFilter,
-    after: EventCursor | null,
-    limit: number,
-  ): EventRow[] {
-    // A recording that goes on all the time is no event.
-    const [table, what, prefix, which] =
-      type === 'gap' ? ['gap', 'cause', 'g', ''] : ['recording', 'trigger', 'r', "AND trigger <> 'continuous'"];
-    const rows = this.catalog
-      .sql(
-        `SELECT '${prefix}' || id AS id, start_ms AS start, end_ms AS end, ${what} AS cause FROM ${table}
-         WHERE camera_id = (SELECT id FROM camera WHERE key = @camera) AND stream = @stream
-         AND start_ms >= @start AND start_ms < @end ${which}
-         AND (@at IS NULL OR start_ms < @at OR '${prefix}' || id < @id)
-         ORDER BY start_ms DESC, '${prefix}' || id DESC LIMIT @limit`,
-      )
-      .all({
-        ...{ camera, stream, start, end, limit },
-        ...{ at: after?.start ?? null, id: after?.id ?? null },
-      }) as Omit<EventRow, 'type' | 'camera' | 'stream'>[];
-    return rows.map((row) => ({ ...row, type, camera, stream }));
+  /** The cameras of an event, by its id here or there; null when there is none. */
+  camerasOf(event: string): string[] | null {
+    const found = [event, event.replace(/^e/, '')].flatMap((id) =>
+      this.catalog.sql('SELECT data FROM event WHERE id = ?').pluck().all(id),
+    ) as string[];
+    return found[0] === undefined ? null : ((JSON.parse(found[0]) as { cameras?: string[] }).cameras ?? []);
   }
 
-  private noticed(
-    type: EventType,
-    camera: string,
-    { start, end }: EventFilter,
-    after: EventCursor | null,
-    limit: number,
-  ): EventRow[] {
-    const rows = this.catalog
-      .sql(
-        `SELECT 'e' || id AS id, start_ms AS start, end_ms AS end, data FROM event
-         WHERE camera_id = (SELECT id FROM camera WHERE key = @camera) AND type = @type
-         AND start_ms >= @start AND start_ms < @end
-         AND (@at IS NULL OR start_ms < @at OR 'e' || id < @id)
-         ORDER BY start_ms DESC, 'e' || id DESC LIMIT @limit`,
-      )
-      .all({ ...{ camera, type, start, end, limit }, ...{ at: after?.start ?? null, id: after?.id ?? null } }) as {
-      id: string;
-      start: number;
-      end: number | null;
-      data: string;
-    }[];
-    return rows.map(({ data, ...row }) => {
-      const { score, zones } = JSON.parse(data) as Pick<EventRow, 'score' | 'zones'>;
-      return { ...row, type, camera, ...(score === undefined ? {} : { score }), ...(zones ? { zones } : {}) };
-    });
+  /** Every tag of the process. */
+  tags(): KnownTag[] {
+    return this.tagReader.tags();
   }
 
   /** Bytes recorded by camera, and the room left, for each storage folder, in the order they were first used. */
@@ -395,11 +323,6 @@ function partsOf({ start, end }: TimeRange, longestMs: number): TimeRange[] {
   for (let from = start; from < end; from += longestMs)
     parts.push({ start: from, end: Math.min(end, from + longestMs) });
   return parts;
-}
-
-function newestFirst(a: EventRow, b: EventRow): number {
-  if (a.start !== b.start) return b.start - a.start;
-  return a.id < b.id ? 1 : -1;
 }
 
 function spaceOf(path: string): { freeBytes: number | null; totalBytes: number | null } {

@@ -5,6 +5,7 @@
 import type { Database, Statement } from 'better-sqlite3';
 import { JOIN_MS } from '../catalog/coverage.ts';
 import type { StreamName } from '../types.ts';
+import { EventHolds } from './event-holds.ts';
 import { isHeld } from './rules.ts';
 import type { DeletionReason, Hold, Planned } from './types.ts';
 
@@ -35,11 +36,13 @@ export class DeletionStore {
   private readonly db: Database;
   private readonly statements = new Map<string, Statement>();
   private readonly onLock: (ms: number) => void;
+  private readonly eventHolds: EventHolds;
 
   /** @param onLock hears how long each transaction kept others from writing */
   constructor(db: Database, onLock: (ms: number) => void = () => undefined) {
     this.db = db;
     this.onLock = onLock;
+    this.eventHolds = new EventHolds((text) => this.sql(text));
   }
 
   private sql(text: string): Statement {
@@ -66,7 +69,7 @@ export class DeletionStore {
     // What has to be read from disk is read before others have to wait.
     for (const { id } of items) get.get(id);
     return this.transaction(() => {
-      const holds = this.holds();
+      const holds = [...this.holds(), ...this.eventHolds.current(now)];
       const update = this.sql(
         "UPDATE segment SET doomed = ? WHERE id = ? AND start_ms = ? AND state = 'closed' AND doomed IS NULL",
       );
@@ -123,6 +126,11 @@ export class DeletionStore {
       `INSERT INTO deleted (id, camera_id, stream, start_ms, end_ms, reason, at_ms, bytes, files)
        VALUES ((SELECT coalesce(max(id), 0) + 1 FROM deleted), ?, ?, ?, ?, ?, ?, ?, ?)`,
     ).run(camera, stream, joined.start, joined.end, reason, now, joined.bytes, joined.files);
+  }
+
+  /** All that nothing may delete now: holds, and footage of events whose clips are not made yet. */
+  kept(now: number): Hold[] {
+    return [...this.holds(), ...this.eventHolds.read(now)];
   }
 
   holds(): Hold[] {

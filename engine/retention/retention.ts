@@ -109,7 +109,7 @@ export class Retention {
   preview(rules: RuleSet): Preview {
     const now = this.effects.clock.now();
     const space = this.space();
-    const holds = this.effects.store.holds();
+    const holds = this.effects.store.kept(now);
     const source = this.effects.source();
     const { items, complete } = planFrom(source, rules, holds, now, space);
     return {
@@ -206,7 +206,7 @@ export class Retention {
       const going = this.due(now, isEmergency(space));
       const waiting = this.pending.flatMap((one) => one.items);
       const from = clock.monotonic();
-      const plan = planFrom(this.effects.source(), this.spec.rules, store.holds(), now, space, {
+      const plan = planFrom(this.effects.source(), this.spec.rules, store.kept(now), now, space, {
         pending: [...waiting, ...going],
         limit: Math.max(0, Math.min(MAX_PLANNED, MAX_PENDING - waiting.length)),
       });
@@ -309,8 +309,9 @@ export class Retention {
     if (!this.spec) return;
     const now = this.effects.clock.now();
     const space = this.space();
+    const { store } = this.effects;
     const source = this.effects.source();
-    const holds = this.effects.store.holds();
+    const holds = store.holds();
     const cameras = source.cameras();
     this.effects.tell({
       ...{ type: 'storage', time: now, emergency: isEmergency(space), ...this.lastPlan, ...this.longest },
@@ -319,7 +320,7 @@ export class Retention {
         ...one,
         usedBytes: cameras.reduce((sum, camera) => sum + source.used(camera, one.storage).bytes, 0),
       })),
-      rules: forecast(source, this.spec.rules, holds, now, space, this.ratesByCamera()),
+      rules: forecast(source, this.spec.rules, store.kept(now), now, space, this.ratesByCamera()),
       pendingFiles: this.pending.reduce((sum, { items }) => sum + items.length, 0),
       holds: holds.filter(({ until }) => until === null || until > now).length,
     });

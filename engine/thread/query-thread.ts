@@ -8,10 +8,22 @@ import { EngineError } from '../types.ts';
 
 export type FootageCalls = {
   [K in 'playable' | 'at' | 'media' | 'part' | 'keyframe' | 'keyframes' | 'init']: Footage[K];
-} & { [K in 'coverage' | 'daily' | 'statistics' | 'timeline' | 'events' | 'storage' | 'extents' | 'gapSeconds' | 'cameras']: Ledger[K] } & Pick<
-    ActivityReader,
-    'moved'
-  >;
+} & {
+  [
+    K in
+      | 'coverage'
+      | 'daily'
+      | 'statistics'
+      | 'timeline'
+      | 'events'
+      | 'camerasOf'
+      | 'tags'
+      | 'storage'
+      | 'extents'
+      | 'gapSeconds'
+      | 'cameras'
+  ]: Ledger[K];
+} & Pick<ActivityReader, 'moved'>;
 
 export interface QueryRequest {
   id: number;

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { Catalog } from '../../engine/catalog/catalog.ts';
+import type { EventCursor } from '../../engine/events/event-query.ts';
 import { CatalogReader } from '../../engine/playback/catalog-reader.ts';
 import { ActivityReader } from '../../engine/playback/activity-reader.ts';
 import { Audience } from '../../engine/playback/audience.ts';
@@ -451,13 +452,12 @@ describe('footage in files', function () {
     }
     const filter = { cameras: null, types: ['recording', 'gap'] as const, start: 0, end: T0 * 2 };
     const seen: string[] = [];
-    let cursor: { start: number; id: string } | null = null;
+    let cursor: EventCursor | null = null;
     for (;;) {
       const page = ledger.events(filter, cursor, 7);
-      seen.push(...page.map(({ id }) => id));
-      const last = page.at(-1);
-      if (page.length < 7 || !last) break;
-      cursor = { start: last.start, id: last.id };
+      seen.push(...page.events.map(({ id }) => id));
+      cursor = page.cursor;
+      if (!cursor) break;
     }
     assert.equal(seen.length, 80);
     assert.equal(new Set(seen).size, 80);

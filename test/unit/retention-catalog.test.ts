@@ -75,8 +75,9 @@ describe('retention in the catalogue', () => {
   it('knows what files show, whichever came first', () => {
     const record = (id: string, trigger: RecordingTrigger): void =>
       catalog.startRecording({ id, camera: 'yard', stream: 'main', trigger, startMs: T0 });
-    const event = (id: string, type: string, start: number, end: number | null): void =>
+    const event = (id: string, type: string, start: number, end: number | null): void => {
       catalog.putEvent({ id, type, camera: 'yard', source: null, start: T0 + start, end: end && T0 + end, data: {} });
+    };
     const active = (minute: number, seconds: number): void =>
       catalog.putActivity('yard', {
         ...{ start: T0 + minute * MINUTE, cells: Buffer.alloc(72), seconds, peak: 1, data: Buffer.alloc(1) },
