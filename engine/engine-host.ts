@@ -12,6 +12,7 @@ import { MAX_AT_ONCE, type EventCalls, type ToldEvent } from './events/indexer.t
 import type { EventFilter } from './events/event-query.ts';
 import type { IndexedEvent } from './events/types.ts';
 import type { EngineEvent, LiveMedia, RecorderCommand, Trigger } from './engine.ts';
+import { splitCredentials } from './ingest/source-url.ts';
 import type { EngineCalls, EngineReply, EngineRequest } from './thread/engine-thread.ts';
 import type { TuningPicture } from './thread/motion-thread.ts';
 import type { NewHold } from './retention/retention.ts';
@@ -234,6 +235,15 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       for (const { cameras } of this.recorders.values()) cameras.delete(id);
       return this.call('removeCamera', id);
     });
+  }
+
+  /** What logs and exports must not show: the cameras' passwords. */
+  secrets(): string[] {
+    return [...this.cameras.values()].flatMap(({ password, mainUrl, subUrl }) =>
+      [password, splitCredentials(mainUrl).password, splitCredentials(subUrl ?? '').password].flatMap(
+        (secret) => secret ?? [],
+      ),
+    );
   }
 
   commandCamera(id: string, command: 'start' | 'stop' | 'restart'): Promise<void> {

@@ -18,6 +18,7 @@ import { sendMjpeg } from './mjpeg.ts';
 import { cameraOf, camerasOf, integerOf, listOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
 import type { Board, NvrService } from './service.ts';
 import { demandTime, share } from './shares.ts';
+import { systemRoutes } from './system-routes.ts';
 import { allows, type Access, type Right } from './tokens.ts';
 
 const HOUR_MS = 3_600_000;
@@ -35,6 +36,9 @@ export interface RouterEffects {
 }
 
 type Handler = (nvr: NvrService, request: Request, response: Response, access: Access) => Promise<void> | void;
+/** Adds a route to read from. */
+/** The cameras that were asked for, or all; the token must be for each of them. */
+export type Permitted = (nvr: NvrService, request: Request, access: Access) => Promise<string[]>;
 
 /** A route that needs a right; on one camera if its path names one. The body of a `post` is JSON. */
 export type Route = (
@@ -245,6 +249,8 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ storage, footage: await nvr.query.call('extents') });
   });
 
+  systemRoutes(route, permitted);
+
   route('get', '/vod/:camera/index.m3u8', 'playback', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, MAX_PLAYLIST_MS);
@@ -385,8 +391,7 @@ function partOf(nvr: NvrService, camera: string, file: string): Promise<Uint8Arr
   return nvr.query.call('part', camera, startMs, segment, firstGop, gops);
 }
 
-/** The cameras that were asked for, or all; the token must be for each of them. */
-async function permitted(nvr: NvrService, request: Request, access: Access): Promise<string[]> {
+const permitted: Permitted = async (nvr, request, access) => {
   const asked = camerasOf(request.query);
   if (asked === null) {
     const all = access.cameras === '*' ? await nvr.query.call('cameras') : [...access.cameras];
@@ -397,7 +402,7 @@ async function permitted(nvr: NvrService, request: Request, access: Access): Pro
       throw new EngineError('forbidden', `the token is not for camera ${camera}`);
   }
   return asked;
-}
+};
 
 function clipRequest(request: Request): ClipRequest {
   return {

@@ -2,6 +2,7 @@
 import { dirname, join } from 'node:path';
 import type { EngineHost } from '../engine-host.ts';
 import { NotifyHost } from '../notify/notify-host.ts';
+import { Diagnostics, NO_SURROUNDINGS, type Surroundings } from '../diagnostics/diagnostics.ts';
 import { Audience } from '../playback/audience.ts';
 import { Clips } from '../playback/clips.ts';
 import type { StorageState } from '../playback/ledger.ts';
@@ -37,6 +38,7 @@ export class NvrService {
   readonly clips: Clips;
   readonly stills: Stills;
   readonly notify: NotifyHost;
+  readonly diagnostics: Diagnostics;
   readonly audience = new Audience();
   /** By camera. */
   readonly ptz = new Map<string, PtzControl>();
@@ -48,12 +50,13 @@ export class NvrService {
   private readonly buckets = new Map<string, PlaceLink>();
   private minted: Tokens | null = null;
 
-  constructor(host: EngineHost) {
+  constructor(host: EngineHost, around: Surroundings = NO_SURROUNDINGS) {
     const { catalog, ffmpegPath } = host.config;
     this.host = host;
     const cache = join(dirname(catalog), '.flow-nvr-cache');
     this.cache = new RemoteCache(cache, (storage) => this.bucketOf(storage));
     this.query = new QueryHost({ catalog, cache }, (file) => this.cache.fetch(file));
+    this.diagnostics = new Diagnostics(host, this.query, around);
     this.live = new LiveHub(host);
     this.feed = new FeedHub(host);
     this.clips = new Clips(this.query, ffmpegPath, join(dirname(catalog), '.flow-nvr-clips'));

@@ -10,6 +10,7 @@ import { joinCaused, joinSorted, type DeletedSpan, type GapSpan, type Span } fro
 import type { Coverage, GapCause, StreamName, TimeRange } from '../types.ts';
 import type { ActivityReader } from './activity-reader.ts';
 import type { CatalogReader } from './catalog-reader.ts';
+import { sumCoverage, type DayCoverage } from './daily-coverage.ts';
 import { MAX_SEGMENT_MS, type Footage } from './footage.ts';
 
 export interface TimelineLane {
@@ -38,6 +39,16 @@ export interface StorageState {
   freeBytes: number | null;
   totalBytes: number | null;
   cameras: StorageUse[];
+}
+
+export interface CatalogStatistics {
+  sqlite: string;
+  /** Migrations that were run. */
+  schema: number;
+  bytes: number;
+  /** Of these, what the next rows are put into. */
+  freeBytes: number;
+  rows: Record<string, number>;
 }
 
 const MAX_GAPS = 20_000;
@@ -85,7 +96,40 @@ export class Ledger {
   }
 
   /**
-   * Lanes for a view `width` pixels wide, and the curves of tags: what is shorter than a pixel is joined with its neighbours. As JSON, because
+   * Sums for each of the given ranges, days as a rule, up to now. Most days miss nothing: SQLite sums those in the index,
+   * and only where something is missing or deleted are the files looked at one by one.
+   */
+  daily(camera: string, stream: StreamName, days: readonly TimeRange[], nowMs: number): DayCoverage[] {
+    const id = this.catalog.sql('SELECT id FROM camera WHERE key = ?').pluck().get(camera) as number | undefined;
+    const open = this.footage.openFiles(camera, stream);
+    return days.map(({ start, end: until }) => {
+      const end = Math.max(start, Math.min(until, nowMs));
+      const range = { start, end };
+      const touched = (files: readonly TimeRange[]): boolean =>
+        files.some((file) => file.start < end && file.end > start);
+      if (
+        touched(open) ||
+        (id !== undefined && this.gaps(id, stream, range, nowMs).length > 0) ||
+        deletedIn((text) => this.catalog.sql(text), camera, stream, range).length > 0
+      )
+        return sumCoverage(this.coverage(camera, stream, range, nowMs));
+      const recordedMs = id === undefined ? 0 : Math.min(end - start, this.recordedMs(id, stream, range));
+      return { recordedMs, missingMs: 0, deletedMs: 0, causes: {} };
+    });
+  }
+
+  private recordedMs(camera: number, stream: StreamName, { start, end }: TimeRange): number {
+    return this.catalog
+      .sql(
+        `SELECT coalesce(sum(min(end_ms, @end) - max(start_ms, @start)), 0) FROM segment
+         WHERE camera_id = @camera AND stream = @stream AND start_ms >= @from AND start_ms < @end AND end_ms > @start`,
+      )
+      .pluck()
+      .get({ camera, stream, start, end, from: start - MAX_SEGMENT_MS }) as number;
+  }
+
+  /**
+   * Lanes for a view `width` pixels wide: what is shorter than a pixel is joined with its neighbours. As JSON, because
    * the thread that answers for it would spend more on taking over thousands of small arrays than on sending them.
    */
   timeline(
@@ -294,6 +338,34 @@ export class Ledger {
           )
           .all(nowMs) as { camera: string; cause: GapCause; seconds: number }[],
     );
+  }
+
+  /** What is in the catalogue, for a support case: nothing in it says where or what was filmed. */
+  statistics(nowMs: number): CatalogStatistics {
+    return this.total('statistics', nowMs, () => {
+      const pragma = (name: string): unknown => this.catalog.sql(`SELECT * FROM pragma_${name}`).pluck().get();
+      const tables = this.catalog
+        .sql("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
+        .pluck()
+        .all() as string[];
+      return {
+        sqlite: this.catalog.sql('SELECT sqlite_version()').pluck().get() as string,
+        schema: pragma('user_version') as number,
+        bytes: (pragma('page_count') as number) * (pragma('page_size') as number),
+        freeBytes: (pragma('freelist_count') as number) * (pragma('page_size') as number),
+        rows: Object.fromEntries(
+          tables.map((table) => [
+            table,
+            this.catalog
+              .sql(
+                table === 'segment' ? 'SELECT coalesce(sum(files), 0) FROM usage' : `SELECT count(*) FROM "${table}"`,
+              )
+              .pluck()
+              .get() as number,
+          ]),
+        ),
+      };
+    });
   }
 
   private total<T>(name: string, nowMs: number, make: () => T): T {

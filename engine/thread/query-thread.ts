@@ -19,7 +19,18 @@ export type FootageCalls = {
   [K in 'playable' | 'at' | 'media' | 'part' | 'keyframe' | 'keyframes' | 'init']: Footage[K];
 } & {
   [
-    K in 'coverage' | 'timeline' | 'events' | 'camerasOf' | 'tags' | 'storage' | 'extents' | 'gapSeconds' | 'cameras'
+    K in
+      | 'coverage'
+      | 'daily'
+      | 'statistics'
+      | 'timeline'
+      | 'events'
+      | 'camerasOf'
+      | 'tags'
+      | 'storage'
+      | 'extents'
+      | 'gapSeconds'
+      | 'cameras'
   ]: Ledger[K];
 } & Pick<ActivityReader, 'moved'> &
   Pick<PresetReader, 'presets' | 'presetStill'>;
