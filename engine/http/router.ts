@@ -36,7 +36,6 @@ export interface RouterEffects {
 }
 
 type Handler = (nvr: NvrService, request: Request, response: Response, access: Access) => Promise<void> | void;
-/** Adds a route to read from. */
 /** The cameras that were asked for, or all; the token must be for each of them. */
 export type Permitted = (nvr: NvrService, request: Request, access: Access) => Promise<string[]>;
 
