@@ -173,7 +173,10 @@ export class OnvifCamera {
   }
 
   async start(port = 0, host = '127.0.0.1'): Promise<this> {
-    await new Promise<void>((resolve) => this.server.listen(port, host, resolve));
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen(port, host, resolve);
+    });
     this.port = (this.server.address() as AddressInfo).port;
     return this;
   }
