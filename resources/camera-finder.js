@@ -381,11 +381,13 @@
     const left = sources.length > 0 ? Math.min(...sources.map(({ x }) => x)) : 160;
     const top = Math.max(0, ...here.map(({ y }) => y || 0)) + ROW;
     const nodes = [];
+    let created = null;
     const existing = targets.map((id) => RED.nodes.node(id));
     if (targets.length === 0) {
       const recorder = { id: RED.nodes.id(), type: 'recorder', z: tab, name: '', nvr, mode: 'continuous', streams: 'main' };
       nodes.push({ ...recorder, preRoll: 5, postRoll: 10, segment: 60, schedule: [], x: left + 280, y: top, wires: [[], []] });
       targets = [recorder.id];
+      created = recorder.id;
     }
     const taken = new Set(idsInUse());
     cameras.forEach((camera, i) => {
@@ -408,15 +410,17 @@
     const result = RED.nodes.import(nodes, { markChanged: true });
     const made = (result && result.nodes) || nodes.map(({ id }) => RED.nodes.node(id));
     const links = [];
+    const connect = (source, target) => {
+      const link = { source, sourcePort: 0, target };
+      RED.nodes.addLink(link);
+      links.push(link);
+    };
+    if (created) connect(node, RED.nodes.node(created));
     for (const one of made) {
       Object.assign(one, { changed: true, dirty: true });
       if (one.type !== 'camera-source') continue;
       // What was there already is not found by the import.
-      for (const target of existing) {
-        const link = { source: one, sourcePort: 0, target };
-        RED.nodes.addLink(link);
-        links.push(link);
-      }
+      for (const target of existing) connect(one, target);
     }
     RED.history.push({ t: 'add', nodes: made.map(({ id }) => id), links, dirty: RED.nodes.dirty() });
     RED.nodes.dirty(true);

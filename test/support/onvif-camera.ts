@@ -2,7 +2,7 @@
  * A simulated ONVIF device: Device, Media, PTZ, Imaging, Events (PullPoint) and relay outputs over real HTTP, with the
  * faults that real ones have. It keeps what came on the wire, and it turns over time.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createServer as createSecureServer } from 'node:https';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -173,7 +173,10 @@ export class OnvifCamera {
   }
 
   async start(port = 0, host = '127.0.0.1'): Promise<this> {
-    await new Promise<void>((resolve) => this.server.listen(port, host, resolve));
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen(port, host, resolve);
+    });
     this.port = (this.server.address() as AddressInfo).port;
     return this;
   }
@@ -278,11 +281,14 @@ export class OnvifCamera {
     }
   }
 
-  private readonly nonce = createHash('md5').update(String(Math.random())).digest('hex');
+  /** Those that were given out, one with each refusal. */
+  private readonly given = new Set<string>();
 
   private get challenge(): string {
     const { algorithm } = this.options;
-    return `Digest realm="ONVIF, sim", qop="auth,auth-int", nonce="${this.nonce}", algorithm=${algorithm}, stale=FALSE`;
+    const nonce = randomBytes(16).toString('hex');
+    this.given.add(nonce);
+    return `Digest realm="ONVIF, sim", qop="auth,auth-int", nonce="${nonce}", algorithm=${algorithm}, stale=FALSE`;
   }
 
   private digestOk(request: IncomingMessage): boolean {
@@ -297,7 +303,7 @@ export class OnvifCamera {
         .update(text)
         .digest('hex');
     const { username, realm, nonce, uri, qop, nc, cnonce, response } = fields;
-    if (nonce !== this.nonce || uri !== request.url || qop !== 'auth') return false;
+    if (!this.given.has(nonce ?? '') || uri !== request.url || qop !== 'auth') return false;
     const first = hash(`${this.options.username}:${realm ?? ''}:${this.options.password}`);
     const wanted = hash(`${first}:${nonce}:${nc ?? ''}:${cnonce ?? ''}:auth:${hash(`${request.method}:${uri}`)}`);
     const use = `${nonce} ${nc ?? ''}`;
