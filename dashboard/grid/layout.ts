@@ -24,6 +24,7 @@ export interface Plan {
 export const ASPECT = 16 / 9;
 /** Narrower, and a picture shows nothing: the grid is scrolled instead. */
 const MIN_CELL = 150;
+const NARROW = 560;
 /** More than that on one page, and browsers and eyes are overtaxed. */
 const MAX_AUTO = 16;
 
@@ -37,7 +38,9 @@ export function planOf(layout: Layout, count: number, width: number, height: num
   if (layout === '1+5') return onePlusFive(count, width, height, gap, most < 3);
   const portrait = height > width;
   const [rows, wanted] = shapeOf(layout, count, width, height, gap, portrait);
-  const columns = Math.min(wanted, most);
+  // On a phone one scrolls: pictures are as wide as it is, or half.
+  const narrow = layout === 'auto' && width < NARROW;
+  const columns = narrow ? (count > 6 && most > 1 ? 2 : 1) : Math.min(wanted, most);
   const perPage = layout === 'auto' ? Math.max(1, Math.min(count, MAX_AUTO)) : rows * wanted;
   const allRows = Math.ceil(perPage / columns);
   const places = Array.from({ length: perPage }, (_, i) => ({
@@ -45,7 +48,8 @@ export function planOf(layout: Layout, count: number, width: number, height: num
     row: Math.floor(i / columns) + 1,
     span: 1,
   }));
-  return { columns, rows: allRows, ...cellOf(columns, allRows, width, height, gap), places };
+  const cell = cellOf(columns, allRows, width, narrow ? Infinity : height, gap);
+  return { columns, rows: allRows, ...cell, places };
 }
 
 function shapeOf(
