@@ -13,11 +13,14 @@ export interface LiveEffects {
   address: (codecs: string) => string | Promise<string>;
   /** What goes on, with a reason where there is one. */
   state: (state: LiveState, reason: string | null) => void;
+  /** The network is too slow: so many fragments were left out. */
+  skipped?: (fragments: number) => void;
 }
 
 interface ServerMessage {
   type: 'init' | 'time' | 'skip' | 'error';
   codecs?: string;
+  fragments?: number;
   message?: string;
 }
 
@@ -35,10 +38,16 @@ const STALL_MS = 4000;
 const RETRY_MS = [500, 1000, 2000, 5000, 10_000];
 const CANDIDATES = { avc1: 'avc1.640028', hvc1: 'hvc1.1.6.L120.B0' };
 
-/** The codec families that this browser plays. */
+/** iPhones have the managed kind only. */
+const Source = globalThis as { MediaSource?: typeof MediaSource; ManagedMediaSource?: typeof MediaSource };
+const sourceType = (): typeof MediaSource | undefined => Source.MediaSource ?? Source.ManagedMediaSource;
+
+/** The codec families that this browser plays; empty where it cannot play live media at all. */
 export function playableCodecs(): string {
+  const type = sourceType();
+  if (!type) return '';
   return Object.entries(CANDIDATES)
-    .filter(([, codec]) => MediaSource.isTypeSupported(`video/mp4; codecs="${codec}"`))
+    .filter(([, codec]) => type.isTypeSupported(`video/mp4; codecs="${codec}"`))
     .map(([family]) => family)
     .join(',');
 }
@@ -52,6 +61,8 @@ export class LivePlayer {
   private queue: ArrayBuffer[] = [];
   private behind = MIN_BEHIND_S;
   private anchored = false;
+  /** Bytes that have come. */
+  received = 0;
   private begunMs = 0;
   private jumpedMs = 0;
   private tries = 0;
@@ -65,6 +76,7 @@ export class LivePlayer {
     this.effects = effects;
     video.muted = true; // browsers start nothing with sound by itself
     video.playsInline = true;
+    video.disableRemotePlayback = true; // else the managed kind does not open
     video.addEventListener('waiting', this.onWaiting);
     this.timer = window.setInterval(this.onTimer, 250);
     this.connect();
@@ -80,7 +92,27 @@ export class LivePlayer {
     this.video.load();
   }
 
+  /** A newer token, before that of the address ends. */
+  renew(token: string): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ token }));
+  }
+
+  /** Tries at once, if it waits for its next try. */
+  hurry(): void {
+    if (this.retry === undefined) return;
+    clearTimeout(this.retry);
+    this.tries = 0;
+    this.connect();
+  }
+
+  /** How far what is shown is behind what has come, in ms; null while nothing is shown. */
+  get behindMs(): number | null {
+    const { buffered, currentTime } = this.video;
+    return this.anchored && buffered.length > 0 ? (buffered.end(buffered.length - 1) - currentTime) * 1000 : null;
+  }
+
   private connect(): void {
+    this.retry = undefined;
     this.effects.state('connecting', null);
     this.lastMs = performance.now();
     Promise.resolve(this.effects.address(playableCodecs())).then(
@@ -123,6 +155,7 @@ export class LivePlayer {
   private take(data: string | ArrayBuffer): void {
     this.lastMs = performance.now();
     if (typeof data !== 'string') {
+      this.received += data.byteLength;
       this.queue.push(data);
       // A tab in the background may be kept from playing: better a new start than memory without end.
       if (this.queue.length > MAX_QUEUE) this.again('this browser does not keep up');
@@ -131,16 +164,29 @@ export class LivePlayer {
     }
     const message = JSON.parse(data) as ServerMessage;
     if (message.type === 'init') this.begin(`video/mp4; codecs="${message.codecs ?? ''}"`);
+    if (message.type === 'skip') this.effects.skipped?.(message.fragments ?? 0);
     if (message.type === 'error') this.again(message.message ?? 'the NVR cannot show this camera');
+  }
+
+  /** The last picture stays on show until the first of the new run. */
+  private keepPicture(): void {
+    const { video } = this;
+    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return;
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    canvas.getContext('2d')?.drawImage(video, 0, 0);
+    video.poster = canvas.toDataURL('image/jpeg', 0.8);
   }
 
   /** A run begins: with a media source of its own, as its times begin anew. */
   private begin(type: string): void {
-    if (!MediaSource.isTypeSupported(type)) {
+    const Type = sourceType();
+    if (!Type?.isTypeSupported(type)) {
       this.again(`this browser cannot play ${type}`);
       return;
     }
-    const source = new MediaSource();
+    this.keepPicture();
+    const source = new Type();
     if (this.source) URL.revokeObjectURL(this.video.src);
     this.source = source;
     this.buffer = null;

@@ -1,12 +1,12 @@
 /** The NVRs of this page: one session and one feed each, however many widgets use them. Runs in the browser. */
 import { Feed, type FeedEffects } from './feed.ts';
-import { Session } from './session.ts';
+import { Session, type Params } from './session.ts';
 
 export interface Nvr {
   session: Session;
   feed: Feed;
   /** The address of a WebSocket with a good token. Rejects with NvrError. */
-  socketUrl(path: string, params?: Parameters<Session['url']>[1]): Promise<string>;
+  socketUrl: (path: string, params?: Params) => Promise<string>;
 }
 
 const nvrs = new Map<string, Nvr>();

@@ -33,6 +33,7 @@ interface DashboardUi {
 }
 
 export interface Widget extends Nvr {
+  nvr: Nvr;
   /** Out of the widget's node: `{topic: 'ui-nvr-grid/select', camera, payload: {type: 'select', camera, …}}`. */
   send(payload: { type: string; camera?: string | null; [field: string]: unknown }): void;
   /** Whether a dashboard has a widget of that type for the same NVR. */
@@ -42,7 +43,10 @@ export interface Widget extends Nvr {
 }
 
 /** @param onCommand a message's payload, and what was set before the page was opened */
-export function useWidget({ id, props }: WidgetProps, onCommand: (command: Command) => void): Widget {
+export function useWidget(
+  { id, props }: { id: string; props: { base: string } },
+  onCommand: (command: Command) => void,
+): Widget {
   const nvr = nvrAt(props.base);
   const socket = inject<Socket>('$socket');
   const track = inject<DataTracker>('$dataTracker');
@@ -71,6 +75,7 @@ export function useWidget({ id, props }: WidgetProps, onCommand: (command: Comma
   };
 
   return {
+    nvr,
     ...nvr,
     send: (payload) =>
       socket?.emit('widget-action', id, { ...(payload.camera ? { camera: payload.camera } : {}), payload }),
