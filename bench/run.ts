@@ -39,6 +39,10 @@ const BENCHES: Record<
     about: "CPU of motion detection against Debian's motion and bare FFmpeg, and its delay. [--cameras 4]",
     load: () => import('./motion.ts'),
   },
+  timeline: {
+    about: "the dashboard's timeline in Chromium: 30 days of 9 cameras drawn and moved, seeks, 9 videos on one clock",
+    load: () => import('./timeline.ts'),
+  },
   ptz: {
     about: 'how soon commands are on the wire, and the CPU of cameras with ONVIF events. [--cameras 100]',
     load: () => import('./ptz.ts'),

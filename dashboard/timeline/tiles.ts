@@ -57,6 +57,11 @@ export class TileStore {
     return this.queue.length === 0 && this.running.size === 0;
   }
 
+  /** Whether there is nothing more to wait for: it is there, or there is nothing of it yet. */
+  knows(level: number, index: number): boolean {
+    return this.tiles.has(`${level} ${index}`) || index * tileMs(level) >= this.effects.nowMs() + AHEAD_MS;
+  }
+
   get(level: number, index: number): Tile | undefined {
     const key = `${level} ${index}`;
     const tile = this.tiles.get(key);
