@@ -76,7 +76,7 @@ describe('delivery', function () {
     await notify.setChannel('b', { ...SPEC, url: mosquitto.url });
     assert.deepEqual(
       (await entries()).map(({ id, attempts }) => [id, attempts]),
-      [...'bcd'].map((id) => [id, 0]),
+      ['b', 'c', 'd'].map((id) => [id, 0]),
     );
     await mosquitto.start();
     await until('all are there', () => new Set(listener.json('nvr/test/clip').map(({ id }) => id)).size === 4, 15_000);

@@ -38,6 +38,9 @@ class TestClock implements Clock {
   }
 }
 
+const unexpected = (problem: string): void => {
+  throw new Error(problem);
+};
 const parcel = (id: string, body = 'x'): Parcel => ({ id, channel: 'c', topic: 't', body });
 
 describe('the outbox', () => {
@@ -58,7 +61,7 @@ describe('the outbox', () => {
     close: () => Promise.resolve(),
   });
   const open = (bounds = { rows: 100, bytes: 1e6 }): void => {
-    store = new NotifyStore(openNotifyFile(join(folder, 'notify.sqlite'), assert.fail, 0));
+    store = new NotifyStore(openNotifyFile(join(folder, 'notify.sqlite'), unexpected, 0));
     outbox = new Outbox(store, { clock, random: () => 0.5, tell: (_node, message) => told.push(message), bounds });
   };
   const put = (...parcels: Parcel[]): void => {
@@ -226,7 +229,7 @@ describe('clips that are to be made', () => {
     ...{ preMs: 5000, postMs: 3000, label: null, severity: null, zones: [], exempt: false, ...more },
   });
   const open = (policy: Partial<NotifyPolicy> = {}): void => {
-    store = new NotifyStore(openNotifyFile(join(folder, 'notify.sqlite'), assert.fail, 0));
+    store = new NotifyStore(openNotifyFile(join(folder, 'notify.sqlite'), unexpected, 0));
     jobs = new ClipJobs(store, { clock, random: () => 0.5, due: (job) => due.push(job) });
     jobs.setNode('n', { ...POLICY, ...policy });
   };
