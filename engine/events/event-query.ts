@@ -127,8 +127,9 @@ export class EventQuery {
     const { cameras, types, region, start, end, order } = filter;
     const kinds = types.filter((type) => type !== 'recording' && type !== 'gap');
     const all = EVENT_KINDS.length - 2 === kinds.length;
-    const match = matchOf({ ...filter, cameras, kinds: all ? null : kinds });
-    if (match === 'none') return { found: [], stopped: null };
+    const words = matchOf({ ...filter, cameras, kinds: all ? null : kinds });
+    if (!words) return { found: [], stopped: null };
+    const { match } = words;
     const oldest = order === 'oldest';
     let [from, to] = [start * ROWS_PER_MS, end * ROWS_PER_MS];
     if (after) {

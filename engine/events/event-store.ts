@@ -79,7 +79,7 @@ export class EventStore {
   /** Adds an event that the recorder noticed, or what is new of it. */
   notice({ id, type, camera, source, start, end, data }: NoticedEvent): EventChange | null {
     const known = this.byId(id);
-    if (known) return this.change(known, { end }, data as EventData, null);
+    if (known) return this.change(known, { end }, data, null);
     if (camera !== null) this.sql('INSERT OR IGNORE INTO camera (key) VALUES (?)').run(camera);
     const cameras = camera === null ? [] : [camera];
     return this.add({ id, type, source, correlation: null, node: null, start, end }, { ...data, cameras }, 0);

@@ -10,7 +10,7 @@ import { cellsOf } from '../motion/activity.ts';
 import { mediaPlaylist } from '../playback/playlist.ts';
 import { EngineError } from '../types.ts';
 import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
-import { addEventRoutes } from './event-routes.ts';
+import { addEventRoutes, tagsAllowed } from './event-routes.ts';
 import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
 import { cameraOf, camerasOf, integerOf, listOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
@@ -130,6 +130,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const width = integerOf(request.query, 'width', 10, 10_000, 1000);
     const tags = listOf(request.query, 'tags', 20) ?? [];
+    if (tags.length > 0) tagsAllowed(access);
     const cameras = await permitted(nvr, request, access);
     const text = await nvr.query.call('timeline', cameras, streamOf(request.query), range, width, Date.now(), tags);
     response.type('json').send(text);

@@ -11,7 +11,7 @@ interface Operation {
 
 describe('docs/openapi.json', () => {
   const { paths } = JSON.parse(readFileSync(join(import.meta.dirname, '../../docs/openapi.json'), 'utf8')) as {
-    paths: Record<string, { get: Operation }>;
+    paths: Record<string, Record<string, Operation>>;
   };
   /** Not Express's: see live-socket.ts. */
   const WEBSOCKET = '/live/{camera}';
@@ -30,14 +30,16 @@ describe('docs/openapi.json', () => {
   });
 
   it('names the parameters of each path, and who may not come in', () => {
-    for (const [path, { get }] of Object.entries(paths)) {
+    for (const [path, operation] of Object.entries(paths).flatMap(([name, of]) =>
+      Object.values(of).map((one) => [name, one] as const),
+    )) {
       const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
       assert.deepEqual(
-        get.parameters.filter((parameter) => parameter.in === 'path').map(({ name }) => name),
+        operation.parameters.filter((parameter) => parameter.in === 'path').map(({ name }) => name),
         inPath,
         path,
       );
-      assert.ok(get.security?.length === 0 || '401' in get.responses, path);
+      assert.ok(operation.security?.length === 0 || '401' in operation.responses, path);
     }
   });
 });
