@@ -98,9 +98,12 @@ export class EventQuery {
     return { events: page.map(({ event }) => event), cursor: more ?? own.stopped };
   }
 
-  /** Ids of events that a filter finds and that are in the index, newest first. */
-  ids(filter: EventFilter, limit: number): string[] {
-    return this.indexed(filter, null, limit).found.map(({ event }) => event.eventId);
+  /** Ids of events that a filter finds and that are in the index, and where to go on. */
+  ids(filter: EventFilter, after: EventCursor | null, limit: number): { ids: string[]; next: EventCursor | null } {
+    const { found, stopped } = this.indexed(filter, after, limit);
+    const last = found.length === limit ? found.at(-1) : undefined;
+    const next = last ? { start: last.event.start, key: last.key } : stopped;
+    return { ids: found.map(({ event }) => event.eventId), next };
   }
 
   one(row: EventRow): FoundEvent {
