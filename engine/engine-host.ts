@@ -8,8 +8,8 @@ import { Worker } from 'node:worker_threads';
 import type { PresetRow } from './catalog/catalog.ts';
 import type { IndexSpec, NoticedEvent } from './events/event-store.ts';
 import type { IncomingEvent, TagSample } from './events/incoming.ts';
-import { MAX_AT_ONCE, type EventCalls, type ToldEvent } from './events/indexer.ts';
-import type { EventFilter } from './events/event-query.ts';
+import type { EventCalls, ToldEvent } from './events/indexer.ts';
+import type { EventCursor, EventFilter } from './events/event-query.ts';
 import type { IndexedEvent } from './events/types.ts';
 import type { EngineEvent, LiveMedia, RecorderCommand, Trigger } from './engine.ts';
 import { splitCredentials } from './ingest/source-url.ts';
@@ -388,11 +388,14 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
    */
   async acknowledgeEvents(which: string | EventFilter, who: string, node: string | null = null): Promise<number> {
     let sum = 0;
-    for (let round = 0; round * MAX_AT_ONCE < MAX_ACKNOWLEDGED; round++) {
-      const { acknowledged, more } = await this.event('acknowledge', which, who, Date.now(), node);
+    let after: EventCursor | null = null;
+    do {
+      const { acknowledged, next }: ReturnType<EventCalls['acknowledge']> = await this.event(
+        ...(['acknowledge', which, after, who, Date.now(), node] as const),
+      );
       sum += acknowledged;
-      if (!more) break;
-    }
+      after = next;
+    } while (after && sum < MAX_ACKNOWLEDGED);
     return sum;
   }
 

@@ -98,9 +98,12 @@ export class EventQuery {
     return { events: page.map(({ event }) => event), cursor: more ?? own.stopped };
   }
 
-  /** Ids of events that a filter finds and that are in the index, newest first. */
-  ids(filter: EventFilter, limit: number): string[] {
-    return this.indexed(filter, null, limit).found.map(({ event }) => event.eventId);
+  /** Ids of events that a filter finds and that are in the index, and where to go on. */
+  ids(filter: EventFilter, after: EventCursor | null, limit: number): { ids: string[]; next: EventCursor | null } {
+    const { found, stopped } = this.indexed(filter, after, limit);
+    const last = found.length === limit ? found.at(-1) : undefined;
+    const next = last ? { start: last.event.start, key: last.key } : stopped;
+    return { ids: found.map(({ event }) => event.eventId), next };
   }
 
   one(row: EventRow): FoundEvent {
@@ -127,8 +130,9 @@ export class EventQuery {
     const { cameras, types, region, start, end, order } = filter;
     const kinds = types.filter((type) => type !== 'recording' && type !== 'gap');
     const all = EVENT_KINDS.length - 2 === kinds.length;
-    const match = matchOf({ ...filter, cameras, kinds: all ? null : kinds });
-    if (match === 'none') return { found: [], stopped: null };
+    const words = matchOf({ ...filter, cameras, kinds: all ? null : kinds });
+    if (!words) return { found: [], stopped: null };
+    const { match } = words;
     const oldest = order === 'oldest';
     let [from, to] = [start * ROWS_PER_MS, end * ROWS_PER_MS];
     if (after) {

@@ -64,6 +64,7 @@ export class EventStore {
   private readonly db: Database;
   private readonly statements = new Map<string, Statement>();
   private counted: number | null = null;
+  private held: number | null = null;
   private pruned = 0;
 
   constructor(db: Database) {
@@ -79,7 +80,7 @@ export class EventStore {
   /** Adds an event that the recorder noticed, or what is new of it. */
   notice({ id, type, camera, source, start, end, data }: NoticedEvent): EventChange | null {
     const known = this.byId(id);
-    if (known) return this.change(known, { end }, data as EventData, null);
+    if (known) return this.change(known, { end }, data, null);
     if (camera !== null) this.sql('INSERT OR IGNORE INTO camera (key) VALUES (?)').run(camera);
     const cameras = camera === null ? [] : [camera];
     return this.add({ id, type, source, correlation: null, node: null, start, end }, { ...data, cameras }, 0);
@@ -131,8 +132,8 @@ export class EventStore {
   }
 
   private find({ eventId, correlationId, source }: IncomingEvent): EventRow | undefined {
-    if (eventId !== null) return this.byId(eventId);
-    if (correlationId === null) return undefined;
+    const same = eventId === null ? undefined : this.byId(eventId);
+    if (same || correlationId === null) return same;
     return this.sql(
       `SELECT ${EVENT_COLUMNS} FROM event e WHERE e.correlation_id = ? AND coalesce(e.source, '') = ?`,
     ).get(correlationId, source ?? '') as EventRow | undefined;
@@ -257,8 +258,9 @@ export class EventStore {
 
   private hold(row: number, record: EventRecord, until: number): boolean {
     const { start, end } = rangeOfEvent(record);
-    const full = this.sql('SELECT count(*) FROM (SELECT 1 FROM event_hold LIMIT ?)').pluck().get(MAX_HOLDS) as number;
-    if (full >= MAX_HOLDS) return false;
+    this.held ??= this.sql('SELECT count(*) FROM event_hold').pluck().get() as number;
+    if (this.held >= MAX_HOLDS) return false;
+    this.held += record.cameras.length;
     for (const camera of record.cameras) {
       this.sql(
         `INSERT INTO event_hold (event, camera_id, start_ms, end_ms, until_ms) SELECT ?, id, ?, ?, ? FROM camera WHERE key = ?`,
@@ -268,7 +270,8 @@ export class EventStore {
   }
 
   private release(row: number): void {
-    this.sql('DELETE FROM event_hold WHERE event = ?').run(row);
+    const { changes } = this.sql('DELETE FROM event_hold WHERE event = ?').run(row);
+    if (this.held !== null) this.held -= changes;
   }
 
   /** Its clip is made: retention may have the footage. Again, or for an event that is not there, it does nothing. */
@@ -280,6 +283,7 @@ export class EventStore {
   /** Holds whose time is over. */
   dropEndedHolds(now: number): void {
     this.sql('DELETE FROM event_hold WHERE until_ms < ?').run(now);
+    this.held = null;
   }
 
   /** Null where it was acknowledged before: the first counts. Throws `not-found`. */

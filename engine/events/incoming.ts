@@ -235,7 +235,7 @@ function ownTimes(fields: Fields): { start?: number; end?: number | null } {
   const start = (timeIn(fields, 'start') ?? timeIn(fields, 'time'))?.time;
   const end = fields['end'] === null ? null : timeIn(fields, 'end')?.time;
   if (start !== undefined && typeof end === 'number' && end < start) throw bad('end must not be before start');
-  return defined({ start, end }) as { start?: number; end?: number | null };
+  return defined({ start, end });
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import type { Catalog } from '../catalog/catalog.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
-import { EventQuery, type EventFilter } from './event-query.ts';
+import { EventQuery, type EventCursor, type EventFilter } from './event-query.ts';
 import type { EventChange, IndexSpec } from './event-store.ts';
 import { footageOf, footageProblems, isSettled, type FootageSource } from './footage.ts';
 import type { IncomingEvent, TagSample } from './incoming.ts';
@@ -17,13 +17,14 @@ export interface EventCalls {
   /** @returns the event's id */
   put(node: string, event: IncomingEvent, arrival: number): string;
   tag(node: string, sample: TagSample, arrival: number): void;
-  /** One event, or all that a query finds (up to {@link MAX_AT_ONCE}, then `more`). @returns how many were not before */
+  /** One event, or what a query finds from a cursor on, {@link MAX_AT_ONCE} at a time. @returns how many were not before */
   acknowledge(
     which: string | EventFilter,
+    after: EventCursor | null,
     who: string,
     at: number,
     node: string | null,
-  ): { acknowledged: number; more: boolean };
+  ): { acknowledged: number; next: EventCursor | null };
   annotate(eventId: string, who: string, at: number, text: string, node: string | null): void;
   releaseHold(eventId: string): void;
   /** These were told to be complete. */
@@ -63,7 +64,7 @@ const RETRY_MS = 1000;
 /** What may wait for a disk that is full; beyond it senders are refused, and may try again. */
 const MAX_WAITING = 20_000;
 const MAX_BATCH = 500;
-const MAX_DUE = 200;
+const MAX_DUE = 500;
 const CLEAN_MS = 60_000;
 const FORGET_DUE_MS = 86_400_000;
 const DEFAULT_KEEP_MS = 400 * 86_400_000;
@@ -180,12 +181,14 @@ export class Indexer {
         return null;
       }
       case 'acknowledge': {
-        const [which, who, at, node] = request.args;
-        const filter = typeof which === 'string' ? null : { ...which, acknowledged: false };
-        const ids = filter ? this.query.ids(filter, MAX_AT_ONCE) : [which as string];
+        const [which, after, who, at, node] = request.args;
+        const one = typeof which === 'string';
+        const { ids, next } = one
+          ? { ids: [which], next: null }
+          : this.query.ids({ ...which, acknowledged: false }, after, MAX_AT_ONCE);
         const done = ids.map((id) => events.acknowledge(id, who, at, node)).filter((change) => change !== null);
         done.forEach(add);
-        return { acknowledged: done.length, more: ids.length === MAX_AT_ONCE };
+        return { acknowledged: done.length, next };
       }
       case 'annotate':
         add(events.annotate(...request.args));

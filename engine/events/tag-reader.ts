@@ -33,7 +33,7 @@ export class TagReader {
     const rows = this.catalog.sql(`SELECT ${COLUMNS} FROM tag ORDER BY source, name`).all() as (KnownTag & {
       id: number;
     })[];
-    return rows.map(({ id: _, ...tag }) => tag);
+    return rows.map(({ source, name, unit, kind, last }) => ({ source, name, unit, kind, last }));
   }
 
   /** Curves of tags, by `name` (of any source) or `source:name`, with no more points than three a pixel. */

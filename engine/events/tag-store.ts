@@ -45,8 +45,7 @@ export class TagStore {
     if (last && hour(last.time) === hour(sample.time) && Math.abs(last.value - sample.value) <= deadband) return false;
     if (last?.time === sample.time) last.value = sample.value;
     const full = before && (before.samples.length >= MAX_SAMPLES || hour(before.start) !== hour(sample.time));
-    const isLast = before?.samples.at(-1) === last;
-    if (!before || (full && isLast && last?.time !== sample.time)) {
+    if (!before || (full && before.samples.at(-1) === last && last.time !== sample.time)) {
       this.write(tag, sample.time, [sample]);
       return true;
     }

@@ -14,9 +14,21 @@ const COLUMNS = 8;
 const ROWS = 6;
 const MAX_WORDS = 20;
 
-/** What a person looks for among words of facets would not be found: they begin with `q`, a letter and a digit. */
-const facet = (kind: string, name: string): string =>
-  `q${kind}0${createHash('sha1').update(name).digest('hex').slice(0, 14)}`;
+/** The same few names come again and again. */
+const MAX_KNOWN = 5000;
+const known = new Map<string, string>();
+
+/** What a person looks for is not found among the words of facets: they begin with `q`, a letter and a digit. */
+function facet(kind: string, name: string): string {
+  const key = kind + name;
+  let word = known.get(key);
+  if (word === undefined) {
+    word = `q${kind}0${createHash('sha1').update(name).digest('hex').slice(0, 14)}`;
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.set(key, word);
+  }
+  return word;
+}
 
 const ofKind = (kind: string): string => facet('k', kind);
 const ofCamera = (camera: string): string => facet('c', camera);
@@ -66,8 +78,8 @@ export interface Facets {
   text?: string;
 }
 
-/** The full-text query for these; null when every event will do, `none` when no event can. Throws `bad-request`. */
-export function matchOf(facets: Facets): string | null | 'none' {
+/** The full-text query for these, null where every event will do; no answer where no event can. Throws `bad-request`. */
+export function matchOf(facets: Facets): { match: string | null } | null {
   const any: string[][] = [];
   const add = (words: readonly string[] | undefined | null): void => {
     if (words) any.push([...words]);
@@ -82,10 +94,10 @@ export function matchOf(facets: Facets): string | null | 'none' {
   if (facets.acknowledged !== undefined) add([ofAcknowledged(facets.acknowledged)]);
   // No box has all of the picture for a region that is nearly all of it: it is asked for boxes at all.
   if (facets.region) add(cellsOf(facets.region));
-  if (any.some((words) => words.length === 0)) return 'none';
+  if (any.some((words) => words.length === 0)) return null;
   const groups = any.map((words) => (words.length === 1 ? words[0]! : `(${words.join(' OR ')})`));
   groups.push(...textQuery(facets.text));
-  return groups.length === 0 ? null : groups.join(' AND ');
+  return { match: groups.length === 0 ? null : groups.join(' AND ') };
 }
 
 function textQuery(text: string | undefined): string[] {

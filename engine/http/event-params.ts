@@ -59,23 +59,22 @@ function regionOf(list: readonly string[]): ReturnType<typeof boxOf> {
 
 /** The same from JSON: lists may be lists, the region an object, times numbers. Throws `bad-request`. */
 export function filterOfJson(body: Readonly<Record<string, unknown>>): Query {
-  const { region, ...rest } = body;
-  const flat = (value: unknown): unknown => (Array.isArray(value) ? value.map(String).join(',') : value);
-  const texts = Object.entries(rest).flatMap(([name, value]) => {
-    const one = flat(value);
-    if (one === undefined || one === null) return [];
-    if (typeof one === 'object') throw bad(`${name} must be a text, a number or a list of them`);
-    return [[name, String(one as string)]];
-  });
-  const { x, y, width, height } = (typeof region === 'object' && region !== null ? region : {}) as Record<
-    string,
-    unknown
-  >;
-  const box =
-    region === undefined || region === null
-      ? {}
-      : { region: Array.isArray(region) ? region.join(',') : [x, y, width, height].join(',') };
-  return { ...Object.fromEntries(texts), ...box };
+  const query: Query = {};
+  for (const [name, value] of Object.entries(body)) {
+    if (value === undefined || value === null) continue;
+    const list: unknown[] = name === 'region' ? sidesOf(value) : Array.isArray(value) ? value : [value];
+    if (list.some((one) => typeof one !== 'string' && typeof one !== 'number' && typeof one !== 'boolean')) {
+      throw bad(`${name} must be a text, a number or a list of them`);
+    }
+    query[name] = list.join(',');
+  }
+  return query;
+}
+
+function sidesOf(region: unknown): unknown[] {
+  if (Array.isArray(region)) return region;
+  const { x, y, width, height } = Object(region) as Record<string, unknown>;
+  return [x ?? '', y ?? '', width ?? '', height ?? ''];
 }
 
 export function cursorOf(query: Query): EventCursor | null {

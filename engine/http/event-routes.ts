@@ -37,6 +37,11 @@ function whoOf(fields: Readonly<Record<string, unknown>>, access: Access): strin
   return readWho(fields) || `token ${access.id.slice(0, 8)}`;
 }
 
+/** Values of the process belong to no camera. Throws `forbidden`. */
+export function tagsAllowed(access: Access): void {
+  if (access.cameras !== '*') throw new EngineError('forbidden', 'tags need a token for all cameras');
+}
+
 export function addEventRoutes(route: Route): void {
   route('get', '/api/events', 'playback', async (nvr, { query }, response, access) => {
     const filter = filterOf(query, camerasFor(query, access), Date.now());
@@ -45,13 +50,16 @@ export function addEventRoutes(route: Route): void {
     response.json({ events: events.map((event) => shownTo(access, event)), cursor: cursorText(cursor) });
   });
 
-  route('get', '/api/tags', 'playback', async (nvr, _request, response) => {
+  route('get', '/api/tags', 'playback', async (nvr, _request, response, access) => {
+    tagsAllowed(access);
     response.json({ tags: await nvr.query.call('tags') });
   });
 
   route('post', '/api/events/acknowledge', 'control', async (nvr, request, response, access) => {
-    const { who: _, ...asked } = fieldsOf(request);
-    const query = filterOfJson(asked);
+    const { query: asked = {} } = fieldsOf(request);
+    if (typeof asked !== 'object' || asked === null || Array.isArray(asked))
+      throw new EngineError('bad-request', 'query must be an object; an empty one is for all events');
+    const query = filterOfJson(asked as Record<string, unknown>);
     const filter = filterOf(query, camerasFor(query, access), Date.now());
     const acknowledged = await nvr.host.acknowledgeEvents(filter, whoOf(fieldsOf(request), access));
     response.json({ acknowledged });

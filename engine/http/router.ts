@@ -11,7 +11,7 @@ import { mediaPlaylist, partName } from '../playback/playlist.ts';
 import { EngineError, type TimeRange } from '../types.ts';
 import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
 import { bodyOf, controlAll, controlCamera, ptzOf, steer } from './control.ts';
-import { addEventRoutes } from './event-routes.ts';
+import { addEventRoutes, tagsAllowed } from './event-routes.ts';
 import { addHold, holdsFor, releaseHold } from './holds.ts';
 import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
@@ -144,6 +144,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const width = integerOf(request.query, 'width', 10, 10_000, 1000);
     const tags = listOf(request.query, 'tags', 20) ?? [];
+    if (tags.length > 0) tagsAllowed(access);
     const cameras = await permitted(nvr, request, access);
     const text = await nvr.query.call('timeline', cameras, streamOf(request.query), range, width, Date.now(), tags);
     response.type('json').send(text);

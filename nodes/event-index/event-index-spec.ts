@@ -28,7 +28,7 @@ export function toIndexSpec(node: string, properties: EventIndexProperties): Ind
   const bad = (what: string): EngineError => new EngineError('bad-index', what);
   const number = (name: keyof EventIndexProperties, or: number, least: number, most: number, unit: string): number => {
     const value = properties[name];
-    const read = value === undefined || value === '' ? or : Number(value);
+    const read = (value as unknown) === undefined || value === '' ? or : Number(value);
     if (!(read >= least && read <= most)) throw bad(`${name} must be ${least} to ${most} ${unit}`);
     return read;
   };

@@ -102,7 +102,7 @@ export default function register(RED: NodeAPI): void {
       }
     };
     this.on('input', (msg, send, done) => {
-      settle(handle(msg, send as never), done);
+      settle(handle(msg, send), done);
     });
     this.on('close', (removed: boolean, done: () => void) => {
       if (showing) clearTimeout(showing);

@@ -50,7 +50,7 @@ describe('event-index', function () {
     const last = await complete;
     const [yard] = footage(last);
     assert.equal(yard?.state, 'complete');
-    const [range, ...more] = yard!.coverage!.recorded as { start: number; end: number }[];
+    const [range, ...more] = yard.coverage!.recorded as { start: number; end: number }[];
     assert.equal(more.length, 0);
     const [at, end] = [first.payload['start'] as number, first.payload['end'] as number];
     assert.ok(range!.start <= at - 900 && range!.end >= end + 500, JSON.stringify([range, at]));

@@ -521,6 +521,28 @@ describe('the event index', function () {
       assert.equal(told[0]!.event.footage[0]!.state, 'pending');
     });
 
+    it('acknowledges all that a query finds, a part at a time', () => {
+      const box = (x: number): object => ({ boxes: [{ x, y: 0, width: 0.01, height: 0.01 }], cameras: ['a'] });
+      catalog.transaction(() => {
+        put({ ...box(0.02), label: 'oldest', sourceTime: T0 - 9000 });
+        for (let i = 0; i < 2100; i++) put({ ...box(0.05), sourceTime: T0 - i });
+      });
+      const region = { x: 0.01, y: 0, width: 0.03, height: 0.01 };
+      let after: EventCursor | null = null;
+      let sum = 0;
+      let rounds = 0;
+      do {
+        const asked = ask({ call: 'acknowledge', args: [{ ...ALL, region }, after, 'me', T0, null] });
+        run();
+        const { result } = asked.answer as { result: { acknowledged: number; next: EventCursor | null } };
+        sum += result.acknowledged;
+        after = result.next;
+        rounds++;
+      } while (after);
+      assert.deepEqual([sum, rounds], [1, 2]);
+      assert.deepEqual(found({ acknowledged: true }), ['oldest']);
+    });
+
     it('tells when an event is complete until somebody heard it, also in the next run', () => {
       putOne({ cameras: ['a'], preMs: 1000, postMs: 4000 });
       run();
