@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Catalog } from '../engine/catalog/catalog.ts';
 import { segmentPath } from '../engine/recording/segment-path.ts';
-import type { MovedMessage, RetentionStateMessage } from '../engine/retention/types.ts';
+import type { RetentionMessage, RetentionStateMessage } from '../engine/retention/types.ts';
 import { TestBucket } from '../test/support/bucket.ts';
 import { capture, entrance, TAB } from '../test/support/flow.ts';
 import { Rig } from '../test/support/rig.ts';
@@ -93,17 +93,14 @@ export default async function tiers(options: Options): Promise<BenchResult> {
       const states = await rig.red.captured<{ payload: RetentionStateMessage }>('state');
       state = states.at(-1)?.msg.payload ?? null;
       lockMs = Math.max(lockMs, ...states.map(({ msg }) => msg.payload.lockMs));
-      [there, sent] = (state?.tiers ?? []).map(({ movedFiles }) => movedFiles) as [number, number];
-      [there, sent] = [there ?? 0, sent ?? 0];
+      [there, sent] = [0, 1].map((i) => state?.tiers[i]?.movedFiles ?? 0) as [number, number];
     }
     const seconds = (performance.now() - from) / 1000;
     const loop = await rig.red.loopDelay();
     const recordedTo = Date.now();
     await wait(2000);
-    const moved = await rig.red.captured<{ payload: MovedMessage }>('moved');
-    const told = moved
-      .filter(({ msg }) => msg.payload.type === 'moved')
-      .reduce((sum, { msg }) => sum + msg.payload.files, 0);
+    const moved = await rig.red.captured<{ payload: RetentionMessage }>('moved');
+    const told = moved.reduce((sum, { msg: { payload } }) => sum + (payload.type === 'moved' ? payload.files : 0), 0);
     await rig.red.stop();
     const lost = await rig.lost(recordedFrom, recordedTo);
     const mp4 = (of: string): number =>

@@ -91,7 +91,7 @@ export async function killing(lives: number, random: () => number, log: (line: s
     const child = spawn(process.execPath, [MOVER, JSON.stringify({ config, spec })], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const lines = createInterface(child.stdout!);
+    const lines = createInterface(child.stdout);
     states = [];
     let begun: () => void;
     const first = new Promise<void>((resolve) => (begun = resolve));
@@ -186,7 +186,7 @@ export async function killing(lives: number, random: () => number, log: (line: s
     let gap = -1;
     const reconciler = new Reconciler(catalog, () => gap--);
     reconciler.finishOpen([hot, warm, cold]);
-    for (const folder of [hot, warm, cold]) for (const step of reconciler.walk(folder, Infinity)) void step;
+    for (const folder of [hot, warm, cold]) Array.from(reconciler.walk(folder, Infinity));
     const { indexed, missing, empty, doubles } = reconciler.report;
     catalog.close();
     return {
