@@ -41,6 +41,11 @@ export class CatalogSource implements FootageSource {
     return this.usage.get(`${this.cameraIds.get(camera)} ${this.storageIds.get(storage)}`) ?? { bytes: 0, files: 0 };
   }
 
+  /** Nothing of folders that were never stored to. */
+  private isEmpty({ storages }: Selection): boolean {
+    return storages?.every((path) => !this.storageIds.has(path)) ?? false;
+  }
+
   private from({ storages }: Selection): string {
     const ids = storages?.flatMap((path) => this.storageIds.get(path) ?? []);
     // Where it is all of them, the question does not slow the answer.
@@ -52,7 +57,7 @@ export class CatalogSource implements FootageSource {
   *oldest(of: Selection): Generator<Segment> {
     const { camera, kind } = of;
     const id = this.cameraIds.get(camera);
-    if (id === undefined) return;
+    if (id === undefined || this.isEmpty(of)) return;
     const text = `SELECT id, start_ms, end_ms, bytes, storage_id ${this.from(of)} ORDER BY start_ms`;
     const idle = this.idle.get(text) ?? [];
     this.idle.set(text, idle);
@@ -89,7 +94,7 @@ export class CatalogSource implements FootageSource {
   sum(of: Selection): Amount {
     const id = this.cameraIds.get(of.camera);
     const amount = { bytes: 0, files: 0 };
-    if (id === undefined) return amount;
+    if (id === undefined || this.isEmpty(of)) return amount;
     const statement = this.db.prepare(`SELECT coalesce(sum(bytes), 0), count(*) ${this.from(of)}`).raw();
     for (const { start, end } of of.ranges) {
       const [bytes, files] = statement.get(id, KINDS.indexOf(of.kind), start, end, end) as [number, number];

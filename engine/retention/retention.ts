@@ -200,7 +200,6 @@ export class Retention {
     const { clock, store } = this.effects;
     this.lastPass = clock.monotonic();
     this.problem = null;
-    this.longest = { lockMs: 0, planMs: 0 };
     const done = new Shares();
     const broken = new Set<string>();
     store.dropEndedHolds(clock.now() - ENDED_HOLD_MS);
@@ -352,6 +351,7 @@ export class Retention {
       pendingFiles: this.pending.reduce((sum, { items }) => sum + items.length, 0),
       holds: holds.filter(({ until }) => until === null || until > now).length,
     });
+    this.longest = { lockMs: 0, planMs: 0 };
   }
 }
 

@@ -31,6 +31,8 @@ export interface TieringEffects {
 }
 
 const PROBE_MS = 10_000;
+/** Of a bucket that is there: each is a request that is paid for. */
+const BUCKET_PROBE_MS = 60_000;
 const FIRST_RETRY_MS = 10_000;
 const LAST_RETRY_MS = 10 * 60_000;
 /** A file that cannot be moved is not tried again before. */
@@ -82,6 +84,7 @@ export class Tiering {
 
   set(spec: RetentionSpec | null): void {
     this.spec = spec;
+    this.skipped.clear();
     const wanted = new Map<string, Omit<PlaceThreadData, 'catalog'>>();
     for (const { to } of spec?.rules.tiers ?? []) wanted.set(to, { to, access: spec?.buckets?.[to] ?? null });
     for (const [to, worker] of this.workers) {
@@ -208,7 +211,8 @@ export class Tiering {
         },
       )
       .finally(() => {
-        if (!worker.closed) worker.cancelProbe = clock.after(PROBE_MS, () => this.probe(worker));
+        const often = worker.state === 'ok' && isBucket(worker.to) ? BUCKET_PROBE_MS : PROBE_MS;
+        if (!worker.closed) worker.cancelProbe = clock.after(often, () => this.probe(worker));
       });
   }
 
@@ -290,9 +294,7 @@ export class Tiering {
     const told = worker.told.get(key) ?? { move, shares: new Shares<'age' | 'room'>() };
     worker.told.set(key, told);
     told.shares.add(move);
-    if (move.action === 'copy')
-      this.skip(move); // planned anew when it is to be let go
-    else this.clean(move.storage);
+    if (move.action !== 'copy') this.clean(move.storage);
   }
 
   private tellMoved(worker: Worker): void {

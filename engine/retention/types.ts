@@ -236,9 +236,9 @@ export interface RetentionStateMessage {
   /** Announced and not gone yet. */
   pendingFiles: number;
   holds: number;
-  /** The longest that a transaction of the last run kept others from writing the catalogue. */
+  /** The longest that a transaction kept others from writing the catalogue since the last of these messages. */
   lockMs: number;
-  /** The longest that a plan of the last run took. */
+  /** The longest that a plan took since then. */
   planMs: number;
   /** What keeps files from being deleted; says what to do. */
   problem: string | null;

@@ -30,6 +30,7 @@ import { PlaceLink } from '../../engine/retention/place-link.ts';
 import { Tiering } from '../../engine/retention/tiering.ts';
 import type { MovedMessage, RetentionSpec, Space } from '../../engine/retention/types.ts';
 import { EngineError } from '../../engine/types.ts';
+import { addFootage, numberedMedia, type MadeFile } from '../support/footage.ts';
 
 const MINUTE = 60_000;
 const T0 = Math.floor(Date.now() / MINUTE) * MINUTE - 1000 * MINUTE;
@@ -286,6 +287,32 @@ describe('moving to a tier', () => {
     const reconciler = new Reconciler(catalog, () => 1);
     for (const folder of reconciler.walk(warm, Infinity)) assert.ok(folder);
     assert.equal(reconciler.report.missing, 0);
+  });
+
+  it('does not index a file twice that a row knows in another folder', async () => {
+    mkdirSync(warm);
+    writeFileSync(join(warm, '.flow-nvr'), '');
+    const media = numberedMedia({ seconds: 4, width: 320, height: 180, kbps: 200 });
+    const made = addFootage(catalog, warm, media, { camera: 'door', startMs: T0, segmentMs: 2000 });
+    const [twin, other] = made as [MadeFile, MadeFile];
+    const place = (path: string, data: Buffer): void => {
+      mkdirSync(dirname(join(hot, path)), { recursive: true });
+      writeFileSync(join(hot, path), data);
+    };
+    place(twin.path, twin.data);
+    // Of the same name, but not the same.
+    place(other.path, twin.data);
+    const walk = (): object => {
+      const reconciler = new Reconciler(catalog, () => 1);
+      for (const folder of reconciler.walk(hot, Infinity)) assert.ok(folder);
+      return reconciler.report;
+    };
+    assert.deepEqual(walk(), { indexed: 1, missing: 0, empty: 0, doubles: 1 });
+    assert.deepEqual([placeOf(twin.path), store.leftovers(hot).map(({ path }) => path)], [warm, [twin.path]]);
+    assert.deepEqual(walk(), { indexed: 0, missing: 0, empty: 0, doubles: 0 });
+    await start();
+    await until(() => left().length === 0);
+    assert.ok(!existsSync(join(hot, twin.path)) && existsSync(join(warm, twin.path)));
   });
 
   it('puts in order what a crash left', async () => {
