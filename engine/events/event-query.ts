@@ -54,6 +54,8 @@ export interface EventPage {
 
 /** Of rows that have the words, so many are looked at for a region. */
 const MAX_LOOKED_AT = 2000;
+/** A union of many lists costs more than to look at what the other words leave, where they leave little. */
+const MANY_CAMERAS = 2;
 const NOTHING = {
   ...{ correlationId: null, source: null, sourceTime: null, uncertaintyMs: 0, preMs: 0, postMs: 0, label: null },
   ...{ zones: [], score: null, boxes: [], tags: [], notes: [], acknowledged: null, problems: [] },
@@ -126,13 +128,17 @@ export class EventQuery {
     filter: EventFilter,
     after: EventCursor | null,
     limit: number,
+    byWords = false,
   ): { found: Placed[]; stopped: EventCursor | null } {
     const { cameras, types, region, start, end, order } = filter;
     const kinds = types.filter((type) => type !== 'recording' && type !== 'gap');
     const all = EVENT_KINDS.length - 2 === kinds.length;
-    const words = matchOf({ ...filter, cameras, kinds: all ? null : kinds });
-    if (!words) return { found: [], stopped: null };
-    const { match } = words;
+    const asked = { ...filter, cameras, kinds: all ? null : kinds };
+    const fewer = matchOf({ ...asked, cameras: null });
+    const words = matchOf(asked);
+    if (!words || !fewer) return { found: [], stopped: null };
+    const looks = !byWords && cameras !== null && cameras.length > MANY_CAMERAS && fewer.match !== null;
+    const { match } = looks ? fewer : words;
     const oldest = order === 'oldest';
     let [from, to] = [start * ROWS_PER_MS, end * ROWS_PER_MS];
     if (after) {
@@ -146,7 +152,7 @@ export class EventQuery {
       ? `SELECT ${EVENT_COLUMNS} FROM event_words w JOIN event e ON e.row = w.rowid
          WHERE event_words MATCH @match AND w.rowid >= @from AND w.rowid < @to ORDER BY w.rowid ${by} LIMIT @most`
       : `SELECT ${EVENT_COLUMNS} FROM event e WHERE e.row >= @from AND e.row < @to ORDER BY e.row ${by} LIMIT @most`;
-    const most = region ? MAX_LOOKED_AT : limit;
+    const most = region || looks ? MAX_LOOKED_AT : limit;
     // Full-text search takes its bounds as whole numbers only.
     const bounds = { from: BigInt(Math.max(0, from)), to: BigInt(Math.max(0, to)), most, ...(match ? { match } : {}) };
     const found: Placed[] = [];
@@ -155,9 +161,14 @@ export class EventQuery {
       for (const row of this.sql(query).iterate(bounds) as IterableIterator<EventRow>) {
         const event = this.one(row);
         const here = { start: event.start, key: `e${row.row}` };
-        if (!region || event.boxes.some((box) => touches(box, region))) found.push({ key: here.key, event });
+        const fits =
+          (!region || event.boxes.some((box) => touches(box, region))) &&
+          (!looks || event.cameras.some((camera) => cameras.includes(camera)));
+        if (fits) found.push({ key: here.key, event });
         if (found.length === limit) break;
-        if (++looked === MAX_LOOKED_AT && region) return { found, stopped: here };
+        if (++looked < MAX_LOOKED_AT) continue;
+        if (region) return { found, stopped: here };
+        if (looks) return this.indexed(filter, after, limit, true);
       }
     } catch (error) {
       if (!/fts5/.test((error as Error).message)) throw error;

@@ -139,8 +139,7 @@ export class EventStore {
     ).get(correlationId, source ?? '') as EventRow | undefined;
   }
 
-  /** By its id, or by its id in the answers of HTTP, which begins with an e. */
-  byId(id: string): EventRow | undefined {
+  private byId(id: string): EventRow | undefined {
     return this.sql(`SELECT ${EVENT_COLUMNS} FROM event e WHERE e.id = ?`).get(id) as EventRow | undefined;
   }
 
@@ -301,6 +300,7 @@ export class EventStore {
     return this.annotated(known, { notes: [...notes, { who, at, text }] }, 'annotated', node);
   }
 
+  /** By its id, or by that of answers over HTTP, which begins with an e. */
   private need(eventId: string): EventRow {
     const known = this.byId(eventId) ?? (eventId.startsWith('e') ? this.byId(eventId.slice(1)) : undefined);
     if (!known) throw new EngineError('not-found', `there is no event ${eventId.slice(0, 80)}`);
