@@ -465,7 +465,7 @@ describe('footage in files', function () {
 
   it('counts the events of a timeline where they begin, by kind', () => {
     const base = T0 + 7_200_000;
-    const event = { type: 'motion', camera: 'a', source: null, data: '{}' } as const;
+    const event = { type: 'motion', camera: 'a', source: null, data: {} } as const;
     for (let i = 0; i < 300; i++) catalog.putEvent({ ...event, id: `m${i}`, start: base + 5, end: base + 60 });
     catalog.putEvent({ ...event, id: 'last', start: base + 9_999, end: null });
     catalog.putEvent({ ...event, id: 'next', start: base + 10_000, end: null });
