@@ -31,7 +31,7 @@ const OWN_KEYS = ['INPUT', 'SELECT', 'TEXTAREA'];
 /** Does what a key is for. @returns whether it was one of ours */
 export function pressed({ key, shiftKey, ctrlKey, metaKey, altKey, target }: Key, actions: KeyActions): boolean {
   const { tagName = '' } = (target ?? {}) as { tagName?: string };
-  if (ctrlKey || metaKey || OWN_KEYS.includes(tagName)) return false;
+  if (ctrlKey || metaKey || (OWN_KEYS.includes(tagName) && key !== 'Escape')) return false;
   const arrow = (by: 1 | -1): void => {
     if (shiftKey) actions.skip(by * SKIP_MS);
     else actions.frame(by);

@@ -78,8 +78,11 @@ export class VodPlayer implements SyncedPlayer {
   /** The middle of the frame so many after that on show, epoch ms. Null while there is none. */
   frameAfter(count: number): number | null {
     const { at, lasts } = this.frame;
+    const { currentTime } = this.video;
     if (this.position === null || at < 0) return null;
-    return this.window?.map.utcAt(Math.max(0, at + lasts * (count + 0.5))) ?? null;
+    // A frame that was sought may not have been told yet: then the middle of it is where the video is.
+    const middle = currentTime >= at && currentTime < at + lasts ? at + lasts / 2 : currentTime;
+    return this.window?.map.utcAt(Math.max(0, middle + lasts * count)) ?? null;
   }
 
   close(): void {

@@ -63,6 +63,7 @@ export function demandTime(
 ): void {
   const { start, end, at } = asked;
   const inside = (time: number): boolean => time >= range.start - SLACK_MS && time <= range.end + SLACK_MS;
-  const good = at !== null ? inside(at) : start !== null && end !== null && inside(start) && inside(end);
+  const named = [start, end, at].filter((time) => time !== null);
+  const good = named.every(inside) && (at !== null || (start !== null && end !== null));
   if (!good) throw new EngineError('forbidden', 'this link is for one range of time only');
 }

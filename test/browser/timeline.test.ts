@@ -211,6 +211,8 @@ describe('the timeline in a dashboard', function () {
     await page.click('[data-do=hold]');
     await until('held', async () => (await sent('hold')).length === 1);
     await page.waitForSelector('.tl-marks section:has-text("Case 7")');
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('.tl-panel', { state: 'detached' });
   });
 
   it('has a calendar, chooses cameras, and finds when something moved', async () => {

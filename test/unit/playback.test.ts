@@ -463,6 +463,28 @@ describe('footage in files', function () {
     assert.equal(new Set(seen).size, 80);
   });
 
+  it('counts the events of a timeline where they begin, by kind', () => {
+    const base = T0 + 7_200_000;
+    const event = { type: 'motion', camera: 'a', source: null, data: {} } as const;
+    for (let i = 0; i < 300; i++) catalog.putEvent({ ...event, id: `m${i}`, start: base + 5, end: base + 60 });
+    catalog.putEvent({ ...event, id: 'last', start: base + 9_999, end: null });
+    catalog.putEvent({ ...event, id: 'next', start: base + 10_000, end: null });
+    catalog.putEvent({ ...event, id: 'other', type: 'scene-change', start: base + 5000, end: base + 5000 });
+    catalog.startRecording({ id: 'asked', camera: 'a', stream: 'main', trigger: 'event', startMs: base + 3000 });
+    catalog.startRecording({ id: 'always', camera: 'a', stream: 'main', trigger: 'continuous', startMs: base + 3000 });
+    const range = { start: base, end: base + 10_000 };
+    const { lanes } = JSON.parse(ledger.timeline(['a', 'open'], 'main', range, 10, base + 20_000)) as {
+      lanes: { events: Record<string, string> }[];
+    };
+    const counts = Object.entries(lanes[0]!.events).map(([kind, text]) => [kind, [...Buffer.from(text, 'base64')]]);
+    assert.deepEqual(Object.fromEntries(counts), {
+      motion: [255, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+      'scene-change': [0, 0, 0, 0, 0, 1, 0, 0, 0, 0],
+      recording: [0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+    });
+    assert.deepEqual(lanes[1]!.events, {});
+  });
+
   it('draws the same timeline fine and coarse', () => {
     const range = { start: T0 - 40 * 86_400_000, end: T0 + 86_400_000 };
     const lanes = (width: number): unknown =>

@@ -660,6 +660,7 @@ describe('timeline: keys', () => {
     assert.equal(press('n'), 'event next');
     assert.equal(press('?'), 'help');
     assert.equal(press('n', { tagName: 'INPUT' }), null);
+    assert.equal(press('Escape', { tagName: 'INPUT' }), 'escape');
     assert.equal(press(' ', { tagName: 'BUTTON' }), null);
     assert.equal(press('+', { ctrlKey: true }), null);
     assert.equal(press('x'), null);

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { demandTime, share } from '../../engine/http/shares.ts';
+import { allows, Tokens, type Access, type Right } from '../../engine/http/tokens.ts';
+
+const [START, END] = [1_777_901_400_000, 1_777_901_460_000];
+
+describe('links to a range of footage', () => {
+  let folder: string;
+  let tokens: Tokens;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'flow-nvr-shares-'));
+    tokens = new Tokens(folder);
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  const access = (cameras: string[] | '*', rights: Right[]): Access => ({
+    ...{ cameras, rights, id: 'me', expiresMs: Date.now() + 60_000 },
+  });
+  const wish = { cameras: ['front', 'gate'], start: START, end: END, minutes: 60 };
+
+  it('have the range, the cameras and no more rights than who makes them', async () => {
+    const { token, links, expires } = await share(
+      tokens,
+      access('*', ['live', 'playback', 'export', 'control', 'admin']),
+      wish,
+    );
+    const shared = await tokens.verify(token);
+    assert.deepEqual(
+      [shared.cameras, shared.rights, shared.range],
+      [['front', 'gate'], ['playback', 'export'], { start: START, end: END }],
+    );
+    assert.ok(Math.abs(shared.expiresMs - expires) < 2000);
+    assert.ok(links[1]!.path.startsWith(`clip/gate.mp4?start=${START}&end=${END}&token=`));
+    const narrow = await share(tokens, access(['front'], ['export']), { ...wish, cameras: ['front'] });
+    assert.deepEqual((await tokens.verify(narrow.token)).rights, ['export']);
+  });
+
+  it('are not for cameras that who asks may not export, and cannot be shared on', async () => {
+    await assert.rejects(share(tokens, access(['front'], ['export']), wish), { code: 'forbidden' });
+    await assert.rejects(share(tokens, access('*', ['playback']), wish), { code: 'forbidden' });
+    const { token } = await share(tokens, access('*', ['export']), wish);
+    await assert.rejects(share(tokens, await tokens.verify(token), wish), { code: 'forbidden' });
+  });
+
+  it('are refused when they make no sense', async () => {
+    const all = access('*', ['export']);
+    for (const wrong of [
+      { cameras: [] },
+      { cameras: ['../x'] },
+      { start: END, end: START },
+      { end: START + 25 * 3_600_000 },
+      { minutes: 0 },
+      { minutes: 1e6 },
+      { start: 'now' },
+    ]) {
+      await assert.rejects(share(tokens, all, { ...wish, ...wrong }), { code: 'bad-request' }, JSON.stringify(wrong));
+    }
+  });
+
+  it('open no other time, and nothing without one', () => {
+    const range = { start: START, end: END };
+    const asked = { start: null, end: null, at: null };
+    assert.doesNotThrow(() => demandTime(range, { ...asked, start: START, end: END }));
+    assert.doesNotThrow(() => demandTime(range, { ...asked, at: START + 5 }));
+    for (const other of [
+      asked,
+      { ...asked, at: END + 5000 },
+      { ...asked, start: START },
+      { ...asked, start: START, end: END + 5000 },
+      { ...asked, start: 0, end: END },
+    ]) {
+      assert.throws(() => demandTime(range, other), { code: 'forbidden' });
+    }
+    // A moment inside opens no range outside.
+    assert.throws(() => demandTime(range, { start: 0, end: END, at: START }), { code: 'forbidden' });
+  });
+
+  it('never show what is live, whatever is in them', () => {
+    const grant = { cameras: '*', rights: ['live', 'control', 'playback'], range: { start: START, end: END } } as const;
+    assert.deepEqual(
+      (['live', 'control', 'playback'] as const).map((right) => allows(grant, 'front', right)),
+      [false, false, true],
+    );
+  });
+});
