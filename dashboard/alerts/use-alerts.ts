@@ -31,9 +31,9 @@ export interface AlertsEvents {
 export function useAlerts(session: Session, feed: Feed, { onNew, onShift }: AlertsEvents) {
   const list = shallowRef(new PagedList<EventRecord>(MAX_PAGES));
   const view = reactive({
-    state: 'loading' as AlertsState,
+    state: 'loading',
     error: '',
-    filter: { ...NO_FILTER } as AlertFilter,
+    filter: { ...NO_FILTER },
     newer: 0,
   });
   const asked = new Set<number>();

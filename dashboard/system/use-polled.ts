@@ -6,7 +6,7 @@ export interface Polled<T> {
   value: ShallowRef<T | null>;
   /** Why it could not be had the last time; empty when it could. */
   problem: Ref<string>;
-  again(): void;
+  again: () => void;
 }
 
 export function usePolled<T>(ask: () => Promise<T>, everyMs: number): Polled<T> {
