@@ -63,7 +63,7 @@ export default async function tiers(options: Options): Promise<BenchResult> {
   try {
     await wait(3000);
     const recordedFrom = Date.now();
-    await rig.red.loopDelay();
+    rig.red.measureLoopDelay();
     progress('they are moved');
     const { endpoint, accessKey, secretKey } = bucket.access();
     const tier = { to: warm, after: '1 d', least: 'continuous' };
@@ -96,6 +96,7 @@ export default async function tiers(options: Options): Promise<BenchResult> {
       [there, sent] = [0, 1].map((i) => state?.tiers[i]?.movedFiles ?? 0) as [number, number];
     }
     const seconds = (performance.now() - from) / 1000;
+    await wait(1500);
     const loop = await rig.red.loopDelay();
     const recordedTo = Date.now();
     await wait(2000);
