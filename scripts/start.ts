@@ -25,6 +25,7 @@ import { ensure } from './install-needs.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const PACKAGE = '@flow-nvr/node-red-dashboard-2-nvr';
+const DASHBOARD = '@flowfuse/node-red-dashboard';
 const BUNDLED_FLOW = join(ROOT, 'flows', 'nvr.json');
 const DEMO_STREAM = 'http://127.0.0.1:18481/';
 const ANSWER_TIMEOUT_MS = 60_000;
@@ -83,16 +84,11 @@ async function requireFreePort({ port, host }: Options): Promise<void> {
   await once(server, 'close');
 }
 
-/** Makes the package one of the user folder's modules, as if it had been installed from the palette. */
-function linkPackage(userDir: string): void {
-  const link = join(userDir, 'node_modules', PACKAGE);
-  mkdirSync(dirname(link), { recursive: true });
-  const found = lstatSync(link, { throwIfNoEntry: false });
-  if (found && !found.isSymbolicLink()) {
-    throw new Error(`${link} is an installed copy of this package: remove it, or choose another --user-dir`);
-  }
-  rmSync(link, { force: true });
-  symlinkSync(ROOT, link, 'junction');
+/** Makes the package, and Dashboard for its widgets, modules of the user folder, as if installed from the palette. */
+function linkPackages(userDir: string): void {
+  const dashboard = dirname(createRequire(import.meta.url).resolve(`${DASHBOARD}/package.json`));
+  const places = { [PACKAGE]: ROOT, [DASHBOARD]: dashboard };
+  for (const [name, place] of Object.entries(places)) link(userDir, name, place);
   const file = join(userDir, 'package.json');
   const known = existsSync(file)
     ? (JSON.parse(readFileSync(file, 'utf8')) as { dependencies?: Record<string, string> })
@@ -102,9 +98,22 @@ function linkPackage(userDir: string): void {
     description: 'Node-RED user folder of npm start',
     private: true,
   };
-  // `file:` keeps npm, when it installs another node here, from asking a registry for this package.
-  const dependencies = { ...known?.dependencies, [PACKAGE]: `file:${relative(userDir, ROOT) || '.'}` };
+  // `file:` keeps npm, when it installs another node here, from asking a registry for them.
+  const linked = Object.entries(places).map(([name, place]) => [name, `file:${relative(userDir, place) || '.'}`]);
+  const dependencies = { ...known?.dependencies, ...(Object.fromEntries(linked) as Record<string, string>) };
   writeFileSync(file, `${JSON.stringify({ ...base, dependencies }, null, 2)}\n`);
+}
+
+function link(userDir: string, name: string, place: string): void {
+  const link = join(userDir, 'node_modules', name);
+  mkdirSync(dirname(link), { recursive: true });
+  const found = lstatSync(link, { throwIfNoEntry: false });
+  if (found && !found.isSymbolicLink()) {
+    if (name === DASHBOARD) return; // installed by the user, perhaps a newer one
+    throw new Error(`${link} is an installed copy of this package: remove it, or choose another --user-dir`);
+  }
+  rmSync(link, { force: true });
+  symlinkSync(place, link, 'junction');
 }
 
 /** Settings are written once: whoever changes them keeps the change. Port and host come from the command line. */
@@ -202,7 +211,7 @@ async function main(): Promise<void> {
   ensure(['ffmpeg']);
   build();
   mkdirSync(userDir, { recursive: true });
-  linkPackage(userDir);
+  linkPackages(userDir);
   writeSettings(userDir);
   if (cameras.length > 0) keepFlow(userDir);
   else if (!existsSync(join(userDir, 'flows.json'))) copyFileSync(BUNDLED_FLOW, join(userDir, 'flows.json'));
@@ -220,7 +229,7 @@ async function main(): Promise<void> {
       throw error;
     }
     console.log(
-      `\nFlow NVR is running.\n\n  Editor      ${address}/\n  Recordings  ${join(userDir, 'nvr')}\n\nCtrl-C stops it.\n`,
+      `\nFlow NVR is running.\n\n  Dashboard   ${address}/dashboard\n  Editor      ${address}/\n  Recordings  ${join(userDir, 'nvr')}\n\nCtrl-C stops it.\n`,
     );
   } else if (child.exitCode === null && child.signalCode === null) {
     console.error(`Node-RED does not answer at ${address}; see its messages above`);

@@ -48,3 +48,37 @@ export function blocker(): FlowNode[] {
     while (Date.now() < end);`;
   return [...entrance('block', ['blocker']), { id: 'blocker', type: 'function', z: TAB, func, outputs: 0, wires: [] }];
 }
+
+/** A dashboard whose page `/dashboard/live` has the camera grid; what is done there goes to the capture name `grid`. */
+export function dashboard(grid: Record<string, unknown> = {}): FlowNode[] {
+  return [
+    { id: 'dash', type: 'ui-base', name: 'Dashboard', path: '/dashboard' },
+    {
+      ...{ id: 'colours', type: 'ui-theme', name: 'Theme' },
+      colors: {
+        surface: '#ffffff',
+        primary: '#0d74ce',
+        bgPage: '#eeeeee',
+        groupBg: '#ffffff',
+        groupOutline: '#cccccc',
+      },
+      sizes: { density: 'default', pagePadding: '12px', groupGap: '12px', groupBorderRadius: '4px', widgetGap: '12px' },
+    },
+    {
+      ...{ id: 'live-page', type: 'ui-page', name: 'Live', ui: 'dash', path: '/live', icon: 'home', layout: 'grid' },
+      ...{ theme: 'colours', order: 1, className: '', visible: 'true', disabled: 'false' },
+      breakpoints: [{ name: 'Default', px: '0', cols: '12' }],
+    },
+    {
+      ...{ id: 'live-group', type: 'ui-group', name: 'Cameras', page: 'live-page', width: '12', height: '1', order: 1 },
+      ...{ showTitle: false, className: '', visible: 'true', disabled: 'false', groupType: 'default' },
+    },
+    {
+      ...{ id: 'grid-widget', type: 'ui-nvr-grid', z: TAB, name: '', nvr: 'nvr-store', group: 'live-group', order: 1 },
+      ...{ width: 12, height: 8, ...grid },
+      wires: [['capture-grid']],
+    },
+    ...entrance('grid', ['grid-widget']),
+    ...capture('grid'),
+  ];
+}

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const PACKAGE = '@flow-nvr/node-red-dashboard-2-nvr';
+const DASHBOARD = '@flowfuse/node-red-dashboard';
 const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
 /** More than the 15 s that Node-RED gives its nodes to close. */
@@ -49,6 +50,8 @@ export interface NodeRedOptions {
   env?: Record<string, string>;
   /** Name under which the Node-RED to run is installed. */
   release?: 'node-red' | 'node-red-4';
+  /** FlowFuse Dashboard is installed, too. */
+  dashboard?: boolean;
 }
 
 /**
@@ -148,10 +151,15 @@ export class NodeRed {
     await mkdir(dirname(link), { recursive: true });
     await rm(link, { force: true });
     await symlink(ROOT, link, 'dir');
-    await writeFile(
-      join(userDir, 'package.json'),
-      JSON.stringify({ name: 'user', private: true, dependencies: { [PACKAGE]: '*' } }),
-    );
+    const dependencies: Record<string, string> = { [PACKAGE]: '*' };
+    if (options.dashboard) {
+      const dashboard = join(userDir, 'node_modules', DASHBOARD);
+      await mkdir(dirname(dashboard), { recursive: true });
+      await rm(dashboard, { force: true });
+      await symlink(dirname(require.resolve(`${DASHBOARD}/package.json`)), dashboard, 'dir');
+      dependencies[DASHBOARD] = '*';
+    }
+    await writeFile(join(userDir, 'package.json'), JSON.stringify({ name: 'user', private: true, dependencies }));
     await writeFile(join(userDir, 'settings.cjs'), SETTINGS);
     return new NodeRed(userDir, await freePort(), options);
   }

@@ -30,6 +30,8 @@ export interface RigOptions {
   /** Environment of the Node-RED process. */
   env?: Record<string, string>;
   auth?: ServerOptions['auth'];
+  /** With FlowFuse Dashboard. */
+  dashboard?: boolean;
 }
 
 export interface Stream {
@@ -79,7 +81,7 @@ export class Rig {
     }
     const [cameras, red] = await Promise.all([
       startCameras(mounts, options.auth ? { auth: options.auth } : {}),
-      NodeRed.create(options.env ? { env: options.env } : {}),
+      NodeRed.create({ ...(options.env ? { env: options.env } : {}), dashboard: options.dashboard ?? false }),
     ]);
     const proxy = options.impatient ? await startImpatientProxy(cameras.port) : null;
     const rig = new Rig(options, cameras, red, proxy);

@@ -192,9 +192,10 @@ describe("a page's feed", () => {
       await world.pass(10_000);
       opened[0]!.text({ type: 'tick', now: 0 });
     }
-    assert.equal(opened.length, 1);
+    const before = opened.length;
+    assert.equal(before, 1);
     assert.ok(opened[0]!.sent.includes('{"token":"t2"}'));
     await world.pass(40_000);
-    assert.ok(opened.length > 1);
+    assert.ok(opened.length > before);
   });
 });

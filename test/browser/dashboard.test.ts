@@ -1,0 +1,188 @@
+/** The dashboard as people use it: a real Node-RED with FlowFuse Dashboard, RTSP cameras, and Chromium. */
+import assert from 'node:assert/strict';
+import { setTimeout as wait } from 'node:timers/promises';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { dashboard } from '../support/flow.ts';
+import { Rig } from '../support/rig.ts';
+
+const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
+
+interface Answer {
+  status: number;
+  body: Record<string, unknown>;
+}
+
+describe('the dashboard', function () {
+  this.timeout(60_000);
+  let rig: Rig;
+  let browser: Browser;
+  let page: Page;
+  const problems: string[] = [];
+
+  const tile = (camera: string): string => `[data-camera="${camera}"]`;
+  const call = async (method: string, path: string, body?: object): Promise<Answer> => {
+    const response = await fetch(`${rig.red.url}${path}`, {
+      method,
+      ...(body ? { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } } : {}),
+    });
+    const text = await response.text();
+    return { status: response.status, body: text ? (JSON.parse(text) as Answer['body']) : {} };
+  };
+  const token = async (): Promise<string> => (await call('GET', '/nvr/dashboard/token')).body['token'] as string;
+
+  /** Frames that a tile has shown, its time, and the size of its picture. */
+  const shown = (camera: string): Promise<{ frames: number; time: number; width: number } | null> =>
+    page.evaluate(`(() => {
+      const video = [...document.querySelectorAll('${tile(camera)} video')].find((one) => getComputedStyle(one).visibility === 'visible');
+      if (!video || video.readyState < 2) return null;
+      return { frames: video.getVideoPlaybackQuality().totalVideoFrames, time: video.currentTime, width: video.videoWidth };
+    })()`);
+  /** Waits until a tile shows frames, one after the other. */
+  const plays = async (camera: string, width?: number, timeoutMs = 30_000): Promise<void> => {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const before = await shown(camera);
+      await wait(700);
+      const after = await shown(camera);
+      const good = before && after && after.time > before.time && after.frames > before.frames + 5;
+      if (good && (width === undefined || after.width === width)) return;
+      assert.ok(performance.now() < deadline, `${camera} does not play: ${JSON.stringify([before, after])}`);
+    }
+  };
+
+  before(async () => {
+    rig = await Rig.create({
+      cameras: { yard: { main: { size: 'main' }, sub: { size: 'sub' } }, gate: { main: { size: 'sub' } } },
+      recorder: { mode: 'manual' },
+      dashboard: true,
+    });
+    await rig.red.deploy([...rig.flow(), ...dashboard()]);
+    browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
+    page = await browser.newPage({ viewport: { width: 1000, height: 700 }, locale: 'en-GB' });
+    page.on('pageerror', ({ message }) => problems.push(message));
+    await page.goto(`${rig.red.url}/dashboard/live`);
+    await page.waitForSelector(tile('gate'), { timeout: 20_000 });
+  });
+  after(async () => {
+    await browser.close();
+    await rig.dispose();
+  });
+  afterEach(() => assert.deepEqual(problems, []));
+
+  it('plays every camera, the small stream where there is one', async () => {
+    await plays('yard', 640);
+    await plays('gate', 640);
+  });
+
+  it('enlarges a camera with its large stream, and is never black between', async () => {
+    await page.evaluate(`
+      window.black = 0;
+      window.looks = setInterval(() => {
+        const videos = [...document.querySelectorAll('${tile('yard')} video')];
+        const visible = videos.find((video) => getComputedStyle(video).visibility === 'visible');
+        // While it seeks its last frame stays on show.
+        if (!visible || visible.readyState < 1 || visible.getVideoPlaybackQuality().totalVideoFrames < 1) black++;
+      }, 30);`);
+    await page.focus(tile('yard'));
+    await page.keyboard.press('Enter');
+    await plays('yard', 1920);
+    assert.equal(await page.locator(`${tile('yard')}.nvr-tile--solo`).count(), 1);
+    await page.keyboard.press('Escape');
+    await plays('yard', 640);
+    assert.equal(await page.evaluate('clearInterval(looks), black'), 0);
+    await rig.red.waitFor(
+      'grid',
+      ({ camera, topic, payload }) =>
+        topic === 'ui-nvr-grid/enlarge' && camera === 'yard' && (payload as { enlarged: boolean }).enlarged,
+      5000,
+    );
+  });
+
+  it('does what messages say, on pages opened later too', async () => {
+    await rig.red.send('grid', { payload: { command: 'layout', layout: '1x1' } });
+    await page.waitForFunction("document.querySelectorAll('[data-camera]').length === 1");
+    const other = await browser.newPage();
+    await other.goto(`${rig.red.url}/dashboard/live`);
+    await other.waitForFunction("document.querySelectorAll('[data-camera]').length === 1", null, { timeout: 15_000 });
+    await other.close();
+    await rig.red.send('grid', { payload: { command: 'layout', layout: 'auto' } });
+    await page.waitForFunction("document.querySelectorAll('[data-camera]').length === 2");
+  });
+
+  it('records by hand, and everything when panic is held', async () => {
+    await page.hover(tile('gate'));
+    await page.click(`${tile('gate')} [data-action="record"]`);
+    await rig.waitForRecording(
+      ({ phase, camera, trigger }) => phase === 'start' && camera === 'gate' && trigger === 'manual',
+      10_000,
+    );
+    await page.waitForSelector(`${tile('gate')} .nvr-rec`);
+    const press = async (action: string, ms: number): Promise<void> => {
+      await page.hover(`[data-action="${action}"]`);
+      await page.mouse.down();
+      await wait(ms);
+      await page.mouse.up();
+    };
+    await press('panic', 600);
+    await wait(500);
+    assert.equal(await page.locator('.nvr-grid__panic').count(), 0, 'a click is not enough');
+    await press('panic', 2000);
+    await page.waitForSelector('.nvr-grid__panic', { timeout: 10_000 });
+    await page.waitForSelector(`${tile('yard')} .nvr-chip--panic`);
+    await press('release', 2000);
+    await page.waitForSelector('.nvr-grid__panic', { state: 'detached', timeout: 10_000 });
+  });
+
+  it('keeps an order that all share, for those who may change it', async () => {
+    const [good, path] = [await token(), '/nvr/api/board/grid-widget?token='];
+    const arrangement = { layout: 'auto', order: ['yard', 'gate'] };
+    assert.equal((await call('POST', `${path}${good}`, arrangement)).status, 204);
+    assert.deepEqual((await call('GET', `${path}${good}`)).body, arrangement);
+    await page.waitForFunction("document.querySelector('[data-camera]').dataset.camera === 'yard'");
+    await page.focus(tile('gate'));
+    await page.keyboard.press('Alt+ArrowUp');
+    await page.waitForFunction("document.querySelector('[data-camera]').dataset.camera === 'gate'");
+    assert.equal((await call('POST', `${path}${good}`, { layout: 'auto', order: [1] })).status, 400);
+    assert.equal((await call('GET', '/nvr/api/board/grid-widget')).status, 401);
+  });
+
+  it('comes back by itself when cameras were away, and says so meanwhile', async () => {
+    await rig.cameras.kill();
+    await page.waitForSelector(`${tile('yard')}.nvr-tile--away`, { timeout: 15_000 });
+    await rig.cameras.restart();
+    await plays('yard', 640);
+    await plays('gate', 640);
+  });
+
+  it('comes back by itself when Node-RED was away', async () => {
+    await rig.red.kill();
+    await wait(1500);
+    await rig.red.start();
+    await plays('yard', 640);
+    await plays('gate', 640);
+  });
+
+  it('lets viewers see, and nothing more', async () => {
+    const flow = rig.flow().map((node) => (node.id === 'nvr-store' ? { ...node, dashboardAccess: 'view' } : node));
+    await rig.red.deploy([...flow, ...dashboard()]);
+    const viewer = await token();
+    for (const path of ['control', 'control/yard', 'ptz/yard', 'board/grid-widget']) {
+      const { status } = await call('POST', `/nvr/api/${path}?token=${viewer}`, { command: 'panic' });
+      assert.equal(status, 403, path);
+    }
+    assert.equal((await call('GET', `/nvr/api/storage?token=${viewer}`)).status, 403);
+    await page.reload();
+    await plays('gate', 640);
+    assert.equal(await page.locator('[data-action="record"], [data-action="panic"]').count(), 0);
+    assert.ok((await page.locator('[data-action="enlarge"]').count()) > 0);
+  });
+
+  it('tells who is not on this computer what to set', async () => {
+    const outside = await browser.newPage({ extraHTTPHeaders: { 'X-Forwarded-For': '203.0.113.7' } });
+    await outside.goto(`${rig.red.url}/dashboard/live`);
+    await outside.waitForSelector('.nvr-blocked', { timeout: 15_000 });
+    assert.match((await outside.textContent('.nvr-blocked')) ?? '', /httpNodeAuth/);
+    assert.equal(await outside.locator('[data-camera]').count(), 0);
+    await outside.close();
+  });
+});
