@@ -48,10 +48,12 @@
     const next = () => {
       while (running < limit && waiting.length > 0) {
         running++;
-        waiting.shift()().always(() => {
-          running--;
-          next();
-        });
+        waiting
+          .shift()()
+          .always(() => {
+            running--;
+            next();
+          });
       }
     };
     return (job) => {
@@ -101,9 +103,17 @@
     // ---- in the network
 
     function network() {
-      const where = $('<input type="text" spellcheck="false">').attr({ placeholder: say('where'), 'aria-label': say('where') });
+      const where = $('<input type="text" spellcheck="false">').attr({
+        placeholder: say('where'),
+        'aria-label': say('where'),
+      });
       const [username, password] = ['text', 'password'].map((type, i) =>
-        $('<input>').attr({ type, autocomplete: i ? 'new-password' : 'off', placeholder: say(i ? 'password' : 'username'), 'aria-label': say(i ? 'password' : 'username') }),
+        $('<input>').attr({
+          type,
+          autocomplete: i ? 'new-password' : 'off',
+          placeholder: say(i ? 'password' : 'username'),
+          'aria-label': say(i ? 'password' : 'username'),
+        }),
       );
       const typed = api.account();
       username.val(typed.username);
@@ -112,7 +122,9 @@
       const said = $('<div class="flow-nvr-say" aria-live="polite">');
       const rows = $('<div class="flow-nvr-rows">').hide();
       const add = button('add', 'fa-plus', () => addChosen()).hide();
-      const askAgain = button('askAgain', 'fa-refresh', () => devices.filter(({ refused }) => refused).forEach(ask)).hide();
+      const askAgain = button('askAgain', 'fa-refresh', () =>
+        devices.filter(({ refused }) => refused).forEach(ask),
+      ).hide();
       place.append(
         $('<div class="flow-nvr-bar">').append(where, search),
         $('<div class="flow-nvr-bar" style="margin-top: 8px">').append(username, password, askAgain),
@@ -136,7 +148,9 @@
         post('onvif/discover', { address: where.val().trim() })
           .then(
             (answer) => list(answer.devices),
-            (xhr) => xhr.statusText !== 'abort' && said.text((xhr.responseJSON && xhr.responseJSON.message) || say('noAnswer', { status: xhr.status })),
+            (xhr) =>
+              xhr.statusText !== 'abort' &&
+              said.text((xhr.responseJSON && xhr.responseJSON.message) || say('noAnswer', { status: xhr.status })),
           )
           .always(() => search.prop('disabled', false));
       }
@@ -190,10 +204,15 @@
         const stream = () => {
           const url = device.result.sub || device.result.main;
           const body = { ...access(device), url, transport: 'tcp', nvr: $('#node-input-nvr').val() };
-          return post('test-stream', body).then((result) => shown(result.ok ? result.still : ''), () => shown(''));
+          return post('test-stream', body).then(
+            (result) => shown(result.ok ? result.still : ''),
+            () => shown(''),
+          );
         };
         // Its own picture is quick; where it has none, one is taken of its stream.
-        queue(() => post('onvif/still', access(device)).then((answer) => shown('data:image/jpeg;base64,' + answer.still), stream));
+        queue(() =>
+          post('onvif/still', access(device)).then((answer) => shown('data:image/jpeg;base64,' + answer.still), stream),
+        );
       }
 
       function setClock(device) {
@@ -204,7 +223,9 @@
         post('onvif/clock', access(device))
           .then(
             (answer) => (device.offset = answer.clockOffsetMs),
-            (xhr) => (device.problem = (xhr.responseJSON && xhr.responseJSON.message) || say('noAnswer', { status: xhr.status })),
+            (xhr) =>
+              (device.problem =
+                (xhr.responseJSON && xhr.responseJSON.message) || say('noAnswer', { status: xhr.status })),
           )
           .always(() => {
             device.setting = false;
@@ -214,14 +235,21 @@
 
       function draw(device) {
         const { result } = device;
-        const box = $('<input type="checkbox">').prop({ checked: device.chosen, disabled: !result }).attr('aria-label', nameOf(device));
+        const box = $('<input type="checkbox">')
+          .prop({ checked: device.chosen, disabled: !result })
+          .attr('aria-label', nameOf(device));
         box.on('change', () => {
           device.chosen = box.prop('checked');
           count();
         });
         const picture = $('<div class="flow-nvr-still">');
         if (device.still) picture.append($('<img>').attr({ src: device.still, alt: api.text('test.still') }));
-        else picture.append($('<i>').addClass(device.busy || (result && device.still === undefined) ? 'fa fa-spinner fa-pulse' : 'fa fa-video-camera'));
+        else
+          picture.append(
+            $('<i>').addClass(
+              device.busy || (result && device.still === undefined) ? 'fa fa-spinner fa-pulse' : 'fa fa-video-camera',
+            ),
+          );
         const facts = $('<div class="flow-nvr-facts">').append($('<b>').text(nameOf(device)));
         const soft = (text) => facts.append($('<div class="flow-nvr-soft">').text(text));
         soft([device.hardware, device.host].filter(Boolean).join(' · '));
@@ -231,15 +259,23 @@
           soft([...new Set(sizes)].slice(0, 3).concat(can.filter(Boolean)).join(' · '));
           if (Math.abs(device.offset) > CLOCK_MS) {
             const way = device.offset > 0 ? 'clockAhead' : 'clockBehind';
-            const line = $('<div>').append($('<span class="flow-nvr-wrong">').text(say(way, { time: ago(device.offset) })), ' ');
-            const set = $('<button type="button" class="red-ui-button red-ui-button-small">').text(say('setClock')).prop('disabled', Boolean(device.setting));
+            const line = $('<div>').append(
+              $('<span class="flow-nvr-wrong">').text(say(way, { time: ago(device.offset) })),
+              ' ',
+            );
+            const set = $('<button type="button" class="red-ui-button red-ui-button-small">')
+              .text(say('setClock'))
+              .prop('disabled', Boolean(device.setting));
             facts.append(line.append(set.on('click', () => setClock(device))));
           }
         }
         if (device.problem) facts.append($('<div class="flow-nvr-wrong">').text(device.problem));
         const act = $('<div>');
         if (result) act.append(button('use', '', () => use(device)));
-        else if (device.certificate) act.append(button('trust', '', () => ((device.anyCertificate = true), (device.certificate = false), ask(device))));
+        else if (device.certificate)
+          act.append(
+            button('trust', '', () => ((device.anyCertificate = true), (device.certificate = false), ask(device))),
+          );
         else if (!device.busy && !device.refused) act.append(button('askAgain', '', () => ask(device)));
         device.row.empty().append(box, picture, facts, act);
         count();
@@ -247,14 +283,24 @@
 
       function count() {
         const chosen = devices.filter((device) => device.result && device.chosen).length;
-        add.toggle(chosen > 0).contents().last().replaceWith(document.createTextNode(say('add', { count: chosen })));
+        add
+          .toggle(chosen > 0)
+          .contents()
+          .last()
+          .replaceWith(document.createTextNode(say('add', { count: chosen })));
         askAgain.toggle(devices.some(({ refused }) => refused));
       }
 
-      const nameOf = ({ name, result, host }) => name || (result && `${result.manufacturer} ${result.model}`.trim()) || host;
+      const nameOf = ({ name, result, host }) =>
+        name || (result && `${result.manufacturer} ${result.model}`.trim()) || host;
       const cameraOf = (device) => ({
         ...{ name: nameOf(device), url: device.result.main, subUrl: device.result.sub, onvif: device.address },
-        ...{ anyCertificate: device.anyCertificate, username: device.username, password: device.password, ptz: device.result.ptz },
+        ...{
+          anyCertificate: device.anyCertificate,
+          username: device.username,
+          password: device.password,
+          ptz: device.result.ptz,
+        },
       });
 
       function use(device) {
@@ -285,7 +331,10 @@
     // ---- a list
 
     function list() {
-      const text = $('<textarea spellcheck="false">').attr({ placeholder: say('listExample'), 'aria-label': say('list') });
+      const text = $('<textarea spellcheck="false">').attr({
+        placeholder: say('listExample'),
+        'aria-label': say('list'),
+      });
       const file = $('<input type="file" accept=".csv,.json,.txt,text/csv,application/json" style="display: none">');
       const preview = $('<div aria-live="polite">');
       const add = button('add', 'fa-plus', () => finish(good())).hide();
@@ -304,21 +353,36 @@
         if (read.problem) preview.append($('<div class="flow-nvr-wrong">').text(say('listProblem.' + read.problem)));
         if (cameras.length === 0) return;
         const table = $('<table>').appendTo($('<div class="flow-nvr-rows">').appendTo(preview));
-        table.append($('<tr>').append(['line', 'camera', 'stream', 'account'].map((key) => $('<th>').text(say('column.' + key)))));
+        table.append(
+          $('<tr>').append(['line', 'camera', 'stream', 'account'].map((key) => $('<th>').text(say('column.' + key)))),
+        );
         for (const camera of cameras) {
           const stream = $('<td>').text(camera.url || camera.onvif);
-          if (camera.problem) stream.append($('<div class="flow-nvr-wrong">').text(say('listProblem.' + camera.problem, { id: camera.id })));
+          if (camera.problem)
+            stream.append(
+              $('<div class="flow-nvr-wrong">').text(say('listProblem.' + camera.problem, { id: camera.id })),
+            );
           const name = camera.name && camera.name !== camera.id ? `${camera.name} (${camera.id})` : camera.id;
           const account = camera.username ? `${camera.username}${camera.password ? ' ••••' : ''}` : '–';
-          table.append($('<tr>').append($('<td>').text(camera.line), $('<td>').text(name), stream, $('<td>').text(account)));
+          table.append(
+            $('<tr>').append($('<td>').text(camera.line), $('<td>').text(name), stream, $('<td>').text(account)),
+          );
         }
         const count = good().length;
         const wrong = cameras.length - count;
-        if (wrong > 0) preview.append($('<div class="flow-nvr-say flow-nvr-wrong">').text(say('listWrong', { count: wrong })));
-        add.toggle(count > 0).contents().last().replaceWith(document.createTextNode(say('add', { count })));
+        if (wrong > 0)
+          preview.append($('<div class="flow-nvr-say flow-nvr-wrong">').text(say('listWrong', { count: wrong })));
+        add
+          .toggle(count > 0)
+          .contents()
+          .last()
+          .replaceWith(document.createTextNode(say('add', { count })));
       });
       place.append(
-        $('<div class="flow-nvr-bar">').append(button('file', 'fa-upload', () => file.trigger('click')), $('<span class="flow-nvr-soft">').text(say('listHint'))),
+        $('<div class="flow-nvr-bar">').append(
+          button('file', 'fa-upload', () => file.trigger('click')),
+          $('<span class="flow-nvr-soft">').text(say('listHint')),
+        ),
         ...[file, text, preview, $('<div class="flow-nvr-add">').append(add)],
       );
     }
@@ -327,7 +391,10 @@
 
     function maker() {
       const select = $('<select>').attr('aria-label', say('maker'));
-      const host = $('<input type="text" spellcheck="false">').attr({ placeholder: say('host'), 'aria-label': say('host') });
+      const host = $('<input type="text" spellcheck="false">').attr({
+        placeholder: say('host'),
+        'aria-label': say('host'),
+      });
       const note = $('<div class="flow-nvr-soft flow-nvr-say">');
       const take = button('fillIn', 'fa-check', () => {
         const pattern = select.data('patterns')[Number(select.val())];
@@ -384,8 +451,25 @@
     let created = null;
     const existing = targets.map((id) => RED.nodes.node(id));
     if (targets.length === 0) {
-      const recorder = { id: RED.nodes.id(), type: 'recorder', z: tab, name: '', nvr, mode: 'continuous', streams: 'main' };
-      nodes.push({ ...recorder, preRoll: 5, postRoll: 10, segment: 60, schedule: [], x: left + 280, y: top, wires: [[], []] });
+      const recorder = {
+        id: RED.nodes.id(),
+        type: 'recorder',
+        z: tab,
+        name: '',
+        nvr,
+        mode: 'continuous',
+        streams: 'main',
+      };
+      nodes.push({
+        ...recorder,
+        preRoll: 5,
+        postRoll: 10,
+        segment: 60,
+        schedule: [],
+        x: left + 280,
+        y: top,
+        wires: [[], []],
+      });
       targets = [recorder.id];
       created = recorder.id;
     }
@@ -395,16 +479,47 @@
       let id = wanted;
       for (let number = 2; taken.has(id); number++) id = `${wanted.slice(0, 58)}-${number}`;
       taken.add(id);
-      const account = camera.username ? { credentials: { username: camera.username, password: realPassword(node, camera) } } : {};
+      const account = camera.username
+        ? { credentials: { username: camera.username, password: realPassword(node, camera) } }
+        : {};
       nodes.push({
-        ...{ id: RED.nodes.id(), type: 'camera-source', z: tab, name: camera.name || id, nvr, camera: id, url: camera.url, subUrl: camera.subUrl || '' },
+        ...{
+          id: RED.nodes.id(),
+          type: 'camera-source',
+          z: tab,
+          name: camera.name || id,
+          nvr,
+          camera: id,
+          url: camera.url,
+          subUrl: camera.subUrl || '',
+        },
         ...{ onvif: camera.onvif || '', anyCertificate: Boolean(camera.anyCertificate), transport: 'tcp', audio: true },
         ...{ x: left, y: top + i * ROW, wires: [existing.length > 0 ? [] : targets, []], ...account },
       });
       if (!camera.ptz) return;
       nodes.push({
-        ...{ id: RED.nodes.id(), type: 'ptz', z: tab, name: '', nvr, camera: id, address: '', moveTimeout: 5, panTiltTravel: '', zoomTravel: '' },
-        ...{ events: true, allEvents: false, anyCertificate: false, idle: 60, rules: [], x: left + 560, y: top + i * ROW, wires: [[], []] },
+        ...{
+          id: RED.nodes.id(),
+          type: 'ptz',
+          z: tab,
+          name: '',
+          nvr,
+          camera: id,
+          address: '',
+          moveTimeout: 5,
+          panTiltTravel: '',
+          zoomTravel: '',
+        },
+        ...{
+          events: true,
+          allEvents: false,
+          anyCertificate: false,
+          idle: 60,
+          rules: [],
+          x: left + 560,
+          y: top + i * ROW,
+          wires: [[], []],
+        },
       });
     });
     const result = RED.nodes.import(nodes, { markChanged: true });

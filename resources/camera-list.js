@@ -31,7 +31,9 @@
   }
 
   function columnOf(title) {
-    const word = String(title).toLowerCase().replace(/[^a-z]/g, '');
+    const word = String(title)
+      .toLowerCase()
+      .replace(/[^a-z]/g, '');
     const found = Object.entries(COLUMNS).find(([, words]) => words.includes(word));
     return found ? found[0] : null;
   }
