@@ -51,6 +51,10 @@ const BENCHES: Record<
     about: 'how long deleting 50,000 of a million files keeps the catalogue from others, while 8 cameras are recorded',
     load: () => import('./retention.ts'),
   },
+  events: {
+    about: "from a machine's event over MQTT to its clip, with a restart and an outage of the broker",
+    load: () => import('./events.ts'),
+  },
   'event-index': {
     about: 'how fast events are stored, and found among a million. [--seconds 30]',
     load: () => import('./event-index.ts'),

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 
 /** The UUID of the SEI message that rtsp-cameras.py puts into each access unit. */
-const MARK = Buffer.from('7e1c5ad26b9f43e8a15cd3f08e27b94d', 'hex');
+export const MARK = Buffer.from('7e1c5ad26b9f43e8a15cd3f08e27b94d', 'hex');
 const PAYLOAD_BYTES = 16;
 
 export interface FrameStamp {
