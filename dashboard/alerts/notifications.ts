@@ -1,5 +1,6 @@
 /** The browser's own notifications, for a page in the background; only where its user has asked for them. */
 import { ref } from 'vue';
+import { keep, recall } from '../shared/stored.ts';
 
 const KEY = 'flow-nvr-notify';
 const SHOWN_MS = 15_000;
@@ -18,7 +19,7 @@ export interface Notice {
 export function useNotifications() {
   const supported = 'Notification' in window && window.isSecureContext;
   const permission = ref<NotificationPermission>(supported ? Notification.permission : 'denied');
-  const wanted = ref(supported && stored() && Notification.permission === 'granted');
+  const wanted = ref(supported && recall(KEY) === '1' && Notification.permission === 'granted');
   let last = 0;
 
   const toggle = async (): Promise<void> => {
@@ -26,11 +27,7 @@ export function useNotifications() {
     if (!wanted.value && Notification.permission === 'default') await Notification.requestPermission();
     permission.value = Notification.permission;
     wanted.value = !wanted.value && permission.value === 'granted';
-    try {
-      localStorage.setItem(KEY, wanted.value ? '1' : '');
-    } catch {
-      return; // storage is switched off: the choice ends with the page
-    }
+    keep(KEY, wanted.value ? '1' : '');
   };
 
   const tell = async ({ tag, title, body, picture, onClick }: Notice): Promise<void> => {
@@ -61,13 +58,5 @@ async function pictureOf(address: string): Promise<string | null> {
     return answer.ok ? URL.createObjectURL(await answer.blob()) : null;
   } catch {
     return null; // a notice without a picture is better than none
-  }
-}
-
-function stored(): boolean {
-  try {
-    return localStorage.getItem(KEY) === '1';
-  } catch {
-    return false;
   }
 }

@@ -11,8 +11,10 @@ interface EventsAnswer {
   cursor: string | null;
 }
 
-export const PAGE_SIZE = 200;
-const MAX_PAGES = 6;
+/** Soon there; those behind it are as large as the server gives them, for who scrolls far. */
+const FIRST_PAGE = 120;
+const PAGE_SIZE = 500;
+const MAX_PAGES = 4;
 /** Of new ones that came while a dropped page is read again; more, and the list begins anew. */
 const MAX_READS = 5;
 const RETRY_MS = 3000;
@@ -23,12 +25,14 @@ export type AlertsState = 'loading' | 'ready' | 'failed';
 
 export interface AlertsEvents {
   /** One that nobody has seen yet, whether the filter lets it through or not. */
-  onNew(event: EventRecord, shown: boolean): void;
+  onNew: (event: EventRecord, shown: boolean) => void;
+  /** The newest that there are, when the list was read. */
+  onRead: (events: readonly EventRecord[]) => void;
   /** Rows came or went above the first visible one: by so many it moved down. */
-  onShift(rows: number): void;
+  onShift: (rows: number) => void;
 }
 
-export function useAlerts(session: Session, feed: Feed, { onNew, onShift }: AlertsEvents) {
+export function useAlerts(session: Session, feed: Feed, { onNew, onRead, onShift }: AlertsEvents) {
   const list = shallowRef(new PagedList<EventRecord>(MAX_PAGES));
   const view = reactive({
     state: 'loading',
@@ -61,8 +65,9 @@ export function useAlerts(session: Session, feed: Feed, { onNew, onShift }: Aler
   const read = async (wanted: Wanted): Promise<EventsAnswer> => {
     const params = paramsOf(view.filter);
     const end = wanted.before ?? params['end'] ?? null;
+    const limit = wanted.page === 0 ? FIRST_PAGE : PAGE_SIZE;
     const page = (cursor: string | null): Promise<EventsAnswer> =>
-      session.get<EventsAnswer>('api/events', { ...params, end, limit: PAGE_SIZE, cursor });
+      session.get<EventsAnswer>('api/events', { ...params, end, limit, cursor });
     const answer = await page(wanted.cursor);
     const events = [...answer.events];
     let { cursor } = answer;
@@ -83,7 +88,10 @@ export function useAlerts(session: Session, feed: Feed, { onNew, onShift }: Aler
       asked.delete(wanted.page);
       keepingPlace(() => list.value.accept(wanted, { items: events, cursor }));
       view.state = 'ready';
-      if (wanted.page === 0) for (const event of waiting.splice(0)) take(event);
+      if (wanted.page === 0) {
+        onRead(events);
+        for (const event of waiting.splice(0)) take(event);
+      }
       changed();
       look();
     } catch (error) {

@@ -43,3 +43,11 @@ export function rangeOf(payload: Payload): { start: number; end: number } {
 function isInstant(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value <= 8.64e15;
 }
+
+/** A time in epoch ms, given so or as ISO 8601. Throws `bad-message`. */
+export function timeOf(payload: Payload, name: string): number {
+  const value = payload[name];
+  const time = typeof value === 'string' ? Date.parse(value) : value;
+  if (typeof time === 'number' && time >= 0 && time <= 8.64e15) return time;
+  throw new EngineError('bad-message', `${name} must be a time: epoch milliseconds, or such as 2026-05-04T13:30:00Z`);
+}

@@ -1,9 +1,13 @@
 /** The node of the widget that lists events in FlowFuse Dashboard, newest first. */
 import type { Node, NodeAPI } from 'node-red';
-import { commandOf, type Payload } from '../shared/message.ts';
+import { EVENT_KINDS, SEVERITIES } from '../../engine/events/types.ts';
+import { EngineError } from '../../engine/types.ts';
+import { cameraOf, commandOf, timeOf, type Payload } from '../shared/message.ts';
 import { openWidget, type WidgetProperties } from '../shared/widget.ts';
 
-const COMMANDS = ['select', 'filter'] as const;
+const COMMANDS = ['filter', 'select'] as const;
+const MAX_VALUES = 50;
+const MAX_TEXT = 200;
 
 export default function register(RED: NodeAPI): void {
   function UiNvrAlerts(this: Node, properties: WidgetProperties): void {
@@ -13,8 +17,39 @@ export default function register(RED: NodeAPI): void {
   RED.nodes.registerType('ui-nvr-alerts', UiNvrAlerts as never);
 }
 
+const bad = (what: string): EngineError => new EngineError('bad-message', what);
+
 /** Throws `bad-message`. */
 function read(payload: Payload): Payload {
-  commandOf(payload, COMMANDS);
-  return payload;
+  if (commandOf(payload, COMMANDS) === 'select') {
+    const { eventId } = payload;
+    if (typeof eventId !== 'string' || eventId === '') throw bad('eventId must be the id of an event');
+    return { command: 'select', eventId, camera: cameraOf(payload['camera']), time: timeOf(payload, 'time') };
+  }
+  const { text, open } = payload;
+  if (text !== undefined && (typeof text !== 'string' || text.length > MAX_TEXT))
+    throw bad(`text must be words to look for, at most ${MAX_TEXT} characters`);
+  if (open !== undefined && typeof open !== 'boolean') throw bad('open must be true or false');
+  return {
+    command: 'filter',
+    cameras: listOf(payload, 'cameras').map(cameraOf),
+    kinds: listOf(payload, 'kinds', EVENT_KINDS),
+    severities: listOf(payload, 'severities', SEVERITIES),
+    zones: listOf(payload, 'zones'),
+    labels: listOf(payload, 'labels'),
+    ...(text === undefined ? {} : { text }),
+    ...(open === undefined ? {} : { open }),
+    ...((payload['start'] ?? null) === null ? {} : { start: timeOf(payload, 'start') }),
+    ...((payload['end'] ?? null) === null ? {} : { end: timeOf(payload, 'end') }),
+  };
+}
+
+function listOf(payload: Payload, name: string, known?: readonly string[]): string[] {
+  const values: unknown[] = [payload[name] ?? []].flat();
+  if (values.length > MAX_VALUES) throw bad(`${name} must be a list of at most ${MAX_VALUES}`);
+  return values.map((value) => {
+    if (typeof value !== 'string' || value === '') throw bad(`${name} must be a text or a list of texts`);
+    if (known && !known.includes(value)) throw bad(`${name} must be of ${known.join(', ')}`);
+    return value;
+  });
 }

@@ -1,7 +1,7 @@
 /** The node of the widget that shows what is recorded over time in FlowFuse Dashboard, and plays it. */
 import type { Node, NodeAPI } from 'node-red';
 import { EngineError } from '../../engine/types.ts';
-import { cameraOf, commandOf, type Payload } from '../shared/message.ts';
+import { cameraOf, commandOf, timeOf, type Payload } from '../shared/message.ts';
 import { openWidget, type WidgetProperties } from '../shared/widget.ts';
 
 const COMMANDS = ['select', 'seek', 'range', 'play', 'pause', 'live', 'speed'] as const;
@@ -61,11 +61,4 @@ function camerasOf({ camera, cameras = camera }: Payload): string[] {
   const ids = list.map(cameraOf).filter((id) => id !== null);
   if (ids.length > 0 && ids.length <= MAX_CAMERAS) return ids;
   throw new EngineError('bad-message', `cameras must be a list of 1 to ${MAX_CAMERAS} camera ids`);
-}
-
-function timeOf(payload: Payload, name: string): number {
-  const value = payload[name];
-  const time = typeof value === 'string' ? Date.parse(value) : value;
-  if (typeof time === 'number' && time >= 0 && time <= 8.64e15) return time;
-  throw new EngineError('bad-message', `${name} must be a time: epoch milliseconds, or such as 2026-05-04T13:30:00Z`);
 }

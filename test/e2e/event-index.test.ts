@@ -196,6 +196,7 @@ describe('events while cameras are recorded', function () {
       [all, `api/events/${jam!.id}/notes`, { text: 'x'.repeat(4001) }, 400],
       [all, `api/events/${jam!.id}/notes`, '{"text":', 400],
       [all, `api/events/${jam!.id}/notes`, { text: 'x'.repeat(100_000) }, 413],
+      [all, 'api/events/acknowledge', { who: 'Bo' }, 400],
       [all, 'api/events/acknowledge', { query: { order: 'any' } }, 400],
       [all, 'api/events/acknowledge', { query: { region: { x: 1 } } }, 400],
       [all, 'api/events?severity=bad', undefined, 400],

@@ -18,6 +18,7 @@ export interface TestNode {
   receive(msg: object): void;
   on(event: string, listener: (...args: never[]) => void): void;
   error: { called: boolean; lastCall: { args: unknown[] } };
+  warn: { callCount: number };
   status: { called: boolean; args: { text?: string; fill?: string }[][] };
 }
 

@@ -1,8 +1,11 @@
 /** A Node-RED with a dashboard of the alerts and the system widget, and a catalogue full of alerts. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 import { Catalog } from '../../engine/catalog/catalog.ts';
+import { recordOf } from '../../engine/events/event-row.ts';
+import { ROWS_PER_MS, wordsOf } from '../../engine/events/words.ts';
 import { addFootage } from './footage.ts';
 import { capture, entrance, tab, TAB } from './flow.ts';
 import type { FlowNode, NodeRed } from './node-red.ts';
@@ -43,17 +46,40 @@ export function alertOf(number: number, { until, every }: Seed) {
   };
 }
 
-/** Alerts, straight into the catalogue of a Node-RED that does not run yet. */
+/**
+ * Alerts, straight into the catalogue of a Node-RED that does not run yet: the rows that EventStore writes, without what it
+ * asks for each of them.
+ */
 export function seedAlerts(userDir: string, of: Seed): void {
   const storage = join(userDir, 'nvr');
   mkdirSync(storage, { recursive: true });
-  const catalog = Catalog.open(join(storage, 'catalog.sqlite'));
+  const file = join(storage, 'catalog.sqlite');
+  Catalog.open(file).close();
+  const db = new Sqlite(file);
   try {
-    catalog.transaction(() => {
-      for (let number = of.alerts - 1; number >= 0; number--) catalog.putEvent(alertOf(number, of));
-    });
+    db.pragma('synchronous = off');
+    const add = db.prepare(
+      `INSERT INTO event (row, id, type, camera_id, source, start_ms, end_ms, data, indexed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+    );
+    const find = db.prepare('INSERT INTO event_words (rowid, words) VALUES (CAST(? AS INTEGER), ?)');
+    const link = db.prepare(
+      'INSERT INTO event_camera (event, camera_id, motion, start_ms, end_ms) VALUES (?, ?, ?, ?, ?)',
+    );
+    const camera = db.prepare('INSERT INTO camera (key) VALUES (?) RETURNING id').pluck();
+    db.transaction(() => {
+      const numbers = new Map(IDS.map((id) => [id, camera.get(id) as number]));
+      for (let number = of.alerts - 1; number >= 0; number--) {
+        const { id, type, camera: on, source, start, end, data } = alertOf(number, of);
+        const row = start * ROWS_PER_MS;
+        const text = JSON.stringify({ ...data, cameras: [on] });
+        add.run(row, id, type, numbers.get(on), source, start, end, text);
+        const record = recordOf({ row, id, type, source, correlation: null, node: null, start, end, data: text });
+        find.run(row, wordsOf(record));
+        link.run(row, numbers.get(on), type === 'motion' ? 1 : 0, start, end);
+      }
+    })();
   } finally {
-    catalog.close();
+    db.close();
   }
 }
 
