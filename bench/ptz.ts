@@ -14,11 +14,11 @@ const IDLE_MS = 31_000;
 const nothing = (): void => undefined;
 const EFFECTS: CameraEffects = {
   ...{ onTurning: nothing, onEvent: nothing, onNotification: nothing, onPatrol: nothing, onProblem: nothing },
-  onConnected: nothing,
+  ...{ onConnected: nothing, onVisit: nothing, onPresets: nothing, onAtPreset: nothing },
 };
 
 const open = (address: string, events: boolean): OnvifCamera =>
-  new OnvifCamera({ address, account: ACCOUNT, travel: null, events }, EFFECTS);
+  new OnvifCamera({ address, account: ACCOUNT, travel: null, events, idleMs: 0 }, EFFECTS);
 const now = (): number => performance.timeOrigin + performance.now();
 const percentile = (values: readonly number[], part: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(Math.floor(values.length * part), values.length - 1)] ?? NaN;

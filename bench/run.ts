@@ -51,6 +51,18 @@ const BENCHES: Record<
     about: 'how long deleting 50,000 of a million files keeps the catalogue from others, while 8 cameras are recorded',
     load: () => import('./retention.ts'),
   },
+  'event-index': {
+    about: 'how fast events are stored, and found among a million. [--seconds 30]',
+    load: () => import('./event-index.ts'),
+  },
+  tiers: {
+    about: 'moving gigabytes to another folder and a bucket while 4 cameras are recorded',
+    load: () => import('./tiers.ts'),
+  },
+  'retention-kill': {
+    about: 'moving and uploading, killed 200 times at random moments',
+    load: () => import('./retention-kill.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),

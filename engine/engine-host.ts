@@ -5,8 +5,14 @@
  */
 import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import type { EventRow } from './catalog/catalog.ts';
+import type { PresetRow } from './catalog/catalog.ts';
+import type { IndexSpec, NoticedEvent } from './events/event-store.ts';
+import type { IncomingEvent, TagSample } from './events/incoming.ts';
+import type { EventCalls, ToldEvent } from './events/indexer.ts';
+import type { EventCursor, EventFilter } from './events/event-query.ts';
+import type { IndexedEvent } from './events/types.ts';
 import type { EngineEvent, LiveMedia, RecorderCommand, Trigger } from './engine.ts';
+import { splitCredentials } from './ingest/source-url.ts';
 import type { EngineCalls, EngineReply, EngineRequest } from './thread/engine-thread.ts';
 import type { TuningPicture } from './thread/motion-thread.ts';
 import type { NewHold } from './retention/retention.ts';
@@ -47,12 +53,16 @@ export interface EngineHostEvents {
   'motion-levels': [node: string, MotionLevels];
   'motion-state': [MotionState];
   retention: [RetentionMessage];
+  /** Of every change of an event, whoever noticed it. `node` is the event-index that tells of it. */
+  event: [IndexedEvent, node: string | null];
   problem: [string | null];
   media: [camera: string, stream: StreamName, media: LiveMedia];
 }
 
 /** How long a released camera or recorder goes on, waiting to be taken up again. */
 export const GRACE_MS = 15_000;
+/** Of one call for all that a filter finds. */
+const MAX_ACKNOWLEDGED = 100_000;
 const RESTART_MS = 500;
 const SHUTDOWN_MS = 10_000;
 
@@ -65,11 +75,13 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private readonly recorders = new Map<string, { spec: RecorderSpec; cameras: Set<string> }>();
   private readonly releases = new Map<string, NodeJS.Timeout>();
   private readonly lastCamera = new Map<string, CameraMessage>();
+  private readonly lastRecorder = new Map<string, RecorderState>();
   private readonly watched = new Map<string, [camera: string, stream: StreamName]>();
   private readonly lastMotion = new Map<string, MotionState>();
   private readonly motions = new Map<string, MotionSpec>();
   private retention: RetentionSpec | null = null;
   private lastRetention: RetentionStateMessage | null = null;
+  private readonly indexes = new Map<string, IndexSpec>();
   private panic = false;
   private problem: string | null = null;
   private closed = false;
@@ -124,6 +136,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       for (const camera of cameras) quiet(this.call('attach', spec.id, camera));
     }
     for (const spec of this.motions.values()) quiet(this.call('setMotion', spec));
+    for (const [node, spec] of this.indexes) quiet(this.event('open', node, spec));
     if (this.retention) quiet(this.call('setRetention', this.retention));
     for (const [camera, stream] of this.watched.values()) quiet(this.call('watch', camera, stream));
     const [first] = this.recorders.keys();
@@ -144,7 +157,8 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private onEvent(event: EngineEvent): void {
     switch (event.event) {
       case 'camera':
-        this.lastCamera.set(event.message.camera, event.message);
+        // Its last word may come when it is removed already.
+        if (this.cameras.has(event.message.camera)) this.lastCamera.set(event.message.camera, event.message);
         this.emit('camera', event.message);
         return;
       case 'recording':
@@ -154,6 +168,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
         this.emit('gap', event.recorder, event.message);
         return;
       case 'recorder':
+        this.lastRecorder.set(`${event.state.recorder} ${event.state.camera}`, event.state);
         this.emit('recorder', event.state);
         return;
       case 'motion':
@@ -169,6 +184,9 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       case 'retention':
         if (event.message.type === 'storage') this.lastRetention = event.message;
         this.emit('retention', event.message);
+        return;
+      case 'events':
+        this.onEvents(event.told);
         return;
       case 'problem':
         this.tellProblem(event.message);
@@ -219,6 +237,15 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     });
   }
 
+  /** What logs and exports must not show: the cameras' passwords. */
+  secrets(): string[] {
+    return [...this.cameras.values()].flatMap(({ password, mainUrl, subUrl }) =>
+      [password, splitCredentials(mainUrl).password, splitCredentials(subUrl ?? '').password].flatMap(
+        (secret) => secret ?? [],
+      ),
+    );
+  }
+
   commandCamera(id: string, command: 'start' | 'stop' | 'restart'): Promise<void> {
     return this.call('commandCamera', id, command);
   }
@@ -242,6 +269,11 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   /** The last thing known of every camera. */
   get cameraMessages(): CameraMessage[] {
     return [...this.lastCamera.values()];
+  }
+
+  /** The last thing known of every recorder and camera. */
+  get recorderStates(): RecorderState[] {
+    return [...this.lastRecorder.values()];
   }
 
   snapshot(id: string): Promise<{ image: Uint8Array; time: number }> {
@@ -285,12 +317,96 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     return this.call('motionPicture', node, camera);
   }
 
-  putEvent(event: EventRow): Promise<void> {
+  putEvent(event: NoticedEvent): Promise<void> {
     return this.call('putEvent', event);
   }
 
-  restartMotion(camera: string): Promise<void> {
-    return this.call('restartMotion', camera);
+  /** The camera begins to turn, or stands again: what moves in its picture meanwhile is not motion. */
+  setTurning(camera: string, turning: boolean): Promise<void> {
+    return this.call('setTurning', camera, turning);
+  }
+
+  /** The presets that a camera has now; those that it has not any more are forgotten. */
+  putPresets(camera: string, presets: readonly PresetRow[], seenMs: number): Promise<void> {
+    return this.call('putPresets', camera, presets, seenMs);
+  }
+
+  /** @param still JPEG of what the camera shows at this preset */
+  putPresetStill(camera: string, token: string, still: Uint8Array, timeMs: number): Promise<void> {
+    return this.call('putPresetStill', camera, token, still, timeMs);
+  }
+
+  private event<K extends keyof EventCalls>(
+    call: K,
+    ...args: Parameters<EventCalls[K]>
+  ): Promise<ReturnType<EventCalls[K]>> {
+    return this.call('events', { call, args } as never) as Promise<ReturnType<EventCalls[K]>>;
+  }
+
+  private onEvents(told: readonly ToldEvent[]): void {
+    for (const { event, node } of told) this.emit('event', event, node);
+    // Only now: one that was not told before the process ended is told again.
+    const complete = told.filter(({ event }) => event.phase === 'complete').map(({ row }) => row);
+    if (complete.length > 0) this.event('told', complete).catch(() => undefined); // then it is told again
+  }
+
+  /** An event-index node is there: `event` tells of its events from now on, also of those that became complete meanwhile. */
+  async setIndex(spec: IndexSpec): Promise<void> {
+    this.keep(`index ${spec.node}`);
+    this.indexes.set(spec.node, spec);
+    await this.event('open', spec.node, spec);
+  }
+
+  /** @param now false lets its events wait for {@link GRACE_MS} in case it is taken up again */
+  releaseIndex(node: string, now: boolean): void {
+    // Nobody hears of what becomes complete until it is there again.
+    this.event('open', node, null).catch(() => undefined);
+    this.release(`index ${node}`, now, () => {
+      this.indexes.delete(node);
+      return Promise.resolve();
+    });
+  }
+
+  /**
+   * Stores an event that came to a node, once however often it comes; `event` then tells of what is new.
+   *
+   * @returns its id, when it is on disk; null for one that is known, by its sender's id, and of which nothing is new
+   */
+  putIndexed(node: string, event: IncomingEvent, arrival: number): Promise<string | null> {
+    return this.event('put', node, event, arrival);
+  }
+
+  /** Keeps a value of the process. Rejects with `bad-event`. */
+  putTag(node: string, sample: TagSample, arrival: number): Promise<void> {
+    return this.event('tag', node, sample, arrival);
+  }
+
+  /**
+   * Acknowledges one event by its id, or all that a filter finds.
+   *
+   * @returns how many were not acknowledged before. Rejects with `not-found` or `bad-request`
+   */
+  async acknowledgeEvents(which: string | EventFilter, who: string, node: string | null = null): Promise<number> {
+    let sum = 0;
+    let after: EventCursor | null = null;
+    do {
+      const { acknowledged, next }: ReturnType<EventCalls['acknowledge']> = await this.event(
+        ...(['acknowledge', which, after, who, Date.now(), node] as const),
+      );
+      sum += acknowledged;
+      after = next;
+    } while (after && sum < MAX_ACKNOWLEDGED);
+    return sum;
+  }
+
+  /** Rejects with `not-found`, or `bad-event` where there are too many notes. */
+  annotateEvent(eventId: string, who: string, text: string, node: string | null = null): Promise<void> {
+    return this.event('annotate', eventId, who, Date.now(), text, node);
+  }
+
+  /** The clip of an event is made: retention may have its footage. Does nothing the second time. */
+  releaseEventHold(eventId: string): Promise<void> {
+    return this.event('releaseHold', eventId);
   }
 
   async setRecorder(spec: RecorderSpec): Promise<void> {
@@ -308,6 +424,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   releaseRecorder(id: string, now: boolean): void {
     this.release(`recorder ${id}`, now, () => {
       this.recorders.delete(id);
+      for (const [key, { recorder }] of this.lastRecorder) if (recorder === id) this.lastRecorder.delete(key);
       return this.call('removeRecorder', id);
     });
   }
@@ -359,6 +476,11 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       this.lastRetention = null;
       return this.call('setRetention', null);
     });
+  }
+
+  /** How the buckets of the rules are reached: with secrets. */
+  get buckets(): NonNullable<RetentionSpec['buckets']> {
+    return this.retention?.buckets ?? {};
   }
 
   /** The last thing known of storage and rules. */

@@ -9,7 +9,9 @@ import { runJob } from './ingest/ffmpeg-process.ts';
 import type { IngestEffects } from './ingest/stream-ingest.ts';
 import type { CatalogReply, CatalogRequest } from './thread/catalog-thread.ts';
 import type { TuningPicture } from './thread/motion-thread.ts';
-import type { Catalog, CutEvent, EventRow, GapRow } from './catalog/catalog.ts';
+import type { Catalog, GapRow } from './catalog/catalog.ts';
+import type { CutEvent, NoticedEvent } from './events/event-store.ts';
+import type { EventRequest, ToldEvent } from './events/indexer.ts';
 import type { TimedFragment } from './media/gop-ring.ts';
 import { codecsOf, type InitSegment } from './media/init-segment.ts';
 import { Analyses, type AnalysesBackend } from './motion/analyses.ts';
@@ -59,6 +61,7 @@ export type EngineEvent =
   | { event: 'motion-levels'; node: string; message: MotionLevels }
   | { event: 'motion-state'; state: MotionState }
   | { event: 'retention'; message: RetentionMessage }
+  | { event: 'events'; told: ToldEvent[] }
   | { event: 'media'; camera: string; stream: StreamName; media: LiveMedia };
 
 /** What a watched stream sends: its init segment whenever a run begins, and its fragments. */
@@ -98,6 +101,7 @@ const TICK_MS = 1000;
 /** The latest that a picture gets here. */
 const LATE_MS = 1000;
 const HEARTBEAT_MS = 10_000;
+const LIVE_MS = 200;
 const SNAPSHOT_TIMEOUT_MS = 10_000;
 /** Adaptive analysis looks back to the keyframe before. */
 const ANALYSIS_MS = 10_000;
@@ -112,7 +116,7 @@ export class Engine {
   private readonly recorders = new Map<string, Recorder>();
   private readonly writers = new Map<
     string,
-    { queue: Pick<WriteQueue, 'send' | 'append'>; backlog: number; behind: boolean }
+    { queue: Pick<WriteQueue, 'send' | 'append'>; backlog: number; behind: boolean; full: string | null }
   >();
   private readonly owners = new Map<string, { track: Track; storage: string }>();
   private readonly catalog: { send(request: CatalogRequest): void };
@@ -127,6 +131,7 @@ export class Engine {
   private nextGap: number;
   private readonly panic = new Set<string>();
   private lastHeartbeat = 0;
+  private liveTold = -Infinity;
   private cancelTick: () => void;
   private readonly ready: Promise<void>;
 
@@ -142,7 +147,7 @@ export class Engine {
     this.nextGap = effects.clock.now() * 1000;
     for (const storage of config.storages) {
       const queue = backends.writer(storage, (reply) => this.onWriter(storage, reply));
-      this.writers.set(storage, { queue, backlog: 0, behind: false });
+      this.writers.set(storage, { queue, backlog: 0, behind: false, full: null });
     }
     let opened: () => void;
     let failed: (error: Error) => void;
@@ -155,7 +160,7 @@ export class Engine {
       if ('id' in reply) {
         const query = this.queries.get(reply.id);
         this.queries.delete(reply.id);
-        if ('error' in reply) query?.reject(new EngineError('catalog', reply.error));
+        if ('error' in reply) query?.reject(new EngineError(reply.code ?? 'catalog', reply.error));
         else query?.resolve(reply.result);
       } else if (reply.event === 'ready') {
         this.openGaps = reply.openGaps;
@@ -170,6 +175,8 @@ export class Engine {
           });
         }
         opened();
+      } else if (reply.event === 'events') {
+        this.tell(reply);
       } else if (reply.event === 'failed') {
         this.tell({ event: 'problem', message: reply.message });
         failed(new EngineError('catalog', reply.message));
@@ -331,9 +338,9 @@ export class Engine {
     return this.analyses.picture(node, camera);
   }
 
-  /** The camera was turned: what moves in its picture then is not motion. */
-  restartMotion(camera: string): void {
-    this.analyses.restart(camera);
+  /** The camera begins to turn, or stands again: what moves in its picture meanwhile is not motion. */
+  setTurning(camera: string, turning: boolean): void {
+    this.analyses.setTurning(camera, turning, this.effects.clock.now());
   }
 
   private onMotion(node: string, camera: string, event: MotionEvent, time: number): void {
@@ -363,8 +370,39 @@ export class Engine {
   }
 
   /** Adds an event that somebody else noticed, or what is new of it. */
-  putEvent(event: EventRow): void {
+  putEvent(event: NoticedEvent): void {
     this.catalog.send({ write: 'putEvent', args: [event] });
+  }
+
+  /** What a camera's presets are now; see {@link Catalog.putPresets}. */
+  putPresets(...args: Parameters<Catalog['putPresets']>): void {
+    this.catalog.send({ write: 'putPresets', args });
+  }
+
+  /** What a preset looks at; see {@link Catalog.putPresetStill}. */
+  putPresetStill(...args: Parameters<Catalog['putPresetStill']>): void {
+    this.catalog.send({ write: 'putPresetStill', args });
+  }
+
+  /** Asks the event index; see {@link EventCalls}. Rejects with what is wrong with an event. */
+  async events(request: EventRequest): Promise<unknown> {
+    await this.ready;
+    // What is in the files that are being written belongs to an event of now.
+    if (this.effects.clock.monotonic() - this.liveTold > LIVE_MS) this.tellLive();
+    return this.query({ id: this.nextQuery++, query: 'events', args: [request] });
+  }
+
+  private tellLive(): void {
+    this.liveTold = this.effects.clock.monotonic();
+    const open = [...this.recorders.values()].flatMap(({ cameras }) =>
+      [...cameras].flatMap(([camera, { tracks }]) =>
+        [...tracks].flatMap(([stream, track]) => {
+          const range = track.openRange();
+          return range ? [{ camera, stream, ...range }] : [];
+        }),
+      ),
+    );
+    this.catalog.send({ live: { cameras: [...this.cameras.keys()], open } });
   }
 
   /** A node that a crash interrupted hears how its events ended. */
@@ -641,6 +679,7 @@ export class Engine {
 
   private tick(): void {
     this.cancelTick = this.effects.clock.after(TICK_MS, () => this.tick());
+    this.tellLive();
     const now = this.now();
     for (const [recorderId, recorder] of this.recorders) {
       for (const [cameraId, recorded] of recorder.cameras) {
@@ -677,6 +716,10 @@ export class Engine {
 
   private onWriter(storage: string, reply: WriterReply): void {
     const writer = this.writers.get(storage)!;
+    if (reply.event === 'room') {
+      writer.full = reply.problem;
+      return;
+    }
     const track = this.owners.get(reply.id)?.track;
     if (reply.event === 'appended') {
       writer.backlog -= reply.bytes;
@@ -684,7 +727,7 @@ export class Engine {
       track?.appended(reply.id);
     } else if (reply.event === 'closed') {
       this.owners.delete(reply.id);
-      track?.closed(reply.id);
+      track?.closed(reply.id, reply.hash);
     } else {
       this.owners.delete(reply.id);
       track?.failed(reply.id, reply.cause, reply.message, reply.goodBytes, this.effects.clock.monotonic());
@@ -708,7 +751,15 @@ export class Engine {
         writer.queue.append(id, bytes, fill);
       },
       close: (id, storage, writes) => this.writers.get(storage)!.queue.send({ op: 'close', id, writes }),
-      isBehind: (storage) => this.writers.get(storage)!.behind,
+      trim: (storage, path, size, writes) =>
+        this.writers.get(storage)!.queue.send({ op: 'trim', id: path, path, size, writes }),
+      refuses: (storage) => {
+        const { behind, full } = this.writers.get(storage)!;
+        if (full !== null) return { cause: 'storage-full', message: full };
+        if (!behind) return null;
+        const message = `storage folder ${storage} takes less than the cameras send; waiting for it to catch up`;
+        return { cause: 'storage-slow', message };
+      },
       startRecording: (of) => write('startRecording', of),
       endRecording: (id, endMs) => write('endRecording', id, endMs),
       openSegment: (segment) => write('openSegment', segment),

@@ -22,6 +22,8 @@ export interface Camera {
 const ROW = 60;
 /** The comment that is only true of the demo. */
 const DEMO_NOTE = 'nvr-demo';
+/** The tab of the camera that can be steered, which is simulated. */
+const DEMO_TAB = 'nvr-ptz-tab';
 
 /** `front=rtsp://…` of the command line. Throws with what to write instead, never with the address. */
 export function parseCamera(argument: string): Camera {
@@ -63,13 +65,14 @@ function cameraNode(template: FlowNode, { id, url }: Camera, row: number): FlowN
 export function withCameras(flow: readonly FlowNode[], cameras: readonly Camera[]): FlowNode[] {
   const twice = cameras.find(({ id }, i) => cameras.findIndex((other) => other.id === id) !== i);
   if (twice) throw new Error(`--camera ${twice.id} is given twice: give each camera its own id`);
-  const demo = flow.filter((node) => node.type === 'camera-source');
+  const kept = flow.filter(({ id, z }) => id !== DEMO_TAB && z !== DEMO_TAB);
+  const demo = kept.filter((node) => node.type === 'camera-source');
   const [template] = demo;
   if (!template) throw new Error('the bundled flow has no camera-source');
   const bottom = Math.max(...demo.map((node) => node.y ?? 0));
   const shift = (cameras.length - demo.length) * ROW;
   const first = cameras[0]!.id;
-  const rest = flow
+  const rest = kept
     .filter((node) => node.type !== 'camera-source' && node.id !== DEMO_NOTE)
     .map((node) => ({ ...node, ...(node.y !== undefined && node.y > bottom ? { y: node.y + shift } : {}) }))
     .map((node) => JSON.parse(JSON.stringify(node).replaceAll(String(template['camera']), first)) as FlowNode);

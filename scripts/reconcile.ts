@@ -13,7 +13,7 @@ const storage = resolve(folder);
 const catalog = Catalog.open(join(storage, 'catalog.sqlite'));
 let gapId = Date.now() * 1000;
 const reconciler = new Reconciler(catalog, () => gapId++);
-reconciler.finishOpen();
+reconciler.finishOpen([storage]);
 for (const hour of reconciler.walk(storage, Infinity)) console.error(hour);
 catalog.close();
 const { indexed, missing, empty } = reconciler.report;

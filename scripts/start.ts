@@ -26,6 +26,7 @@ import { ensure } from './install-needs.ts';
 const ROOT = join(import.meta.dirname, '..');
 const PACKAGE = '@flow-nvr/node-red-dashboard-2-nvr';
 const BUNDLED_FLOW = join(ROOT, 'flows', 'nvr.json');
+const DEMO_STREAM = 'http://127.0.0.1:18481/';
 const ANSWER_TIMEOUT_MS = 60_000;
 const USAGE = `npm start -- [--camera ID=URL]… [--port N] [--host ADDRESS] [--user-dir FOLDER]
 
@@ -149,6 +150,16 @@ function startNodeRed({ userDir, port, host, cameras }: Options): ChildProcess {
   return child;
 }
 
+/** The simulated camera of the demo, where the flow still has it. Ends with this process. */
+function startDemoCamera(userDir: string): ChildProcess | null {
+  if (!readFileSync(join(userDir, 'flows.json'), 'utf8').includes(DEMO_STREAM)) return null;
+  const child = spawn(process.execPath, [join(ROOT, 'scripts', 'demo-camera.ts')], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+  });
+  child.on('error', (error) => console.error(`The demo camera that can be steered does not start: ${error.message}`));
+  return child;
+}
+
 function addressOf({ host, port }: Options): string {
   const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
@@ -196,6 +207,7 @@ async function main(): Promise<void> {
   if (cameras.length > 0) keepFlow(userDir);
   else if (!existsSync(join(userDir, 'flows.json'))) copyFileSync(BUNDLED_FLOW, join(userDir, 'flows.json'));
 
+  const demo = cameras.length === 0 ? startDemoCamera(userDir) : null;
   const child = startNodeRed(options);
   const ended = once(child, 'exit') as Promise<[number | null]>;
   const address = addressOf(options);
@@ -214,6 +226,7 @@ async function main(): Promise<void> {
     console.error(`Node-RED does not answer at ${address}; see its messages above`);
   }
   const [code] = await ended;
+  demo?.kill();
   process.exitCode = code ?? 0;
 }
 

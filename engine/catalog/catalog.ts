@@ -12,6 +12,8 @@ import {
 } from '../types.ts';
 import { GRID_WORDS, MINUTE_MS, wordsOf, type ActivityMinute } from '../motion/activity.ts';
 import type { DeletionReason } from '../retention/types.ts';
+import { EventStore, type EventChange, type NoticedEvent } from '../events/event-store.ts';
+import { TagStore } from '../events/tag-store.ts';
 import { computeCoverage } from './coverage.ts';
 import { deletedIn } from './deleted.ts';
 import { migrate } from './schema.ts';
@@ -34,6 +36,8 @@ export interface SegmentEnd {
   bytes: number;
   frames: number;
   gops: Uint8Array;
+  /** CRC-32 of the whole file; null where nobody knows. */
+  hash?: number | null;
 }
 
 export interface GapRow {
@@ -59,21 +63,12 @@ export interface SegmentRow {
   doomed: DeletionReason | null;
 }
 
-/** Something that happened. Its kind says what is in `data`. */
-export interface EventRow {
-  id: string;
-  type: string;
-  camera: string | null;
-  source: string | null;
-  start: number;
-  end: number | null;
-  data: object;
-}
-
-/** An event that was open when the process died; it ends with the last that is known of it. */
-export interface CutEvent extends EventRow {
-  camera: string;
-  end: number;
+/** A place that a camera knows. */
+export interface PresetRow {
+  token: string;
+  name: string;
+  /** Pan and tilt -1..1, zoom 0..1; null where the camera does not say. */
+  position: { pan?: number; tilt?: number; zoom?: number } | null;
 }
 
 const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end, s.bytes, s.state, s.doomed
@@ -86,6 +81,8 @@ const MAX_SEGMENT_MS = 2 * 3_600_000;
 
 export class Catalog {
   readonly db: Database;
+  readonly events: EventStore;
+  readonly tags: TagStore;
   /** Where a catalogue that could not be read was moved, or null. */
   readonly setAside: string | null;
   private readonly statements = new Map<string, Statement>();
@@ -93,6 +90,8 @@ export class Catalog {
   private constructor(db: Database, setAside: string | null) {
     this.db = db;
     this.setAside = setAside;
+    this.events = new EventStore(db);
+    this.tags = new TagStore(db);
   }
 
   /**
@@ -142,7 +141,8 @@ export class Catalog {
     this.db.close();
   }
 
-  private sql(text: string): Statement {
+  /** A prepared statement. */
+  sql(text: string): Statement {
     let statement = this.statements.get(text);
     if (!statement) this.statements.set(text, (statement = this.db.prepare(text)));
     return statement;
@@ -154,34 +154,35 @@ export class Catalog {
     return Number(this.sql(`INSERT INTO ${table} (${column}) VALUES (?)`).run(value).lastInsertRowid);
   }
 
-  /** Adds an event, or what is new of it. */
-  putEvent({ id, type, camera, source, start, end, data }: EventRow): void {
-    this.sql(
-      `INSERT INTO event (id, type, camera_id, source, start_ms, end_ms, data) VALUES (?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (id) DO UPDATE SET end_ms = excluded.end_ms, data = excluded.data`,
-    ).run(
+  /** Adds an event that the recorder noticed, or what is new of it. */
+  putEvent(event: NoticedEvent): EventChange | null {
+    return this.events.notice(event);
+  }
+
+  /** The presets that a camera has now. Stills stay with their tokens; what is not there any more goes. */
+  putPresets(camera: string, presets: readonly PresetRow[], seenMs: number): void {
+    const id = this.idOf('camera', 'key', camera);
+    for (const { token, name, position } of presets) {
+      this.sql(
+        `INSERT INTO preset (camera_id, token, name, position, seen_ms) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET name = excluded.name, position = excluded.position, seen_ms = excluded.seen_ms`,
+      ).run(id, token, name, position && JSON.stringify(position), seenMs);
+    }
+    const tokens = JSON.stringify(presets.map(({ token }) => token));
+    this.sql('DELETE FROM preset WHERE camera_id = ? AND token NOT IN (SELECT value FROM json_each(?))').run(
       id,
-      type,
-      camera === null ? null : this.idOf('camera', 'key', camera),
-      source,
-      start,
-      end,
-      JSON.stringify(data),
+      tokens,
     );
   }
 
-  /** Ends the events that a crash left open, when something was last seen of them. */
-  endOpenEvents(): CutEvent[] {
-    const rows = this.sql(
-      `SELECT e.id, e.type, c.key AS camera, e.source, e.start_ms AS start, e.data
-       FROM event e JOIN camera c ON c.id = e.camera_id WHERE e.end_ms IS NULL`,
-    ).all() as (Omit<CutEvent, 'end' | 'data'> & { data: string })[];
-    return rows.map((row) => {
-      const data = JSON.parse(row.data) as { last?: number };
-      const event = { ...row, data, end: Math.max(row.start, data.last ?? 0) };
-      this.putEvent(event);
-      return event;
-    });
+  /** Of a preset that is gone meanwhile there is nothing to keep. */
+  putPresetStill(camera: string, token: string, still: Uint8Array, timeMs: number): void {
+    this.sql('UPDATE preset SET still = ?, still_ms = ? WHERE camera_id = ? AND token = ?').run(
+      still,
+      timeMs,
+      this.idOf('camera', 'key', camera),
+      token,
+    );
   }
 
   /** Replaces what is known of a camera's minute. */
@@ -233,9 +234,9 @@ export class Catalog {
 
   closeSegment(end: SegmentEnd): void {
     this.sql(
-      `UPDATE segment SET end_ms = ?, bytes = ?, frames = ?, gops = ?, state = 'closed'
+      `UPDATE segment SET end_ms = ?, bytes = ?, frames = ?, gops = ?, hash = ?, state = 'closed'
        WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?`,
-    ).run(end.endMs, end.bytes, end.frames, end.gops, end.storage, end.path);
+    ).run(end.endMs, end.bytes, end.frames, end.gops, end.hash ?? null, end.storage, end.path);
   }
 
   dropSegment(storage: string, path: string): void {
@@ -243,6 +244,26 @@ export class Catalog {
       storage,
       path,
     );
+  }
+
+  /** A file that a move left, or has half made: it will be removed. */
+  isLeftover(storage: string, path: string): boolean {
+    const of = 'storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?';
+    return this.sql(`SELECT 1 FROM leftover WHERE ${of}`).get(storage, path) !== undefined;
+  }
+
+  /** True for a file that a row knows in another folder, with the same pictures: it becomes a leftover. */
+  leaveDouble(storage: string, path: string, gops: Uint8Array): boolean {
+    return this.transaction(() => {
+      const twin = this.sql(
+        `SELECT s.bytes FROM storage st JOIN segment s ON s.storage_id = st.id
+         WHERE st.path <> ? AND s.path = ? AND s.state = 'closed' AND s.doomed IS NULL AND s.gops = ?`,
+      ).get(storage, path, gops) as { bytes: number } | undefined;
+      if (!twin) return false;
+      const id = this.idOf('storage', 'path', storage);
+      this.sql('INSERT OR REPLACE INTO leftover (storage_id, path, bytes) VALUES (?, ?, ?)').run(id, path, twin.bytes);
+      return true;
+    });
   }
 
   openGap(gap: Omit<GapRow, 'end'> & { end: number | null }): void {

@@ -15,10 +15,12 @@ export interface ReconcileReport {
   missing: number;
   /** Files without a single whole picture, deleted. */
   empty: number;
+  /** Files that a row knows in another folder, for a move was cut short; they will be removed. */
+  doubles: number;
 }
 
 export class Reconciler {
-  readonly report: ReconcileReport = { indexed: 0, missing: 0, empty: 0 };
+  readonly report: ReconcileReport = { indexed: 0, missing: 0, empty: 0, doubles: 0 };
   private readonly catalog: Catalog;
   private readonly nextGapId: () => number;
 
@@ -27,10 +29,14 @@ export class Reconciler {
     this.nextGapId = nextGapId;
   }
 
-  /** What a crash left open, or half deleted; quick, and done before anything is recorded. */
-  finishOpen(): void {
+  /**
+   * What a crash left open, or half deleted; quick, and done before anything is recorded.
+   * @param storages where nothing is deleted elsewhere: a disk that hangs must not keep the recording from beginning
+   */
+  finishOpen(storages: readonly string[]): void {
     const deletions = new DeletionStore(this.catalog.db);
-    deleteMarked(deletions, deletions.marked(), diskOfFiles, Date.now());
+    const marked = deletions.marked().filter(({ storage }) => storages.includes(storage));
+    deleteMarked(deletions, marked, diskOfFiles, Date.now());
     for (const row of this.catalog.openSegments()) this.readFile(row.storage, row.path, row);
     this.catalog.transaction(() => this.catalog.endCrashedRecordings(this.nextGapId));
   }
@@ -41,7 +47,8 @@ export class Reconciler {
    */
   *walk(storage: string, before: number): Generator<string> {
     const onDisk = new Set(hourFolders(storage));
-    const reachable = readable(storage);
+    // A mount point without its disk is a folder like any other, but for the marker.
+    const reachable = diskOfFiles.present(storage);
     for (const folder of new Set([...onDisk, ...this.catalog.folders(storage)])) {
       yield folder;
       const names = onDisk.has(folder) ? list(join(storage, folder)) : [];
@@ -50,7 +57,7 @@ export class Reconciler {
         const path = `${folder}/${name}`;
         const parsed = parseSegmentPath(path);
         if (!parsed || parsed.startMs >= before) continue;
-        if (!rows.has(path)) this.readFile(storage, path, null);
+        if (!rows.has(path) && !this.catalog.isLeftover(storage, path)) this.readFile(storage, path, null);
         rows.delete(path);
       }
       // A storage that is not mounted has not lost its files.
@@ -68,8 +75,8 @@ export class Reconciler {
     let scanned = null;
     try {
       scanned = scanSegmentFile(file);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' && !row) return; // unreadable and unknown: leave it alone
+    } catch {
+      if (!row) return; // unknown, and unreadable or just moved away: leave it alone
     }
     if (!parsed || !scanned) {
       if (scanned === null && parsed) removeEmpty(file);
@@ -77,8 +84,13 @@ export class Reconciler {
       this.report.empty++;
       return;
     }
+    const index = { timescale: scanned.init.video.timescale, offset: scanned.offset, gops: scanned.gops };
+    if (!row && this.catalog.leaveDouble(storage, path, encodeGopIndex(index))) {
+      this.report.doubles++;
+      return;
+    }
     repairSegmentFile(file, scanned);
-    const { init, gops, offset } = scanned;
+    const { init, gops } = scanned;
     const { camera, stream, startMs } = parsed;
     const { timescale } = init.video;
     this.catalog.transaction(() => {
@@ -99,7 +111,7 @@ export class Reconciler {
         endMs: startMs + Math.round((ticksOf(gops) * 1000) / timescale),
         bytes: scanned.goodBytes,
         frames: gops.reduce((sum, gop) => sum + gop.frames, 0),
-        gops: encodeGopIndex({ timescale, offset, gops }),
+        gops: encodeGopIndex(index),
       });
     });
     this.report.indexed++;
@@ -119,15 +131,6 @@ export class Reconciler {
       });
     });
     this.report.missing++;
-  }
-}
-
-function readable(folder: string): boolean {
-  try {
-    readdirSync(folder);
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -20,6 +20,13 @@ const SEGMENT_IS_MOTION = `(
   EXISTS (SELECT 1 FROM activity a WHERE a.camera_id = segment.camera_id AND a.seconds > 0
     AND a.minute BETWEEN (segment.start_ms - ${MARGIN_MS}) / 60000 AND (segment.end_ms + ${MARGIN_MS}) / 60000)
   OR EXISTS (${touching("= 'motion'")}))`;
+/** The same, where events have several cameras. */
+const linked = (motion: 0 | 1): string => `
+  SELECT 1 FROM event_camera l WHERE l.camera_id = segment.camera_id AND l.motion = ${motion}
+    AND l.start_ms > segment.start_ms - ${LONGEST_EVENT_MS} AND l.start_ms < segment.end_ms + ${MARGIN_MS}
+    AND coalesce(l.end_ms, segment.end_ms) > segment.start_ms - ${MARGIN_MS}`;
+const SEGMENT_HAS_EVENT = SEGMENT_IS_EVENT.replace(touching("<> 'motion'"), linked(0));
+const SEGMENT_HAS_MOTION = SEGMENT_IS_MOTION.replace(touching("= 'motion'"), linked(1));
 /** Files of the new row's camera that touch a time become at least of that kind. */
 const raiseKind = (kind: string, start: string, end: string): string => `
   UPDATE segment SET kind = ${kind} WHERE camera_id = new.camera_id AND stream IN ('main', 'sub')
@@ -184,9 +191,110 @@ const MIGRATIONS: readonly string[] = [
     created_ms INTEGER NOT NULL
   ) STRICT;
   `,
+  // The presets of cameras that can be steered, as the cameras last told them.
+  `
+  CREATE TABLE preset (
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    token TEXT NOT NULL,
+    name TEXT NOT NULL,
+    position TEXT, -- JSON: pan and tilt -1..1, zoom 0..1; null where the camera does not say
+    seen_ms INTEGER NOT NULL,
+    still BLOB, -- JPEG of what it shows there; null until it was there once
+    still_ms INTEGER,
+    PRIMARY KEY (camera_id, token)
+  ) STRICT;
+  `,
+  // What files are checked against; and headers that no file has any more are found at once.
+  `
+  ALTER TABLE segment ADD COLUMN hash INTEGER; -- CRC-32 of the whole file; null where it is not known
+  CREATE INDEX segment_by_init ON segment (init_id);
+  `,
   // Timelines count recordings that were asked for: from the index alone.
   `
   CREATE INDEX recording_asked ON recording (camera_id, start_ms) WHERE trigger <> 'continuous';
+  `,
+  // The event index: events of several cameras, found by words, held and completed; values of the process.
+  `
+  CREATE TABLE event_place (old INTEGER PRIMARY KEY, place INTEGER NOT NULL) STRICT;
+  INSERT INTO event_place SELECT row, start_ms * 1024 + row_number() OVER (PARTITION BY start_ms ORDER BY row) - 1 FROM event;
+  -- Rows are in the order of time, 1024 to a millisecond: every list of them is read from its newest or oldest end.
+  UPDATE event SET row = (SELECT place FROM event_place WHERE old = event.row);
+  DROP TABLE event_place;
+  DROP TRIGGER event_added;
+  DROP TRIGGER event_ended;
+  DROP TRIGGER segment_closed;
+  DROP INDEX event_by_time;
+  DROP INDEX event_by_camera;
+  DROP INDEX event_but_motion;
+  ALTER TABLE event ADD COLUMN correlation_id TEXT; -- the source's own
+  ALTER TABLE event ADD COLUMN node TEXT; -- the event-index that tells of it
+  ALTER TABLE event ADD COLUMN due_ms INTEGER; -- when its footage should be complete; null when that was told
+  ALTER TABLE event ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0; -- whether it has words
+  CREATE UNIQUE INDEX event_by_correlation ON event (correlation_id, coalesce(source, '')) WHERE correlation_id IS NOT NULL;
+  CREATE INDEX event_due ON event (due_ms) WHERE due_ms IS NOT NULL;
+  CREATE INDEX event_unindexed ON event (row) WHERE indexed = 0;
+  CREATE VIRTUAL TABLE event_words USING fts5
+    (words, content = '', contentless_delete = 1, detail = none, tokenize = 'unicode61 remove_diacritics 2');
+  CREATE TABLE event_camera (
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    motion INTEGER NOT NULL, -- 1: that kind, which counts less than any other
+    start_ms INTEGER NOT NULL, -- of its footage
+    end_ms INTEGER, -- null while it lasts
+    event INTEGER NOT NULL REFERENCES event (row) ON DELETE CASCADE,
+    PRIMARY KEY (camera_id, motion, start_ms, event)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX event_camera_of ON event_camera (event);
+  INSERT INTO event_camera SELECT camera_id, type = 'motion', start_ms, end_ms, row FROM event WHERE camera_id IS NOT NULL;
+  CREATE TRIGGER segment_closed AFTER UPDATE OF state ON segment WHEN new.state = 'closed' AND old.state <> 'closed' BEGIN
+    UPDATE segment SET kind = CASE WHEN ${SEGMENT_HAS_EVENT} THEN 2 WHEN ${SEGMENT_HAS_MOTION} THEN 1 ELSE 0 END
+      WHERE id = new.id;
+  END;
+  CREATE TRIGGER event_linked AFTER INSERT ON event_camera BEGIN
+    ${raiseKind('(2 - new.motion)', 'new.start_ms', 'coalesce(new.end_ms, new.start_ms)')};
+  END;
+  CREATE TABLE event_hold (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- ever higher: retention asks for those that came since it planned
+    event INTEGER NOT NULL REFERENCES event (row) ON DELETE CASCADE,
+    camera_id INTEGER NOT NULL REFERENCES camera,
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX event_hold_of ON event_hold (event);
+  CREATE INDEX event_hold_until ON event_hold (until_ms);
+  CREATE TABLE event_source ( -- see events/clock.ts
+    source TEXT PRIMARY KEY,
+    samples TEXT NOT NULL, -- JSON
+    at_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE tag (
+    id INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    name TEXT NOT NULL,
+    unit TEXT,
+    boolean INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL, -- the latest value that was told, kept or not
+    UNIQUE (source, name)
+  ) STRICT;
+  CREATE TABLE tag_block (
+    tag_id INTEGER NOT NULL REFERENCES tag ON DELETE CASCADE,
+    start_ms INTEGER NOT NULL,
+    data BLOB NOT NULL, -- see events/tag-block.ts
+    PRIMARY KEY (tag_id, start_ms)
+  ) STRICT, WITHOUT ROWID;
+  `,
+  // Tiers: files move to other folders and to buckets.
+  `
+  ALTER TABLE segment ADD COLUMN copy_id INTEGER REFERENCES storage; -- where a second copy is, verified
+  CREATE INDEX segment_by_place ON segment (storage_id, kind, start_ms, copy_id)
+    WHERE state = 'closed' AND doomed IS NULL;
+  -- Files that may be there and that no row names: half made by a move, or to be removed after one.
+  CREATE TABLE leftover (
+    storage_id INTEGER NOT NULL REFERENCES storage,
+    path TEXT NOT NULL,
+    bytes INTEGER NOT NULL, -- that its removal frees
+    PRIMARY KEY (storage_id, path)
+  ) STRICT, WITHOUT ROWID;
   `,
 ];
 

@@ -73,8 +73,3 @@ export interface IndexedEvent extends EventRecord {
   /** What is wrong with it: a time in the future, a range that is deleted already, an unknown camera. The event is kept. */
   problems: string[];
 }
-
-/** Id of the hold that keeps an event's footage until its clip is made. */
-export function holdOfEvent(eventId: string): string {
-  return `event-${eventId}`;
-}

@@ -51,6 +51,7 @@ export interface Answer {
 const STATUS: Record<string, number> = {
   'bad-request': 400,
   'bad-message': 400,
+  'bad-event': 400,
   unauthorized: 401,
   forbidden: 403,
   'not-found': 404,
@@ -61,6 +62,7 @@ const STATUS: Record<string, number> = {
   offline: 503,
   catalog: 503,
   timeout: 503,
+  bucket: 503,
   engine: 503,
   closed: 503,
 };

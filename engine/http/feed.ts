@@ -4,6 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import type { EngineHost } from '../engine-host.ts';
+import type { IndexedEvent } from '../events/types.ts';
 import type { Box } from '../motion/types.ts';
 import type {
   CameraMessage,
@@ -97,6 +98,7 @@ export class FeedHub extends EventEmitter<{ message: [FeedMessage] }> {
     host.on('motion', this.onMotion);
     host.on('gap', this.onGap);
     host.on('problem', this.onProblem);
+    host.on('event', this.onEvent);
     this.timers = [
       setInterval(() => this.look(), LOOK_MS).unref(),
       setInterval(() => this.publish({ type: 'tick', now: Date.now() }), TICK_MS).unref(),
@@ -112,6 +114,7 @@ export class FeedHub extends EventEmitter<{ message: [FeedMessage] }> {
     host.off('motion', this.onMotion);
     host.off('gap', this.onGap);
     host.off('problem', this.onProblem);
+    host.off('event', this.onEvent);
   }
 
   /** Tells all who watch; what is about cameras goes to those who may see all of them. */
@@ -177,6 +180,11 @@ export class FeedHub extends EventEmitter<{ message: [FeedMessage] }> {
   };
 
   private readonly onGap = (_recorder: string, message: GapMessage): void => this.publish(message);
+
+  /** As the index tells it; who may not see all of its cameras hears nothing of it. */
+  private readonly onEvent = (event: IndexedEvent): void => {
+    this.publish({ type: 'event', cameras: event.cameras, event });
+  };
 
   private readonly onProblem = (message: string | null): void => this.publish({ type: 'problem', message });
 

@@ -110,7 +110,7 @@ export async function metricsText(nvr: NvrService, delay: ReturnType<typeof moni
   ]);
   try {
     const now = Date.now();
-    const [gaps, storage] = await Promise.all([nvr.query.call('gapSeconds', now), nvr.query.call('storage', now)]);
+    const [gaps, storage] = await Promise.all([nvr.query.call('gapSeconds', now), nvr.storage(now)]);
     page.add(
       'flow_nvr_gap_seconds_total',
       'counter',
@@ -140,6 +140,26 @@ export async function metricsText(nvr: NvrService, delay: ReturnType<typeof moni
   } catch (error) {
     if (!(error instanceof EngineError && error.code === 'catalog')) throw error; // nothing was recorded yet
   }
+  const tiers = nvr.host.retentionState?.tiers ?? [];
+  const place = (i: number): Labels => ({ tier: `${i + 1}` });
+  page.add(
+    'flow_nvr_tier_up',
+    'gauge',
+    'Whether the tier is there and takes files.',
+    tiers.map(({ state, problem }, i) => [place(i), state === 'ok' && problem === null ? 1 : 0]),
+  );
+  page.add(
+    'flow_nvr_tier_waiting_files',
+    'gauge',
+    'Files that wait to move to the tier.',
+    tiers.map(({ waitingFiles }, i) => [place(i), waitingFiles]),
+  );
+  page.add(
+    'flow_nvr_tier_moved_bytes_total',
+    'counter',
+    'Bytes moved to the tier.',
+    tiers.map(({ movedBytes }, i) => [place(i), movedBytes]),
+  );
   const { user, system } = process.cpuUsage();
   page.add('flow_nvr_process_cpu_seconds_total', 'counter', 'CPU time of the Node-RED process.', [
     [{}, (user + system) / 1e6],

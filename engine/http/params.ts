@@ -2,7 +2,7 @@
 import { isCameraId } from '../recording/segment-path.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
 
-type Query = Record<string, unknown>;
+export type Query = Record<string, unknown>;
 
 function bad(message: string): EngineError {
   return new EngineError('bad-request', message);
@@ -82,4 +82,13 @@ export function rangeOf(query: Query, longestMs: number): TimeRange {
   if (end - start > longestMs)
     throw bad(`the range must not be longer than ${Math.round(longestMs / 3_600_000)} hours`);
   return { start, end };
+}
+
+/** Texts with commas between them; null when there are none. */
+export function listOf(query: Query, name: string, most: number): string[] | null {
+  const text = textOf(query, name);
+  if (text === null) return null;
+  const list = text.split(',').filter((one) => one !== '');
+  if (list.length === 0 || list.length > most) throw bad(`${name}: 1 to ${most} with commas between`);
+  return list;
 }

@@ -7,17 +7,18 @@ import { json, Router, type NextFunction, type Request, type RequestHandler, typ
 import { rateLimit } from 'express-rate-limit';
 import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
 import { cellsOf } from '../motion/activity.ts';
-import { EVENT_TYPES, type EventType } from '../playback/ledger.ts';
 import { mediaPlaylist, partName } from '../playback/playlist.ts';
 import { EngineError, type TimeRange } from '../types.ts';
 import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
 import { bodyOf, controlAll, controlCamera, ptzOf, steer } from './control.ts';
+import { addEventRoutes, tagsAllowed } from './event-routes.ts';
 import { addHold, holdsFor, releaseHold } from './holds.ts';
 import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
-import { cameraOf, camerasOf, integerOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
+import { cameraOf, camerasOf, integerOf, listOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
 import type { Board, NvrService } from './service.ts';
 import { demandTime, share } from './shares.ts';
+import { systemRoutes } from './system-routes.ts';
 import { allows, type Access, type Right } from './tokens.ts';
 
 const HOUR_MS = 3_600_000;
@@ -35,6 +36,16 @@ export interface RouterEffects {
 }
 
 type Handler = (nvr: NvrService, request: Request, response: Response, access: Access) => Promise<void> | void;
+/** The cameras that were asked for, or all; the token must be for each of them. */
+export type Permitted = (nvr: NvrService, request: Request, access: Access) => Promise<string[]>;
+
+/** A route that needs a right; on one camera if its path names one. The body of a `post` is JSON. */
+export type Route = (
+  method: 'get' | 'post',
+  path: string,
+  right: Right | ((request: Request) => Right),
+  handler: Handler,
+) => void;
 
 export function createRouter({ service, log }: RouterEffects): Router {
   const router = Router();
@@ -79,13 +90,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
 
   const readBody: RequestHandler = json({ limit: '64kb' });
 
-  /** A route that needs a right; on one camera if its path names one. */
-  const route = (
-    path: string,
-    right: Right | ((request: Request) => Right),
-    handler: Handler,
-    method: 'get' | 'post' = 'get',
-  ): void => {
+  const route: Route = (method, path, right, handler) => {
     const guarded: RequestHandler = (request, response) => {
       const run = async (): Promise<void> => {
         const nvr = service();
@@ -121,11 +126,11 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(healthy ? 200 : 503).json({ status: healthy ? 'ok' : 'problem' });
   });
 
-  route('/metrics', 'admin', async (nvr, _request, response) => {
+  route('get', '/metrics', 'admin', async (nvr, _request, response) => {
     response.type('text/plain; version=0.0.4').send(await metricsText(nvr, delay));
   });
 
-  route('/api/cameras', 'playback', async (nvr, _request, response, access) => {
+  route('get', '/api/cameras', 'playback', async (nvr, _request, response, access) => {
     const known = new Map(nvr.host.cameraMessages.map((message) => [message.camera, message]));
     const recorded = await nvr.query.call('cameras').catch((error: unknown) => {
       if (error instanceof EngineError && error.code === 'catalog') return []; // nothing was recorded yet
@@ -135,15 +140,17 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ cameras: ids.map((id) => known.get(id) ?? { camera: id, name: id, state: 'removed' }) });
   });
 
-  route('/api/timeline', 'playback', async (nvr, request, response, access) => {
+  route('get', '/api/timeline', 'playback', async (nvr, request, response, access) => {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const width = integerOf(request.query, 'width', 10, 10_000, 1000);
+    const tags = listOf(request.query, 'tags', 20) ?? [];
+    if (tags.length > 0) tagsAllowed(access);
     const cameras = await permitted(nvr, request, access);
-    const text = await nvr.query.call('timeline', cameras, streamOf(request.query), range, width, Date.now());
+    const text = await nvr.query.call('timeline', cameras, streamOf(request.query), range, width, Date.now(), tags);
     response.type('json').send(text);
   });
 
-  route('/api/coverage', 'playback', async (nvr, request, response, access) => {
+  route('get', '/api/coverage', 'playback', async (nvr, request, response, access) => {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const stream = streamOf(request.query);
     const cameras = await permitted(nvr, request, access);
@@ -153,20 +160,9 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ coverage });
   });
 
-  route('/api/events', 'playback', async (nvr, request, response, access) => {
-    const start = timeOf(request.query, 'start') ?? 0;
-    const end = timeOf(request.query, 'end') ?? Date.now() + HOUR_MS;
-    const limit = integerOf(request.query, 'limit', 1, 500, 100);
-    const types = typesOf(request.query);
-    const asked = camerasOf(request.query);
-    const cameras = asked === null && access.cameras === '*' ? null : await permitted(nvr, request, access);
-    const cursor = cursorOf(textOf(request.query, 'cursor'));
-    const events = await nvr.query.call('events', { cameras, types, start, end }, cursor, limit);
-    const last = events.length === limit ? events.at(-1) : undefined;
-    response.json({ events, cursor: last ? Buffer.from(`${last.start} ${last.id}`).toString('base64url') : null });
-  });
+  addEventRoutes(route);
 
-  route('/api/motion/:camera', 'playback', async (nvr, request, response) => {
+  route('get', '/api/motion/:camera', 'playback', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const share = (name: string, otherwise: number): number => numberOf(request.query, name, 0, 1, otherwise);
@@ -176,7 +172,26 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ moved: moved.map(([start, end]) => ({ start, end })), next });
   });
 
-  const post = (path: string, handler: Handler): void => route(path, 'control', handler, 'post');
+  route('get', '/api/presets/:camera', 'live', async (nvr, request, response) => {
+    const camera = cameraOf(request.params['camera']);
+    const presets = (await nvr.query.call('presets', camera)).map(({ stillTime, ...preset }) => {
+      // With its time, so that a new picture has a new address.
+      const still = `api/presets/${camera}/${encodeURIComponent(preset.token)}.jpg?at=${stillTime}`;
+      return { ...preset, still: stillTime === null ? null : still };
+    });
+    response.json({ camera, presets });
+  });
+
+  route('get', '/api/presets/:camera/:token.jpg', 'live', async (nvr, request, response) => {
+    const still = await nvr.query.call(
+      'presetStill',
+      cameraOf(request.params['camera']),
+      request.params['token'] ?? '',
+    );
+    response.set('Cache-Control', 'private, max-age=3600').type('image/jpeg').end(still);
+  });
+
+  const post = (path: string, handler: Handler): void => route('post', path, 'control', handler);
 
   post('/api/control', async (nvr, request, response, access) => {
     if (access.cameras !== '*') throw new EngineError('forbidden', 'this is for all cameras, and the token is not');
@@ -189,7 +204,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(204).end();
   });
 
-  route('/api/ptz/:camera', 'live', (nvr, request, response) => {
+  route('get', '/api/ptz/:camera', 'live', (nvr, request, response) => {
     response.json(ptzOf(nvr, cameraOf(request.params['camera'])).describe());
   });
 
@@ -197,7 +212,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json(await steer(nvr, cameraOf(request.params['camera']), bodyOf(request.body)));
   });
 
-  route('/api/board/:widget', 'live', (nvr, request, response) => {
+  route('get', '/api/board/:widget', 'live', (nvr, request, response) => {
     response.json(boardOf(nvr, request).read());
   });
 
@@ -206,19 +221,14 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(204).end();
   });
 
-  route(
-    '/api/share',
-    'export',
-    async (nvr, request, response, access) => {
-      const shared = await share(nvr.tokens, access, bodyOf(request.body));
-      const cameras = shared.links.map(({ camera }) => camera).join(', ');
-      log(`nvr: a link to ${cameras} until ${new Date(shared.expires).toISOString()} by token ${access.id}`);
-      response.json(shared);
-    },
-    'post',
-  );
+  route('post', '/api/share', 'export', async (nvr, request, response, access) => {
+    const shared = await share(nvr.tokens, access, bodyOf(request.body));
+    const cameras = shared.links.map(({ camera }) => camera).join(', ');
+    log(`nvr: a link to ${cameras} until ${new Date(shared.expires).toISOString()} by token ${access.id}`);
+    response.json(shared);
+  });
 
-  route('/api/holds', 'playback', async (nvr, _request, response, access) => {
+  route('get', '/api/holds', 'playback', async (nvr, _request, response, access) => {
     response.json({ holds: await holdsFor(nvr.host, access) });
   });
 
@@ -230,8 +240,8 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json(await releaseHold(nvr.host, access, request.params['id'] ?? ''));
   });
 
-  route('/api/storage', 'admin', async (nvr, _request, response) => {
-    const folders = await nvr.query.call('storage', Date.now());
+  route('get', '/api/storage', 'admin', async (nvr, _request, response) => {
+    const folders = await nvr.storage(Date.now());
     // By number, in the order they were first used: where they are on the disk is nobody's business here.
     const storage = folders.map(({ freeBytes, totalBytes, cameras }, i) => ({
       ...{ storage: i + 1, freeBytes, totalBytes, cameras },
@@ -239,7 +249,9 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ storage, footage: await nvr.query.call('extents') });
   });
 
-  route('/vod/:camera/index.m3u8', 'playback', async (nvr, request, response) => {
+  systemRoutes(route, permitted);
+
+  route('get', '/vod/:camera/index.m3u8', 'playback', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, MAX_PLAYLIST_MS);
     const stream = streamOf(request.query);
@@ -253,7 +265,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.send(text); // Express answers 304 where the ETag is the same
   });
 
-  route(PARTS, 'playback', async (nvr, request, response, access) => {
+  route('get', PARTS, 'playback', async (nvr, request, response, access) => {
     const camera = cameraOf(request.params['camera']);
     const file = request.params['file'] ?? '';
     if (access.range) await demandPart(nvr, camera, file, access.range);
@@ -267,7 +279,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.set('Cache-Control', FINAL).set('Content-Length', `${media.length}`).end(media);
   });
 
-  route('/clip/:camera.mp4', 'export', async (nvr, request, response, access) => {
+  route('get', '/clip/:camera.mp4', 'export', async (nvr, request, response, access) => {
     const asked = clipRequest(request);
     const job = await nvr.clips.job(asked, Date.now()).catch(async (error: unknown) => {
       throw error instanceof EngineError && error.code === 'not-found'
@@ -285,7 +297,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     await sendFile(request, response, job.file, name);
   });
 
-  route('/clip/:camera.json', 'export', async (nvr, request, response) => {
+  route('get', '/clip/:camera.json', 'export', async (nvr, request, response) => {
     const asked = clipRequest(request);
     const job = await nvr.clips.job(asked, Date.now()).catch(async (error: unknown) => {
       throw error instanceof EngineError && error.code === 'not-found'
@@ -297,6 +309,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
   });
 
   route(
+    'get',
     '/snapshot/:camera.jpg',
     (request) => (textOf(request.query, 'at') === null ? 'live' : 'playback'),
     async (nvr, request, response) => {
@@ -311,7 +324,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     },
   );
 
-  route('/strip/:camera.jpg', 'playback', async (nvr, request, response) => {
+  route('get', '/strip/:camera.jpg', 'playback', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, 31 * 24 * HOUR_MS);
     const count = integerOf(request.query, 'count', 1, 120, 20);
@@ -321,7 +334,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.type('image/jpeg').end(strip.image);
   });
 
-  route('/live/:camera.mjpeg', 'live', (nvr, request, response, access) => {
+  route('get', '/live/:camera.mjpeg', 'live', (nvr, request, response, access) => {
     const camera = cameraOf(request.params['camera']);
     const fps = integerOf(request.query, 'fps', 1, 25, 5);
     const width = integerOf(request.query, 'width', 16, 1920, 640);
@@ -338,8 +351,10 @@ export function createRouter({ service, log }: RouterEffects): Router {
     }
     // What Express itself refuses: an address that cannot be decoded, for example.
     const status = (error as { status?: unknown }).status;
-    if (status === 400) response.status(400).json({ error: 'bad-request', message: 'the address cannot be read' });
-    else fail(error, request, response);
+    if (status === 400 || status === 413) {
+      const message = status === 413 ? 'the body is too long' : 'the address or the body cannot be read';
+      response.status(status).json({ error: 'bad-request', message });
+    } else fail(error, request, response);
   });
   return router;
 }
@@ -376,15 +391,7 @@ function partOf(nvr: NvrService, camera: string, file: string): Promise<Uint8Arr
   return nvr.query.call('part', camera, startMs, segment, firstGop, gops);
 }
 
-function typesOf(query: Record<string, unknown>): EventType[] {
-  const asked = (textOf(query, 'types') ?? EVENT_TYPES.join(',')).split(',');
-  const isType = (type: string): type is EventType => EVENT_TYPES.some((known) => known === type);
-  if (!asked.every(isType)) throw new EngineError('bad-request', `types must be of ${EVENT_TYPES.join(', ')}`);
-  return asked;
-}
-
-/** The cameras that were asked for, or all; the token must be for each of them. */
-async function permitted(nvr: NvrService, request: Request, access: Access): Promise<string[]> {
+const permitted: Permitted = async (nvr, request, access) => {
   const asked = camerasOf(request.query);
   if (asked === null) {
     const all = access.cameras === '*' ? await nvr.query.call('cameras') : [...access.cameras];
@@ -395,14 +402,7 @@ async function permitted(nvr: NvrService, request: Request, access: Access): Pro
       throw new EngineError('forbidden', `the token is not for camera ${camera}`);
   }
   return asked;
-}
-
-function cursorOf(text: string | null): { start: number; id: string } | null {
-  if (text === null) return null;
-  const match = /^(\d{1,14}) ([rge][\w-]{1,60})$/.exec(Buffer.from(text, 'base64url').toString());
-  if (!match) throw new EngineError('bad-request', 'cursor must be one from an answer before');
-  return { start: Number(match[1]), id: match[2]! };
-}
+};
 
 function clipRequest(request: Request): ClipRequest {
   return {

@@ -52,6 +52,8 @@ interface Analysis {
 const MAX_BACKLOG = 8 * 1024 * 1024;
 const RESTART_MS = 1000;
 const PICTURE_MS = 5000;
+/** A camera that stands still sends the last of its movement: it swings out, focuses, and its encoder is behind. */
+const SETTLE_MS = 1000;
 
 export class Analyses {
   private readonly backend: AnalysesBackend;
@@ -60,6 +62,8 @@ export class Analyses {
   private readonly analyses = new Map<string, Analysis>();
   private readonly asked = new Map<number, (picture: TuningPicture | null) => void>();
   private nextAsk = 1;
+  /** Until when a camera's pictures show its own movement. */
+  private readonly turning = new Map<string, number>();
   private thread: ReturnType<AnalysesBackend['start']> | null = null;
   private closed = false;
 
@@ -97,11 +101,17 @@ export class Analyses {
 
   /** The analyses of a camera that is gone. */
   removeCamera(camera: string): void {
+    this.turning.delete(camera);
     for (const { spec } of this.analyses.values()) if (spec.camera === camera) this.remove(spec.node, camera);
   }
 
-  /** The camera was turned: what it sees now is learned anew. */
-  restart(camera: string): void {
+  /**
+   * A camera begins to turn, or stands since `nowMs`. What moves in its pictures meanwhile is not motion, so they are not
+   * looked at; what it sees afterwards is learned anew.
+   */
+  setTurning(camera: string, turning: boolean, nowMs: number): void {
+    this.turning.set(camera, turning ? Infinity : nowMs + SETTLE_MS);
+    if (turning) return;
     for (const [key, { spec }] of this.analyses) if (spec.camera === camera) this.send({ op: 'restart', key });
   }
 
@@ -209,6 +219,10 @@ export class Analyses {
 
   private pass(key: string, analysis: Analysis, fragment: TimedFragment): void {
     const { data, key: isKey, startMs, startTicks } = fragment;
+    if (startMs < (this.turning.get(analysis.spec.camera) ?? 0)) {
+      analysis.skipping = true;
+      return;
+    }
     if (analysis.backlog > MAX_BACKLOG) analysis.skipping = true;
     if (analysis.skipping && !(isKey && analysis.backlog < MAX_BACKLOG / 2)) return;
     analysis.skipping = false;

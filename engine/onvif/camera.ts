@@ -7,17 +7,27 @@ import { EventTracker, type DeviceEvent, type EventLimits, type Notification } f
 import { ImagingService, type FocusWish, type ImagingSettings } from './imaging.ts';
 import { NS } from './names.ts';
 import { Patrol, type PatrolState, type PatrolStop } from './patrol.ts';
-import { findPreset, PtzService, type Preset } from './ptz-service.ts';
-import { needsPosition, plan, uniformPosition, type Axes, type Motion, type Travel, type Wish } from './ptz.ts';
+import { findPreset, PtzService } from './ptz-service.ts';
+import {
+  needsPosition,
+  plan,
+  speedOf,
+  uniformPosition,
+  type Axes,
+  type Motion,
+  type Travel,
+  type Wish,
+} from './ptz.ts';
 import { PullPoint, type PullPointOptions } from './pull-point.ts';
 import { CommandQueue, type CommandKind } from './queue.ts';
 import { Standstill } from './standstill.ts';
+import { Visits, type Visit, type VisitState } from './visits.ts';
 import { escapeXml } from './xml.ts';
 
 export type Command =
   | ({ command: 'steer' } & Wish)
   | { command: 'stop' }
-  | { command: 'goto-preset'; preset: string }
+  | { command: 'goto-preset'; preset: string; speed?: number }
   | { command: 'set-preset'; name: string; preset: string | null }
   | { command: 'remove-preset'; preset: string }
   | { command: 'presets' }
@@ -28,11 +38,14 @@ export type Command =
   | { command: 'relay'; relay: string; active: boolean }
   | { command: 'focus'; focus: FocusWish }
   | { command: 'imaging'; settings: ImagingSettings | null }
+  | { command: 'visit'; visit: Visit }
   | { command: 'patrol'; stops: readonly PatrolStop[] | null; resumeMs: number };
 
 export interface CameraOptions extends ClientOptions {
   travel: Travel | null;
   events: boolean;
+  /** After somebody steered, events do not move it for so long. */
+  idleMs: number;
   pullPoint?: Partial<PullPointOptions>;
   eventLimits?: EventLimits;
 }
@@ -43,9 +56,22 @@ export interface CameraEffects {
   onEvent: (event: DeviceEvent) => void;
   onNotification: (notification: Notification) => void;
   onPatrol: (state: PatrolState) => void;
+  onVisit: (state: VisitState) => void;
+  /** The presets that it has now, whenever they were asked for. */
+  onPresets: (presets: KnownPreset[]) => void;
+  /** It stands where a preset is. */
+  onAtPreset: (token: string) => void;
   /** Null: all is well. `part` is what has it. */
-  onProblem: (part: 'device' | 'events' | 'patrol', problem: Error | null) => void;
+  onProblem: (part: 'device' | 'events' | 'patrol' | 'visit', problem: Error | null) => void;
   onConnected: (device: DeviceDescription) => void;
+}
+
+/** A preset as the nodes see it. */
+export interface KnownPreset {
+  token: string;
+  name: string;
+  /** Uniform; null where the camera does not say. */
+  position: Axes | null;
 }
 
 export type Result = Record<string, unknown>;
@@ -60,10 +86,14 @@ export class OnvifCamera {
   private readonly effects: CameraEffects;
   private readonly queue = new CommandQueue();
   private readonly patrol: Patrol;
+  private readonly visits: Visits;
   private readonly standstill: Standstill;
   private readonly tracker: EventTracker;
   private device: Promise<DeviceDescription> | null = null;
-  private presets: Preset[] | null = null;
+  private presets: KnownPreset[] | null = null;
+  private reading: Promise<KnownPreset[]> | null = null;
+  /** Counts what made it move. */
+  private moves = 0;
   private pullPoint: PullPoint | null = null;
   private watchdog: NodeJS.Timeout | null = null;
   private eventTimer: NodeJS.Timeout | null = null;
@@ -79,12 +109,26 @@ export class OnvifCamera {
     this.standstill = new Standstill(async () => (await this.ptz()).service.status(), effects.onTurning);
     this.patrol = new Patrol({
       visit: async (preset) => {
-        const result = await this.gotoPreset(preset);
-        if ('superseded' in result) return;
-        await this.standstill.reached();
+        await this.arrive(preset);
       },
       onChange: effects.onPatrol,
       onError: (error) => effects.onProblem('patrol', error as Error),
+    });
+    this.visits = new Visits({
+      whereNow: () => this.position(),
+      visit: (preset) => {
+        this.patrol.hold();
+        return this.arrive(preset);
+      },
+      leave: (back, before) => this.leave(back, before),
+      onChange: (state) => {
+        if (state.state === 'there') effects.onProblem('visit', null);
+        effects.onVisit(state);
+      },
+      onError: (error) => {
+        effects.onProblem('visit', error as Error);
+        this.patrol.resume();
+      },
     });
     this.connectOn(RETRY_MS[0]);
   }
@@ -95,6 +139,10 @@ export class OnvifCamera {
 
   get patrolState(): PatrolState {
     return this.patrol.state;
+  }
+
+  get visitState(): VisitState {
+    return this.visits.state;
   }
 
   /** Asked once; anew after a failure. */
@@ -112,6 +160,7 @@ export class OnvifCamera {
     for (const timer of [this.watchdog, this.eventTimer, this.retry]) if (timer) clearTimeout(timer);
     const turning = this.watchdog !== null;
     this.patrol.stop();
+    this.visits.cancel();
     this.standstill.close();
     this.queue.close();
     const goodbye: Promise<void>[] = [];
@@ -126,46 +175,92 @@ export class OnvifCamera {
   async execute(command: Command): Promise<Result> {
     switch (command.command) {
       case 'steer':
-        this.patrol.pause();
+        this.steered();
         return this.steer(command);
       case 'stop':
-        this.patrol.pause();
+        this.steered();
         return this.submit('stop', () => this.perform({ action: 'Stop' }));
       case 'goto-preset':
-        this.patrol.pause();
-        return this.gotoPreset(command.preset);
+        this.steered();
+        return this.gotoPreset(command.preset, command.speed);
       case 'home':
-        this.patrol.pause();
-        return this.submit('move', async (signal) => {
-          const { abilities, service } = await this.ptz();
-          if (!abilities.home) throw new EngineError('ptz-unsupported', 'the camera has no home position');
-          await service.gotoHome(signal);
-          this.moved(null);
-        });
+        this.steered();
+        return this.goHome();
+      case 'visit': {
+        await this.submit('other', () => this.resolvePreset(command.visit.preset));
+        return { visit: this.visits.begin(command.visit) };
+      }
       case 'patrol':
+        this.visits.cancel();
         return this.startPatrol(command);
       default:
         return this.submit('other', () => this.ask(command));
     }
   }
 
+  /** By hand. */
+  private steered(): void {
+    this.patrol.pause();
+    this.visits.steered(this.options.idleMs);
+  }
+
+  /** Where it looks, or null where it does not say. */
+  private async position(): Promise<Axes | null> {
+    const { abilities, service } = await this.ptz();
+    const position = uniformPosition(abilities, (await service.status()).position);
+    return Object.keys(position).length > 0 ? position : null;
+  }
+
+  /** To a preset, until it stands; whether it is there then. */
+  private async arrive(preset: string): Promise<boolean> {
+    const result = await this.gotoPreset(preset);
+    if ('superseded' in result) return false;
+    const { moves } = this;
+    await this.standstill.reached();
+    return moves === this.moves && !this.closed;
+  }
+
+  private async leave(back: Visit['back'], before: Axes | null): Promise<void> {
+    if (this.patrol.active) {
+      this.patrol.resume();
+      return;
+    }
+    if (back === 'stay') return;
+    const { abilities } = await this.ptz();
+    const { panTilt, zoom } = abilities;
+    const axes: Axes = { ...before };
+    if (!panTilt.absolute) delete axes.pan;
+    if (!panTilt.absolute) delete axes.tilt;
+    if (!zoom.absolute) delete axes.zoom;
+    if (back === 'before' && Object.keys(axes).length > 0) await this.steer({ way: 'absolute', axes, degrees: false });
+    else if (abilities.home) await this.goHome();
+    await this.standstill.reached();
+  }
+
+  private goHome(): Promise<Result> {
+    return this.submit('move', async (signal) => {
+      const { abilities, service } = await this.ptz();
+      if (!abilities.home) throw new EngineError('ptz-unsupported', 'the camera has no home position');
+      await service.gotoHome(signal);
+      this.moved(null);
+    });
+  }
+
   private async ask(
-    command: Exclude<Command, { command: 'steer' | 'stop' | 'goto-preset' | 'home' | 'patrol' }>,
+    command: Exclude<Command, { command: 'steer' | 'stop' | 'goto-preset' | 'home' | 'visit' | 'patrol' }>,
   ): Promise<unknown> {
     switch (command.command) {
       case 'status':
         return this.status();
-      case 'presets': {
-        this.presets = await (await this.ptz()).service.presets();
-        return { presets: this.presets };
-      }
+      case 'presets':
+        return { presets: await this.readPresets(true) };
       case 'set-preset':
         return this.setPreset(command.name, command.preset);
       case 'remove-preset': {
         const { service } = await this.ptz();
         const preset = await this.resolvePreset(command.preset);
         await service.removePreset(preset.token);
-        this.presets = null;
+        await this.presetsChanged();
         return { preset: preset.token };
       }
       case 'set-home': {
@@ -216,6 +311,7 @@ export class OnvifCamera {
   /** @param timeoutMs of a continuous move, after which the camera must not turn any more, whatever it thinks of timeouts */
   private moved(timeoutMs: number | null): void {
     this.endWatchdog();
+    this.moves++;
     if (timeoutMs !== null && !this.closed) {
       const guard = (): void => {
         this.watchdog = null;
@@ -234,18 +330,52 @@ export class OnvifCamera {
     this.watchdog = null;
   }
 
-  private gotoPreset(wanted: string): Promise<Result> {
+  private gotoPreset(wanted: string, speed?: number): Promise<Result> {
     return this.submit('move', async (signal) => {
-      const { service } = await this.ptz();
+      const { abilities, service } = await this.ptz();
       const preset = await this.resolvePreset(wanted);
-      await service.gotoPreset(preset.token, signal);
+      await service.gotoPreset(preset.token, speed === undefined ? null : speedOf(abilities, speed), signal);
       this.moved(null);
+      const { moves } = this;
+      void this.standstill.reached().then(() => {
+        if (moves === this.moves && !this.closed) this.effects.onAtPreset(preset.token);
+      });
       return { preset: preset.token, name: preset.name };
     });
   }
 
+  /** @param anew though it is being asked already */
+  private readPresets(anew: boolean): Promise<KnownPreset[]> {
+    if (this.reading && !anew) return this.reading;
+    const reading = this.fetchPresets();
+    this.reading = reading;
+    const done = (presets: KnownPreset[] | null): void => {
+      if (this.reading !== reading) return;
+      this.reading = null;
+      if (!presets || this.closed) return;
+      this.presets = presets;
+      this.effects.onPresets(presets);
+    };
+    reading.then(done, () => done(null));
+    return reading;
+  }
+
+  private async fetchPresets(): Promise<KnownPreset[]> {
+    const { abilities, service } = await this.ptz();
+    return (await service.presets()).map(({ position, ...preset }) => {
+      const known = position.panTilt !== null || position.zoom !== null;
+      return { ...preset, position: known ? uniformPosition(abilities, position) : null };
+    });
+  }
+
+  /** By us: what others see of them is brought up to date; if that fails, when they are next asked for. */
+  private async presetsChanged(): Promise<void> {
+    this.presets = null;
+    await this.readPresets(true).catch(() => undefined);
+  }
+
   /** Asks the device again when it is not among those known. */
-  private async resolvePreset(wanted: string): Promise<Preset> {
+  private async resolvePreset(wanted: string): Promise<KnownPreset> {
     if (this.presets) {
       try {
         return findPreset(this.presets, wanted);
@@ -253,8 +383,7 @@ export class OnvifCamera {
         this.presets = null; // it may be new
       }
     }
-    this.presets = await (await this.ptz()).service.presets();
-    return findPreset(this.presets, wanted);
+    return findPreset(await this.readPresets(false), wanted);
   }
 
   private async setPreset(name: string, wanted: string | null): Promise<Result> {
@@ -262,7 +391,8 @@ export class OnvifCamera {
     if (abilities.maxPresets === 0) throw new EngineError('ptz-unsupported', 'the camera has no presets');
     const token = wanted === null ? null : (await this.resolvePreset(wanted)).token;
     const given = await service.setPreset(name, token);
-    this.presets = null;
+    await this.presetsChanged();
+    if (!this.standstill.isTurning) this.effects.onAtPreset(given);
     return { preset: given, name };
   }
 
@@ -281,12 +411,11 @@ export class OnvifCamera {
 
   private async status(): Promise<Result> {
     const device = await this.describe();
-    const { manufacturer, model, firmware, clockOffsetMs, ptz } = device;
-    const about = { manufacturer, model, firmware, clockOffsetMs: Math.round(clockOffsetMs) };
-    const patrol = this.patrol.state;
-    if (!ptz) return { ...about, ptz: null, patrol };
+    const about = { ...aboutOf(device), patrol: this.patrol.state, visit: this.visits.state };
+    const { ptz } = device;
+    if (!ptz) return about;
     const { position, moving } = await (await this.ptz()).service.status();
-    return { ...about, patrol, ptz: abilitiesOf(ptz), position: uniformPosition(ptz, position) satisfies Axes, moving };
+    return { ...about, position: uniformPosition(ptz, position) satisfies Axes, moving };
   }
 
   /** Begins, or ends when there are no stops. Rejects with `no-preset` before it begins. */
@@ -296,8 +425,8 @@ export class OnvifCamera {
       return { patrol: this.patrol.state };
     }
     await this.submit('other', async () => {
-      this.presets = await (await this.ptz()).service.presets();
-      for (const { preset } of stops) findPreset(this.presets, preset);
+      const presets = await this.readPresets(true);
+      for (const { preset } of stops) findPreset(presets, preset);
     });
     this.patrol.start(stops, resumeMs);
     return { patrol: this.patrol.state };
@@ -328,6 +457,8 @@ export class OnvifCamera {
         this.effects.onProblem('device', null);
         this.effects.onConnected(device);
         if (this.options.events && device.services.events) this.listen(device.services.events);
+        // Those who show presets need not ask for them; a camera that will not tell them says so when they are asked for.
+        if (device.ptz?.maxPresets) this.readPresets(false).catch(() => undefined);
       },
       (error: unknown) => {
         if (this.closed) return;
@@ -363,8 +494,24 @@ export class OnvifCamera {
   }
 }
 
-function abilitiesOf({ panTilt, zoom, maxPresets, home, auxiliary }: PtzAbilities): Result {
+/** What a device is and can do, for a flow. */
+export function aboutOf({
+  manufacturer,
+  model,
+  firmware,
+  clockOffsetMs,
+  ptz,
+  services,
+  relays,
+}: DeviceDescription): Result {
+  return {
+    ...{ manufacturer, model, firmware, clockOffsetMs: Math.round(clockOffsetMs) },
+    ...{ ptz: ptz && abilitiesOf(ptz), imaging: services.imaging !== undefined, relays },
+  };
+}
+
+function abilitiesOf({ panTilt, zoom, maxPresets, home, auxiliary, speed }: PtzAbilities): Result {
   const ways = (axis: PtzAbilities['panTilt']): string[] =>
     Object.entries(axis).flatMap(([way, space]) => (space ? [way] : []));
-  return { panTilt: ways(panTilt), zoom: ways(zoom), maxPresets, home, auxiliary };
+  return { panTilt: ways(panTilt), zoom: ways(zoom), maxPresets, home, auxiliary, speed: speed.panTilt !== null };
 }

@@ -5,7 +5,7 @@
  * The account goes to the device's own host and port only: redirects are not followed, and a service address that names
  * another host (a device behind a NAT) is called at the host that was configured.
  */
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { EngineError } from '../types.ts';
 import { authorization, parseChallenges, type Challenge } from './digest.ts';
@@ -19,8 +19,8 @@ export interface ClientOptions {
   account?: Account;
   /** For an answer that has nothing to wait for. */
   timeoutMs?: number;
-  /** Cameras have certificates that nobody signed; only a user who installed one can have them checked. */
-  verifyCertificate?: boolean;
+  /** Also one that nobody vouches for, as cameras come with. */
+  anyCertificate?: boolean;
 }
 
 export interface CallOptions {
@@ -37,6 +37,9 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_SOCKETS = 4;
 /** A device's clock is asked for anew when it refuses a token, at most this often. */
 const CLOCK_MS = 30_000;
+const MAX_BYTES = 2 * MAX_XML_CHARS;
+/** Codes of OpenSSL and Node for a certificate that is not to be trusted. */
+const CERTIFICATE = /CERT|^UNABLE_TO_|SELF_SIGNED/;
 
 type Mode = 'token' | 'digest' | 'both';
 
@@ -60,7 +63,7 @@ export class OnvifClient {
     const settings = { keepAlive: true, maxSockets: MAX_SOCKETS, maxFreeSockets: MAX_SOCKETS, noDelay: true };
     this.agent =
       this.base.protocol === 'https:'
-        ? new HttpsAgent({ ...settings, rejectUnauthorized: options.verifyCertificate ?? false })
+        ? new HttpsAgent({ ...settings, rejectUnauthorized: !options.anyCertificate })
         : new HttpAgent(settings);
   }
 
@@ -89,8 +92,8 @@ export class OnvifClient {
   }
 
   /**
-   * The element in the answer's body. Rejects with `auth`, `refused`, `host`, `timeout`, `bad-xml`, `unsupported`,
-   * `device` (the device's own words of why not) or `network`.
+   * The element in the answer's body. Rejects with `auth`, `refused`, `host`, `timeout`, `certificate`, `bad-xml`,
+   * `unsupported`, `device` (the device's own words of why not) or `network`.
    */
   async call(url: URL, body: string, options: CallOptions = {}): Promise<XmlElement> {
     if (this.account) await this.syncClock(false);
@@ -111,10 +114,11 @@ export class OnvifClient {
     return this.clock;
   }
 
-  private async readClock(): Promise<void> {
+  /** {@link clockOffsetMs} is up to date then. */
+  async readClock(): Promise<void> {
     const asked = Date.now();
     const body = envelope(`<GetSystemDateAndTime xmlns="${NS.device}"/>`);
-    const { status, text } = await retryStale(() => this.post(this.base, body, {}, {}));
+    const { status, text } = await retryStale(() => this.post(this.base, body));
     this.clockAt = performance.now();
     // Some devices want an account for this too: their clock is taken to be right.
     if (status !== 200) return;
@@ -136,17 +140,14 @@ export class OnvifClient {
       const path = url.pathname + url.search;
       headers['Authorization'] = authorization(this.challenge, { method: 'POST', path, ...account }, ++this.uses);
     }
-    const { status, text, challenges } = await this.post(
-      url,
-      envelope(body, token + (options.headers ?? '')),
-      headers,
-      options,
-    );
-    const challenge = parseChallenges(challenges);
+    const text = envelope(body, token + (options.headers ?? ''));
+    const reply = await this.post(url, text, headers, options);
+    const { status } = reply;
+    const challenge = parseChallenges(reply.challenges);
     if (status === 401) return { fault: { codes: ['NotAuthorized'], reason: '' }, challenge, mode, nonce };
-    if (status !== 200 && !text.trim())
+    if (status !== 200 && !reply.text.trim())
       return { fault: { codes: [`HTTP ${status}`], reason: `HTTP ${status}` }, challenge, mode, nonce };
-    const answer = parseEnvelope(text);
+    const answer = parseEnvelope(reply.text);
     return 'body' in answer ? answer : { ...answer, challenge, mode, nonce };
   }
 
@@ -188,18 +189,48 @@ export class OnvifClient {
     return Object.assign(new EngineError('device', `${host} refuses: ${said}`), { codes: fault.codes });
   }
 
-  private post(url: URL, body: string, headers: Record<string, string>, options: CallOptions): Promise<Reply> {
+  /** What the device has at an address of its own, such as a snapshot. Rejects as {@link call}. */
+  async get(url: URL): Promise<Buffer> {
+    const about = { method: 'GET', path: url.pathname + url.search };
+    for (let attempt = 0; ; attempt++) {
+      const { account, challenge } = this;
+      const login: OutgoingHttpHeaders =
+        account && challenge ? { Authorization: authorization(challenge, { ...about, ...account }, ++this.uses) } : {};
+      const reply = await retryStale(() => this.send(url, 'GET', null, login, {}));
+      if (reply.status === 200) return reply.data;
+      const asked = reply.status === 401 ? parseChallenges(reply.challenges) : null;
+      // The same nonce again, though it was answered: the account is wrong.
+      if (!account || !asked || attempt > 1 || asked.nonce === challenge?.nonce) {
+        const fault = { codes: [reply.status === 401 ? 'NotAuthorized' : `HTTP ${reply.status}`], reason: '' };
+        throw this.errorOf({ fault, challenge: asked, mode: this.mode, nonce: null });
+      }
+      [this.challenge, this.uses] = [asked, 0];
+    }
+  }
+
+  private async post(
+    url: URL,
+    body: string,
+    headers: Record<string, string> = {},
+    options: CallOptions = {},
+  ): Promise<Reply & { text: string }> {
+    const type = { 'Content-Type': 'application/soap+xml; charset=utf-8', 'Content-Length': Buffer.byteLength(body) };
+    const reply = await this.send(url, 'POST', body, { ...type, ...headers }, options);
+    return { ...reply, text: reply.data.toString('utf8') };
+  }
+
+  private send(
+    url: URL,
+    method: 'GET' | 'POST',
+    body: string | null,
+    headers: OutgoingHttpHeaders,
+    options: CallOptions,
+  ): Promise<Reply> {
     const timeoutMs = options.timeoutMs ?? this.timeoutMs;
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     return new Promise<Reply>((resolve, reject) => {
       const request = send(url, {
-        method: 'POST',
-        agent: this.agent,
-        headers: {
-          'Content-Type': 'application/soap+xml; charset=utf-8',
-          'Content-Length': Buffer.byteLength(body),
-          ...headers,
-        },
+        ...{ method, headers, agent: this.agent },
         ...(options.signal ? { signal: options.signal } : {}),
       });
       // Not of the socket's silence: a device that sends a byte now and then would never be late.
@@ -215,10 +246,10 @@ export class OnvifClient {
       });
       request.on('response', (response) => {
         readAll(response).then(
-          (text) => {
+          (data) => {
             end();
             const challenges = response.headersDistinct['www-authenticate'] ?? [];
-            resolve({ status: response.statusCode ?? 0, text, challenges });
+            resolve({ status: response.statusCode ?? 0, data, challenges });
           },
           (error: unknown) => {
             end();
@@ -227,14 +258,14 @@ export class OnvifClient {
           },
         );
       });
-      request.end(body);
+      request.end(body ?? undefined);
     });
   }
 }
 
 interface Reply {
   status: number;
-  text: string;
+  data: Buffer;
   challenges: string[];
 }
 
@@ -260,15 +291,15 @@ async function retryStale<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-async function readAll(response: IncomingMessage): Promise<string> {
+async function readAll(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > MAX_XML_CHARS) throw new EngineError('bad-xml', 'the device sent no valid XML: it is too long');
+    if (size > MAX_BYTES) throw new EngineError('bad-xml', 'the device sent no valid XML: it is too long');
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 function networkError(error: NodeJS.ErrnoException, host: string): Error {
@@ -277,6 +308,10 @@ function networkError(error: NodeJS.ErrnoException, host: string): Error {
   if (code === 'ECONNREFUSED') return new EngineError('refused', `nothing answers at ${host}: check the port of ONVIF`);
   if (['ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code))
     return new EngineError('host', `${host} was not found: check its address and the network`);
+  if (CERTIFICATE.test(code)) {
+    const text = `the certificate of ${host} cannot be trusted (${code}): allow any certificate if this is your camera`;
+    return new EngineError('certificate', text);
+  }
   if (code === 'ETIMEDOUT') return new EngineError('timeout', `${host} does not answer`);
   return new EngineError('network', `the connection to ${host} broke (${code || error.message})`);
 }

@@ -34,6 +34,8 @@ export interface PtzAbilities {
   maxPresets: number;
   home: boolean;
   auxiliary: string[];
+  /** Ranges of the speeds that positions are gone to with; null: the device's own speed. */
+  speed: { panTilt: Space | null; zoom: Space | null };
 }
 
 export interface MediaProfile {
@@ -44,6 +46,8 @@ export interface MediaProfile {
   height: number;
   videoSource: string;
   hasPtz: boolean;
+  /** Token of the PTZ node that turns it. */
+  ptzNode: string;
 }
 
 export interface DeviceDescription {
@@ -66,7 +70,7 @@ const MAX_ITEMS = 64;
 export async function describeDevice(client: OnvifClient): Promise<DeviceDescription> {
   const services = await servicesOf(client);
   const info = await client.call(client.base, `<GetDeviceInformation xmlns="${NS.device}"/>`);
-  const profiles = services.media || services.media2 ? await optional(profilesOf(client, services), []) : [];
+  const profiles = await profilesOf(client, services);
   const ptz = services.ptz ? await optional(ptzOf(client, services.ptz, profiles), null) : null;
   const relays = await optional(relaysOf(client), []);
   return {
@@ -118,17 +122,23 @@ export async function servicesOf(client: OnvifClient): Promise<Partial<Record<Se
   return result;
 }
 
+/** Of Media 2 where Media is missing, fails, or cannot describe what there is: it knows no H.265. */
 async function profilesOf(
   client: OnvifClient,
   { media, media2 }: Partial<Record<ServiceName, URL>>,
 ): Promise<MediaProfile[]> {
-  const answer = media
-    ? await client.call(media, `<GetProfiles xmlns="${NS.media}"/>`)
-    : await client.call(media2!, `<GetProfiles xmlns="${NS.media2}"><Type>All</Type></GetProfiles>`);
-  return findAll(answer, 'Profiles')
-    .slice(0, MAX_ITEMS)
-    .map(profileOf)
-    .sort((a, b) => b.width * b.height - a.width * a.height);
+  const ask = async (url: URL | undefined, body: string): Promise<MediaProfile[]> => {
+    if (!url) return [];
+    const answer = await optional(client.call(url, body), null);
+    return findAll(answer ?? undefined, 'Profiles')
+      .slice(0, MAX_ITEMS)
+      .map(profileOf);
+  };
+  const first = await ask(media, `<GetProfiles xmlns="${NS.media}"/>`);
+  const second = first.some(({ width }) => width > 0)
+    ? []
+    : await ask(media2, `<GetProfiles xmlns="${NS.media2}"><Type>All</Type></GetProfiles>`);
+  return (second.length > 0 ? second : first).sort((a, b) => b.width * b.height - a.width * a.height);
 }
 
 /** Media 2 has the same parts, with other names, below `Configurations`. */
@@ -137,6 +147,7 @@ function profileOf(profile: XmlElement): MediaProfile {
   const part = (first: string, other: string): XmlElement | undefined =>
     second ? find(second, other) : find(profile, first);
   const encoder = part('VideoEncoderConfiguration', 'VideoEncoder');
+  const ptz = part('PTZConfiguration', 'PTZ');
   return {
     token: profile.attributes['token'] ?? '',
     name: textAt(profile, 'Name').slice(0, 100),
@@ -144,14 +155,16 @@ function profileOf(profile: XmlElement): MediaProfile {
     width: numberAt(encoder, 'Resolution', 'Width') ?? 0,
     height: numberAt(encoder, 'Resolution', 'Height') ?? 0,
     videoSource: textAt(part('VideoSourceConfiguration', 'VideoSource'), 'SourceToken'),
-    hasPtz: part('PTZConfiguration', 'PTZ') !== undefined,
+    hasPtz: ptz !== undefined,
+    ptzNode: textAt(ptz, 'NodeToken'),
   };
 }
 
 async function ptzOf(client: OnvifClient, url: URL, profiles: readonly MediaProfile[]): Promise<PtzAbilities | null> {
   const profile = profiles.find(({ hasPtz }) => hasPtz) ?? profiles[0];
   const answer = await client.call(url, `<GetNodes xmlns="${NS.ptz}"/>`);
-  const node = find(answer, 'PTZNode');
+  const nodes = findAll(answer, 'PTZNode');
+  const node = nodes.find(({ attributes }) => attributes['token'] === profile?.ptzNode) ?? nodes[0];
   if (!profile || !node) return null;
   const spaces = find(node, 'SupportedPTZSpaces');
   const pick = (tag: string, uri: string | null): Space | null => {
@@ -181,6 +194,7 @@ async function ptzOf(client: OnvifClient, url: URL, profiles: readonly MediaProf
     auxiliary: findAll(node, 'AuxiliaryCommands')
       .slice(0, MAX_ITEMS)
       .map(({ text }) => text),
+    speed: { panTilt: pick('PanTiltSpeedSpace', null), zoom: pick('ZoomSpeedSpace', null) },
   };
 }
 
@@ -201,23 +215,65 @@ async function relaysOf(client: OnvifClient): Promise<string[]> {
     .map(({ attributes }) => attributes['token'] ?? '');
 }
 
-/** RTSP address of a profile, at the host that was configured, without an account. Rejects as the call. */
-export async function streamUriOf(
+type Services = Pick<DeviceDescription, 'services'>;
+
+/** What Media, or Media 2 where that is missing or refuses, answers about a profile. */
+async function uriOf(
   client: OnvifClient,
-  { services }: Pick<DeviceDescription, 'services'>,
+  { services: { media, media2 } }: Services,
+  action: 'GetStreamUri' | 'GetSnapshotUri',
   profile: string,
 ): Promise<string> {
   const token = `<ProfileToken>${escapeXml(profile)}</ProfileToken>`;
   const setup = `<StreamSetup><Stream xmlns="${NS.schema}">RTP-Unicast</Stream><Transport xmlns="${NS.schema}"><Protocol>RTSP</Protocol></Transport></StreamSetup>`;
-  const answer = services.media
-    ? await client.call(services.media, `<GetStreamUri xmlns="${NS.media}">${setup}${token}</GetStreamUri>`)
-    : await client.call(
-        services.media2 ?? client.base,
-        `<GetStreamUri xmlns="${NS.media2}"><Protocol>RTSP</Protocol>${token}</GetStreamUri>`,
-      );
-  const text = textAt(answer, 'MediaUri', 'Uri') || textAt(answer, 'Uri');
+  const stream = action === 'GetStreamUri';
+  const first = `<${action} xmlns="${NS.media}">${stream ? setup : ''}${token}</${action}>`;
+  const second = `<${action} xmlns="${NS.media2}">${stream ? '<Protocol>RTSP</Protocol>' : ''}${token}</${action}>`;
+  if (!media && !media2) throw new EngineError('unsupported', `${client.base.host} has no media service`);
+  const asked = media ? client.call(media, first) : client.call(media2!, second);
+  const answer = media && media2 ? ((await optional(asked, null)) ?? (await client.call(media2, second))) : await asked;
+  return textAt(answer, 'MediaUri', 'Uri') || textAt(answer, 'Uri');
+}
+
+/** RTSP address of a profile, at the host that was configured, without an account. Rejects as the call. */
+export async function streamUriOf(client: OnvifClient, device: Services, profile: string): Promise<string> {
+  const text = await uriOf(client, device, 'GetStreamUri', profile);
   // Not URL: it would percent-encode what some cameras want as it is.
   const match = /^(rtsps?:\/\/)(?:[^@/?#]*@)?(\[[^\]]*\]|[^:/?#]*)(.*)$/i.exec(text);
   if (!match) throw new EngineError('device', `${client.base.host} gave no stream address`);
   return `${match[1]}${client.base.hostname}${match[3]}`.slice(0, 2000);
+}
+
+/** A picture of now, JPEG, as the device itself makes it. Rejects as the calls, `device` for something else than a JPEG. */
+export async function snapshotOf(client: OnvifClient, device: Services, profile: string): Promise<Buffer> {
+  const uri = await uriOf(client, device, 'GetSnapshotUri', profile);
+  const data = await client.get(client.resolve(uri));
+  if (data[0] === 0xff && data[1] === 0xd8) return data;
+  throw new EngineError('device', `${client.base.host} sent something that is no picture`);
+}
+
+/**
+ * Sets the device's clock to ours. Its time zone stays; it takes its time from nowhere else any more.
+ * @returns by how much it is ahead now, ms
+ */
+export async function setClock(client: OnvifClient): Promise<number> {
+  const known = find(
+    await client.call(client.base, `<GetSystemDateAndTime xmlns="${NS.device}"/>`),
+    'SystemDateAndTime',
+  );
+  const now = new Date();
+  const item = (tag: string, value: string | number): string => `<${tag} xmlns="${NS.schema}">${value}</${tag}>`;
+  const zone = textAt(known, 'TimeZone', 'TZ');
+  const saving = textAt(known, 'DaylightSavings') === 'true';
+  const time =
+    item('Hour', now.getUTCHours()) + item('Minute', now.getUTCMinutes()) + item('Second', now.getUTCSeconds());
+  const date =
+    item('Year', now.getUTCFullYear()) + item('Month', now.getUTCMonth() + 1) + item('Day', now.getUTCDate());
+  const body =
+    `<DateTimeType>Manual</DateTimeType><DaylightSavings>${saving}</DaylightSavings>` +
+    (zone ? `<TimeZone>${item('TZ', escapeXml(zone))}</TimeZone>` : '') +
+    `<UTCDateTime>${item('Time', time)}${item('Date', date)}</UTCDateTime>`;
+  await client.call(client.base, `<SetSystemDateAndTime xmlns="${NS.device}">${body}</SetSystemDateAndTime>`);
+  await client.readClock();
+  return client.clockOffsetMs;
 }

@@ -17,8 +17,8 @@ export interface FoundDevice {
 
 export interface DiscoveryOptions {
   timeoutMs?: number;
-  /** Ask this host only. */
-  host?: string;
+  /** Ask these hosts only. */
+  hosts?: readonly string[];
   port?: number;
 }
 
@@ -40,7 +40,7 @@ const TYPES = [
 
 /** Asks on all interfaces; what answers nonsense is left out. Never rejects for a network that is not there. */
 export async function discover(options: DiscoveryOptions = {}): Promise<FoundDevice[]> {
-  const { timeoutMs = TIMEOUT_MS, host = GROUP, port = PORT } = options;
+  const { timeoutMs = TIMEOUT_MS, hosts = [GROUP], port = PORT } = options;
   const found = new Map<string, FoundDevice>();
   const asked = new Set<string>();
   let answers = 0;
@@ -48,7 +48,7 @@ export async function discover(options: DiscoveryOptions = {}): Promise<FoundDev
     if (++answers > MAX_ANSWERS || found.size >= MAX_DEVICES || message.length > MAX_BYTES) return;
     for (const device of readMatches(message.toString('utf8'), from, asked)) merge(found, device, from);
   };
-  const sources = host === GROUP ? ownAddresses() : [null];
+  const sources = hosts.includes(GROUP) ? ownAddresses() : [null];
   const sockets = (await Promise.all(sources.map((source) => open(source, onMessage)))).filter((one) => one !== null);
   const probe = (): void => {
     for (const types of TYPES) {
@@ -56,7 +56,7 @@ export async function discover(options: DiscoveryOptions = {}): Promise<FoundDev
       asked.add(id);
       const text = Buffer.from(probeOf(id, types));
       // A host name that is not known, an interface that went away: nothing is found there.
-      for (const socket of sockets) socket.send(text, port, host, () => undefined);
+      for (const socket of sockets) for (const host of hosts) socket.send(text, port, host, () => undefined);
     }
   };
   const timers = REPEAT_MS.filter((ms) => ms < timeoutMs).map((ms) => setTimeout(probe, ms));

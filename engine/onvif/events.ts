@@ -1,7 +1,7 @@
 /** ONVIF's notifications as events with a start and an end, whatever the device calls them. Pure but for the clock given. */
 import { find, findAll, localName, textAt, type XmlElement } from './xml.ts';
 
-export type EventKind = 'motion' | 'line-crossing' | 'digital-input' | 'tamper';
+export type EventKind = 'motion' | 'line-crossing' | 'object' | 'visitor' | 'sound' | 'digital-input' | 'tamper';
 
 /** A notification as it came (ONVIF Core Specification, section 9.5). */
 export interface Notification {
@@ -14,6 +14,8 @@ export interface Notification {
 
 export interface DeviceEvent {
   kind: EventKind;
+  /** Of an `object`: person, vehicle, animal, face or package. */
+  label: string | null;
   phase: 'start' | 'end';
   /** The same for start and end. */
   eventId: string;
@@ -24,15 +26,44 @@ export interface DeviceEvent {
   start: number;
 }
 
-/** Topic, kind, and the data item that says whether it is so; none for what is over as it happens. */
-const TOPICS: readonly [RegExp, EventKind, readonly string[]][] = [
+/**
+ * Topic, kind, the data item that says whether it is so (none for what is over as it happens), and what it is. Makers have
+ * topics of their own: Axis below its namespace, Reolink `MyRuleDetector`, Hanwha `OpenApp` and `VideoAnalytics`, TP-Link
+ * `TPSmartEvent`, where one message says yes or no for each kind of object.
+ */
+const TOPICS: readonly [RegExp, EventKind, readonly string[], string?][] = [
   [/^RuleEngine\/CellMotionDetector\/Motion$/, 'motion', ['IsMotion']],
   [/^VideoSource\/MotionAlarm$/, 'motion', ['State']],
   [/^RuleEngine\/MotionRegionDetector\/Motion$/, 'motion', ['State', 'IsMotion']],
   [/^VideoAnalytics\/Motion/, 'motion', ['State', 'IsMotion']],
+  [/^RuleEngine\/VMD3\//, 'motion', ['active']],
+  [/^CameraApplicationPlatform\/(VMD|MotionGuard|FenceGuard|LoiteringGuard)\//, 'motion', ['active']],
+  [/^CameraApplicationPlatform\/ObjectAnalytics\//, 'motion', ['active']],
+  [
+    /^RuleEngine\/(\w+\/)?(Peds?|People|Person|Human)(Detect\w*|Shape)?(\/\w+)?$/i,
+    'object',
+    ['State', 'IsPeople'],
+    'person',
+  ],
+  [/^RuleEngine\/(\w+\/)?(Vehicle|Car)(Detect\w*)?(\/\w+)?$/i, 'object', ['State', 'IsVehicle', 'IsCar'], 'vehicle'],
+  [
+    /^RuleEngine\/(\w+\/)?(DogCat|Animal|Pet)(Detect\w*)?(\/\w+)?$/i,
+    'object',
+    ['State', 'IsPet', 'IsAnimal'],
+    'animal',
+  ],
+  [/^RuleEngine\/(\w+\/)?Face(Detect\w*)?(\/\w+)?$/i, 'object', ['State', 'IsFace'], 'face'],
+  [/^RuleEngine\/(\w+\/)?Package(Detect\w*)?(\/\w+)?$/i, 'object', ['State', 'IsPackage'], 'package'],
+  [/^RuleEngine\/TPSmartEventDetector\/TPSmartEvent$/, 'object', ['IsPeople'], 'person'],
+  [/^RuleEngine\/TPSmartEventDetector\/TPSmartEvent$/, 'object', ['IsVehicle'], 'vehicle'],
+  [/^RuleEngine\/TPSmartEventDetector\/TPSmartEvent$/, 'object', ['IsPet'], 'animal'],
+  [/^RuleEngine\/(\w+\/)?Visitor$/, 'visitor', ['State']],
+  [/^RuleEngine\/(\w+\/)?Intrusion(Detector)?(\/\w+)?$/i, 'motion', ['IsIntrusion', 'State']],
+  [/^AudioAnalytics\/Audio\/DetectedSound$/, 'sound', ['IsSoundDetected', 'State']],
+  [/^AudioSource\/(TriggerLevel|AudioDetection)$/, 'sound', ['triggered', 'State']],
   [/^RuleEngine\/FieldDetector\/ObjectsInside$/, 'motion', ['IsInside']],
   [/^RuleEngine\/LineDetector\/Crossed$/, 'line-crossing', []],
-  [/^RuleEngine\/(\w+\/)?LineCross/i, 'line-crossing', ['State']],
+  [/^RuleEngine\/(\w+\/)?LineCross/i, 'line-crossing', ['State', 'IsLineCross']],
   [/^Device\/Trigger\/DigitalInput$/, 'digital-input', ['LogicalState', 'State']],
   [/^Device\/IO\/(VirtualInput|Port)$/, 'digital-input', ['active', 'state']],
   [/^RuleEngine\/TamperDetector\/Tamper$/, 'tamper', ['IsTamper', 'State']],
@@ -72,14 +103,17 @@ export function meaningOf({
   topic,
   operation,
   data,
-}: Notification): { kind: EventKind; active: boolean | null } | null {
-  const found = TOPICS.find(([pattern]) => pattern.test(topic));
-  if (!found) return null;
-  const [, kind, names] = found;
-  if (operation === 'Deleted') return { kind, active: false };
-  const item = Object.entries(data).find(([name]) => names.some((known) => known.toLowerCase() === name.toLowerCase()));
-  if (!item) return names.length === 0 ? { kind, active: null } : null;
-  return { kind, active: /^(true|1|active|on)$/i.test(item[1]) };
+}: Notification): { kind: EventKind; label: string | null; active: boolean | null } | null {
+  for (const [pattern, kind, names, label = null] of TOPICS) {
+    if (!pattern.test(topic)) continue;
+    if (operation === 'Deleted') return { kind, label, active: false };
+    const item = Object.entries(data).find(([name]) =>
+      names.some((known) => known.toLowerCase() === name.toLowerCase()),
+    );
+    if (item) return { kind, label, active: /^(true|1|active|on)$/i.test(item[1]) };
+    if (names.length === 0) return { kind, label, active: null };
+  }
+  return null;
 }
 
 interface OpenEvent {
@@ -119,7 +153,7 @@ export class EventTracker {
     const meaning = meaningOf(notification);
     if (!meaning) return [];
     const { topic, source } = notification;
-    const key = JSON.stringify([topic, Object.entries(source).sort(([a], [b]) => (a < b ? -1 : 1))]);
+    const key = JSON.stringify([topic, meaning.label, Object.entries(source).sort(([a], [b]) => (a < b ? -1 : 1))]);
     const known = this.open.get(key);
     if (meaning.active === false) {
       this.learn(key);
@@ -131,7 +165,16 @@ export class EventTracker {
       return [];
     }
     const event: DeviceEvent = {
-      ...{ kind: meaning.kind, phase: 'start', eventId: this.newId(), topic, source, time: now, start: now },
+      ...{
+        kind: meaning.kind,
+        label: meaning.label,
+        phase: 'start',
+        eventId: this.newId(),
+        topic,
+        source,
+        time: now,
+        start: now,
+      },
     };
     this.open.set(key, { event, closesAt: now + limitMs });
     const [oldest] = this.open;

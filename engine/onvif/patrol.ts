@@ -13,7 +13,7 @@ export interface PatrolEffects {
 }
 
 export type PatrolState =
-  { state: 'idle' } | { state: 'moving' | 'dwelling'; preset: string } | { state: 'paused'; resumesAt: number };
+  { state: 'idle' } | { state: 'moving' | 'dwelling'; preset: string } | { state: 'paused'; resumesAt: number | null };
 
 /** A preset that cannot be reached is left out this time; the tour does not race through such. */
 const FAILED_DWELL_MS = 5000;
@@ -58,6 +58,17 @@ export class Patrol {
     this.cancel();
     this.timer = setTimeout(() => this.go(), this.resumeMs).unref();
     this.become({ state: 'paused', resumesAt: Date.now() + this.resumeMs });
+  }
+
+  /** Something else has the camera, until {@link resume}. */
+  hold(): void {
+    if (!this.active) return;
+    this.cancel();
+    this.become({ state: 'paused', resumesAt: null });
+  }
+
+  resume(): void {
+    if (this.active) this.go();
   }
 
   private cancel(): void {

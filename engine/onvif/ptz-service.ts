@@ -3,11 +3,12 @@ import { EngineError } from '../types.ts';
 import type { OnvifClient } from './client.ts';
 import { NS } from './names.ts';
 import type { Motion, RawPosition, Vector } from './ptz.ts';
-import { escapeXml, find, findAll, formatDuration, formatNumber, textAt, toNumber } from './xml.ts';
+import { escapeXml, find, findAll, formatDuration, formatNumber, textAt, toNumber, type XmlElement } from './xml.ts';
 
 export interface Preset {
   token: string;
   name: string;
+  position: RawPosition;
 }
 
 export interface PtzStatus {
@@ -17,6 +18,8 @@ export interface PtzStatus {
 }
 
 const MAX_PRESETS = 500;
+/** The schema says 64. */
+const MAX_TOKEN = 200;
 
 export class PtzService {
   private readonly client: OnvifClient;
@@ -40,24 +43,25 @@ export class PtzService {
         return;
       }
       case 'AbsoluteMove':
-        await this.call('AbsoluteMove', `<Position>${vectorXml(motion.vector)}</Position>`, signal);
+        await this.call(
+          'AbsoluteMove',
+          `<Position>${vectorXml(motion.vector)}</Position>${speedXml(motion.speed)}`,
+          signal,
+        );
         return;
-      case 'RelativeMove':
-        await this.call('RelativeMove', `<Translation>${vectorXml(motion.vector)}</Translation>`, signal);
+      case 'RelativeMove': {
+        const translation = `<Translation>${vectorXml(motion.vector)}</Translation>`;
+        await this.call('RelativeMove', translation + speedXml(motion.speed), signal);
+      }
     }
   }
 
   async status(signal?: AbortSignal): Promise<PtzStatus> {
     const status = find(await this.call('GetStatus', '', signal), 'PTZStatus');
-    const panTilt = find(status, 'Position', 'PanTilt')?.attributes;
-    const [x, y] = [toNumber(panTilt?.['x']), toNumber(panTilt?.['y'])];
     const states = [textAt(status, 'MoveStatus', 'PanTilt'), textAt(status, 'MoveStatus', 'Zoom')];
     const told = states.filter((state) => state === 'MOVING' || state === 'IDLE');
     return {
-      position: {
-        panTilt: x !== null && y !== null ? { x, y } : null,
-        zoom: toNumber(find(status, 'Position', 'Zoom')?.attributes['x']),
-      },
+      position: positionOf(find(status, 'Position')),
       moving: told.length > 0 ? told.includes('MOVING') : null,
     };
   }
@@ -65,7 +69,11 @@ export class PtzService {
   async presets(): Promise<Preset[]> {
     return findAll(await this.call('GetPresets', ''), 'Preset')
       .slice(0, MAX_PRESETS)
-      .map((preset) => ({ token: preset.attributes['token'] ?? '', name: textAt(preset, 'Name').slice(0, 200) }));
+      .map((preset) => ({
+        token: (preset.attributes['token'] ?? '').slice(0, MAX_TOKEN),
+        name: textAt(preset, 'Name').slice(0, 200),
+        position: positionOf(find(preset, 'PTZPosition')),
+      }));
   }
 
   /** The token that the device gave. */
@@ -75,8 +83,8 @@ export class PtzService {
     return textAt(answer, 'PresetToken') || (token ?? '');
   }
 
-  async gotoPreset(token: string, signal?: AbortSignal): Promise<void> {
-    await this.call('GotoPreset', tokenXml(token), signal);
+  async gotoPreset(token: string, speed: Vector | null, signal?: AbortSignal): Promise<void> {
+    await this.call('GotoPreset', tokenXml(token) + speedXml(speed), signal);
   }
 
   async removePreset(token: string): Promise<void> {
@@ -102,6 +110,16 @@ export class PtzService {
   }
 }
 
+function positionOf(element: XmlElement | undefined): RawPosition {
+  const panTilt = find(element, 'PanTilt')?.attributes;
+  const [x, y] = [toNumber(panTilt?.['x']), toNumber(panTilt?.['y'])];
+  return {
+    panTilt: x !== null && y !== null ? { x, y } : null,
+    zoom: toNumber(find(element, 'Zoom')?.attributes['x']),
+  };
+}
+
+const speedXml = (speed: Vector | null | undefined): string => (speed ? `<Speed>${vectorXml(speed)}</Speed>` : '');
 const tokenXml = (token: string): string => `<PresetToken>${escapeXml(token)}</PresetToken>`;
 
 export function vectorXml({ panTilt, zoom }: Vector): string {
@@ -115,7 +133,7 @@ export function vectorXml({ panTilt, zoom }: Vector): string {
 }
 
 /** The preset that a token or a name means; a token counts before a name. Throws `no-preset`. */
-export function findPreset(presets: readonly Preset[], wanted: string): Preset {
+export function findPreset<P extends Pick<Preset, 'token' | 'name'>>(presets: readonly P[], wanted: string): P {
   const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
   const found = presets.find(({ token }) => token === wanted) ?? presets.find(({ name }) => same(name, wanted));
   if (found) return found;

@@ -26,14 +26,14 @@ export interface Vector {
 
 export type Motion =
   | { action: 'ContinuousMove'; vector: Vector; timeoutMs: number; emulated: boolean }
-  | { action: 'AbsoluteMove'; vector: Vector; emulated: boolean }
-  | { action: 'RelativeMove'; vector: Vector; emulated: false }
+  | { action: 'AbsoluteMove'; vector: Vector; speed?: Vector; emulated: boolean }
+  | { action: 'RelativeMove'; vector: Vector; speed?: Vector; emulated: false }
   | { action: 'Stop' };
 
 export type Wish =
   | { way: 'move'; axes: Axes; timeoutMs: number }
-  | { way: 'absolute'; axes: Axes; degrees: boolean }
-  | { way: 'relative'; axes: Axes };
+  | { way: 'absolute'; axes: Axes; degrees: boolean; speed?: number }
+  | { way: 'relative'; axes: Axes; speed?: number };
 
 /** How long a continuous move takes at full speed; only who measured it can say. */
 export interface Travel {
@@ -96,8 +96,27 @@ export function plan(abilities: PtzAbilities, wish: Wish, position: Axes | null,
   const { axes } = wish;
   if (!wants(axes).panTilt && !wants(axes).zoom) throw refuse('ptz-empty', 'name at least one of pan, tilt and zoom');
   if (wish.way === 'move') return planMove(abilities, axes, wish.timeoutMs);
-  if (wish.way === 'absolute') return planAbsolute(abilities, axes, wish.degrees, position);
-  return planRelative(abilities, axes, position, travel);
+  const motion =
+    wish.way === 'absolute'
+      ? planAbsolute(abilities, axes, wish.degrees, position)
+      : planRelative(abilities, axes, position, travel);
+  const speed = wish.speed === undefined ? null : speedOf(abilities, wish.speed);
+  return speed && (motion.action === 'AbsoluteMove' || motion.action === 'RelativeMove')
+    ? { ...motion, speed }
+    : motion;
+}
+
+/**
+ * The speed to go somewhere with, 0..1 of full speed, as the device wants it; null where it has one speed only. Without it
+ * a device takes its DefaultPTZSpeed.
+ */
+export function speedOf({ speed: { panTilt, zoom } }: PtzAbilities, value: number): Vector | null {
+  const scale = (range: Interval): number => toInterval(value, UNSIGNED, range);
+  if (!panTilt && !zoom) return null;
+  return {
+    ...(panTilt && { panTilt: { x: scale(panTilt.x), y: scale(panTilt.x), space: panTilt.uri } }),
+    ...(zoom && { zoom: { x: scale(zoom.x), space: zoom.uri } }),
+  };
 }
 
 function planMove(abilities: PtzAbilities, axes: Axes, timeoutMs: number): Motion {

@@ -23,6 +23,10 @@ export class Standstill {
     this.onTurning = onTurning;
   }
 
+  get isTurning(): boolean {
+    return this.turning;
+  }
+
   /** A command to move was taken. */
   watch(): void {
     this.round++;

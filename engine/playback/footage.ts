@@ -2,14 +2,16 @@
  * What is recorded, as playable media: GOPs of any range, with the times they had in their stream. Reads the catalogue
  * and the files; synchronous; owned by the query thread, so that neither a slow disk nor a long query holds up anything.
  */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeGopIndex, ticksOf, type GopIndex } from '../catalog/gop-index.ts';
 import { scanSegmentFile, type ScannedFile } from '../catalog/segment-file.ts';
 import { readBoxHeader } from '../media/boxes.ts';
 import { shiftDecodeTimes } from '../media/fragment.ts';
 import { parseInitSegment, type InitSegment } from '../media/init-segment.ts';
+import { isBucket } from '../retention/tiers.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
+import { cachedName, RemoteError } from './remote-cache.ts';
 import type { CatalogReader } from './catalog-reader.ts';
 import { runsOf, type FilePart, type Run } from './runs.ts';
 
@@ -28,6 +30,7 @@ export interface SegmentRow {
   end_ms: number | null;
   start_ticks: number;
   gops: Buffer | null;
+  bytes: number;
   state: 'open' | 'closed';
 }
 
@@ -36,19 +39,25 @@ export const MAX_SEGMENT_MS = 2 * 3_600_000;
 /** One chunk is read into memory: a GOP beyond this is not a camera's. */
 const MAX_CHUNK_BYTES = 64 * 1024 * 1024;
 const MAX_CACHED = 5000;
+/** Times that a file may have moved while it was to be read. */
+const MAX_MOVES = 5;
 /** After this what was filmed is on disk, or never will be. */
 const LATE_MS = 10_000;
-const COLUMNS = 's.id, st.path AS storage, s.path, s.init_id, s.start_ms, s.end_ms, s.start_ticks, s.gops, s.state';
+const COLUMNS =
+  's.id, st.path AS storage, s.path, s.init_id, s.start_ms, s.end_ms, s.start_ticks, s.gops, s.bytes, s.state';
 const JOINS = 'JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id';
 
 export class Footage {
   private readonly catalog: CatalogReader;
+  private readonly cache: string;
   private readonly indexes = new Map<number, GopIndex>();
   private readonly growing = new Map<number, ScannedFile>();
   private readonly inits = new Map<number, InitSegment>();
 
-  constructor(catalog: CatalogReader) {
+  /** @param cache folder with the files that were fetched from buckets, see remote-cache.ts */
+  constructor(catalog: CatalogReader, cache: string) {
     this.catalog = catalog;
+    this.cache = cache;
     catalog.whenReplaced(() => {
       this.indexes.clear();
       this.growing.clear();
@@ -195,12 +204,7 @@ export class Footage {
     if (bytes > MAX_CHUNK_BYTES) throw new EngineError('not-found', 'this footage is too large to be played');
     const offset = before.reduce((sum, gop) => sum + gop.bytes, index.offset);
     const data = Buffer.alloc(bytes);
-    let fd: number;
-    try {
-      fd = openSync(join(row.storage, row.path), 'r');
-    } catch (cause) {
-      throw new EngineError('not-found', 'the file with this footage is not there any more', { cause });
-    }
+    const fd = this.open(row);
     try {
       let read = 0;
       while (read < bytes) {
@@ -214,6 +218,32 @@ export class Footage {
     const shift = atTicks === undefined ? row.start_ticks : atTicks - ticksOf(before);
     shiftDecodeTimes(data, this.initSegment(row.init_id), shift);
     return data;
+  }
+
+  /**
+   * A row's file. One that is moved just now is where its row says that it is, read again. Throws `not-found`, and
+   * {@link RemoteError} for one that has to be fetched.
+   */
+  private open(row: SegmentRow): number {
+    for (let { storage, path } = row, moves = 0; ; moves++) {
+      const file = isBucket(storage) ? join(this.cache, cachedName(storage, path)) : join(storage, path);
+      try {
+        const fd = openSync(file, 'r');
+        if (isBucket(storage)) touch(file);
+        return fd;
+      } catch (cause) {
+        if (isBucket(storage)) throw new RemoteError({ storage, path, bytes: row.bytes });
+        const now = this.catalog
+          .sql(
+            'SELECT st.path AS storage, s.path FROM segment s JOIN storage st ON st.id = s.storage_id WHERE s.id = ?',
+          )
+          .get(row.id) as Pick<SegmentRow, 'storage' | 'path'> | undefined;
+        if (!now || now.storage === storage || moves >= MAX_MOVES) {
+          throw new EngineError('not-found', 'the file with this footage is not there any more', { cause });
+        }
+        ({ storage, path } = now);
+      }
+    }
   }
 
   /** The first fragment of a GOP, which holds its keyframe; its decode time is `atTicks`. Throws `not-found`. */
@@ -248,5 +278,15 @@ export class Footage {
       shown.push(chunk.startMs);
     }
     return { media: Buffer.concat(parts), times: shown };
+  }
+}
+
+/** The last used are kept. */
+function touch(file: string): void {
+  try {
+    const now = new Date();
+    utimesSync(file, now, now);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error; // it is open, and may go
   }
 }

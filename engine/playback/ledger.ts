@@ -1,18 +1,24 @@
 /** What the catalogue tells about time and space: coverage, timelines, events, storage. Owned by the query thread. */
 import { statfsSync } from 'node:fs';
+import { EventQuery, type EventCursor, type EventFilter, type EventPage } from '../events/event-query.ts';
+import { MAX_ROLL_MS } from '../events/incoming.ts';
+import { ROWS_PER_MS } from '../events/words.ts';
+import { TagReader, type KnownTag } from '../events/tag-reader.ts';
 import { computeCoverage, JOIN_MS } from '../catalog/coverage.ts';
 import { deletedIn } from '../catalog/deleted.ts';
-import { EVENT_KINDS } from '../events/types.ts';
-import { joinGaps, joinSorted, type GapSpan, type Span } from './spans.ts';
+import { joinCaused, joinSorted, type DeletedSpan, type GapSpan, type Span } from './spans.ts';
 import type { Coverage, GapCause, StreamName, TimeRange } from '../types.ts';
 import type { ActivityReader } from './activity-reader.ts';
 import type { CatalogReader } from './catalog-reader.ts';
+import { sumCoverage, type DayCoverage } from './daily-coverage.ts';
 import { MAX_SEGMENT_MS, type Footage } from './footage.ts';
 
 export interface TimelineLane {
   camera: string;
   recorded: Span[];
   gaps: GapSpan[];
+  /** What retention rules have deleted. */
+  deleted: DeletedSpan[];
   /** See {@link ActivityReader.intensity}; in base64. */
   motion: string;
   /** How many events of a kind begin in each part, 255 for that or more; in base64. Kinds without any are left out. */
@@ -20,40 +26,6 @@ export interface TimelineLane {
 }
 
 type Footing = Pick<TimelineLane, 'camera' | 'recorded' | 'gaps'>;
-
-/** Kinds of the table `event`; recordings and gaps have tables of their own. */
-const NOTICED = EVENT_KINDS.filter((kind) => kind !== 'recording' && kind !== 'gap');
-
-export const EVENT_TYPES = ['recording', 'gap', 'motion', 'scene-change'] as const;
-export type EventType = (typeof EVENT_TYPES)[number];
-
-export interface EventRow {
-  id: string;
-  type: EventType;
-  camera: string;
-  start: number;
-  /** Null while it lasts. */
-  end: number | null;
-  /** Of recordings and gaps. */
-  stream?: StreamName;
-  /** What made a recording start, or what kept it away. */
-  cause?: string;
-  /** Of motion: the highest score, and the zones that were touched. */
-  score?: number;
-  zones?: string[];
-}
-
-export interface EventFilter extends TimeRange {
-  /** Null for all. */
-  cameras: readonly string[] | null;
-  types: readonly EventType[];
-}
-
-/** Place in the list of events: behind this one. */
-export interface EventCursor {
-  start: number;
-  id: string;
-}
 
 export interface StorageUse {
   camera: string;
@@ -67,6 +39,16 @@ export interface StorageState {
   freeBytes: number | null;
   totalBytes: number | null;
   cameras: StorageUse[];
+}
+
+export interface CatalogStatistics {
+  sqlite: string;
+  /** Migrations that were run. */
+  schema: number;
+  bytes: number;
+  /** Of these, what the next rows are put into. */
+  freeBytes: number;
+  rows: Record<string, number>;
 }
 
 const MAX_GAPS = 20_000;
@@ -86,11 +68,13 @@ export class Ledger {
   private readonly totals = new Map<string, { atMs: number; value: unknown }>();
 
   private readonly activity: ActivityReader;
+  private readonly tagReader: TagReader;
 
   constructor(catalog: CatalogReader, footage: Footage, activity: ActivityReader) {
     this.catalog = catalog;
     this.footage = footage;
     this.activity = activity;
+    this.tagReader = new TagReader(catalog);
   }
 
   /** Every camera that was ever recorded. */
@@ -103,22 +87,72 @@ export class Ledger {
     const { recorded, gaps } = this.lane(camera, stream, range, JOIN_MS, nowMs);
     const segments = recorded.map(([start, end]) => ({ start, end }));
     const missing = gaps.map(([start, end, cause]) => ({ start, end, cause }));
-    const deleted = deletedIn((text) => this.catalog.sql(text), camera, stream, range);
+    const deleted = this.deleted(camera, stream, range);
     return computeCoverage({ camera, stream, ...range }, segments, missing, nowMs, deleted);
+  }
+
+  private deleted(camera: string, stream: StreamName, range: TimeRange): ReturnType<typeof deletedIn> {
+    return deletedIn((text) => this.catalog.sql(text), camera, stream, range);
+  }
+
+  /**
+   * Sums for each of the given ranges, days as a rule, up to now. Most days miss nothing: SQLite sums those in the index,
+   * and only where something is missing or deleted are the files looked at one by one.
+   */
+  daily(camera: string, stream: StreamName, days: readonly TimeRange[], nowMs: number): DayCoverage[] {
+    const id = this.catalog.sql('SELECT id FROM camera WHERE key = ?').pluck().get(camera) as number | undefined;
+    const open = this.footage.openFiles(camera, stream);
+    return days.map(({ start, end: until }) => {
+      const end = Math.max(start, Math.min(until, nowMs));
+      const range = { start, end };
+      const touched = (files: readonly TimeRange[]): boolean =>
+        files.some((file) => file.start < end && file.end > start);
+      if (
+        touched(open) ||
+        (id !== undefined && this.gaps(id, stream, range, nowMs).length > 0) ||
+        deletedIn((text) => this.catalog.sql(text), camera, stream, range).length > 0
+      )
+        return sumCoverage(this.coverage(camera, stream, range, nowMs));
+      const recordedMs = id === undefined ? 0 : Math.min(end - start, this.recordedMs(id, stream, range));
+      return { recordedMs, missingMs: 0, deletedMs: 0, causes: {} };
+    });
+  }
+
+  private recordedMs(camera: number, stream: StreamName, { start, end }: TimeRange): number {
+    return this.catalog
+      .sql(
+        `SELECT coalesce(sum(min(end_ms, @end) - max(start_ms, @start)), 0) FROM segment
+         WHERE camera_id = @camera AND stream = @stream AND start_ms >= @from AND start_ms < @end AND end_ms > @start`,
+      )
+      .pluck()
+      .get({ camera, stream, start, end, from: start - MAX_SEGMENT_MS }) as number;
   }
 
   /**
    * Lanes for a view `width` pixels wide: what is shorter than a pixel is joined with its neighbours. As JSON, because
    * the thread that answers for it would spend more on taking over thousands of small arrays than on sending them.
    */
-  timeline(cameras: readonly string[], stream: StreamName, range: TimeRange, width: number, nowMs: number): string {
+  timeline(
+    cameras: readonly string[],
+    stream: StreamName,
+    range: TimeRange,
+    width: number,
+    nowMs: number,
+    tags: readonly string[] = [],
+  ): string {
     const joinMs = Math.max(JOIN_MS, (range.end - range.start) / width);
     const lanes = cameras.map((camera) => ({
       ...this.lane(camera, stream, range, joinMs, nowMs),
+      deleted: joinCaused(
+        this.deleted(camera, stream, range).map(({ start, end, reason }): DeletedSpan => [start, end, reason]),
+        range,
+        joinMs,
+      ),
       motion: Buffer.from(this.activity.intensity(camera, range, width)).toString('base64'),
       events: this.density(camera, range, width),
     }));
-    return JSON.stringify({ ...range, lanes });
+    const curves = tags.length > 0 ? { tags: this.tagReader.lanes(tags, range, width) } : {};
+    return JSON.stringify({ ...range, lanes, ...curves });
   }
 
   private lane(camera: string, stream: StreamName, range: TimeRange, joinMs: number, nowMs: number): Footing {
@@ -131,7 +165,7 @@ export class Ledger {
     for (const { start, end } of this.footage.openFiles(camera, stream)) spans.push([start, end]);
     spans.sort((a, b) => a[0] - b[0]);
     const gaps = this.gaps(id, stream, range, nowMs);
-    return { camera, recorded: joinSorted(spans, range, joinMs), gaps: joinGaps(gaps, range, joinMs) };
+    return { camera, recorded: joinSorted(spans, range, joinMs), gaps: joinCaused(gaps, range, joinMs) };
   }
 
   /** A file as one number, and back: rows of one column are handed over in less than half the time. */
@@ -177,10 +211,9 @@ export class Ledger {
   private density(camera: string, { start, end }: TimeRange, width: number): Record<string, string> {
     const id = this.catalog.sql('SELECT id FROM camera WHERE key = ?').pluck().get(camera) as number | undefined;
     if (id === undefined) return {};
-    const part = 'CAST((start_ms - @start) * @width / (@end - @start) AS INTEGER)';
+    const partOf = (ms: string): string => `CAST((${ms} - @start) * @width / (@end - @start) AS INTEGER)`;
     // Part and count as one number: rows of one column are handed over in less than half the time.
-    const counts = `SELECT ${part} * 256 + min(count(*), 255)`;
-    const inRange = 'camera_id = @id AND start_ms >= @start AND start_ms < @end';
+    const counts = (ms: string): string => `SELECT ${partOf(ms)} * 256 + min(count(*), 255)`;
     const bind = { id, start, end, width };
     const found: Record<string, string> = {};
     const add = (kind: string, rows: number[]): void => {
@@ -189,10 +222,26 @@ export class Ledger {
       for (const row of rows) parts[Math.floor(row / 256)] = row % 256;
       found[kind] = parts.toString('base64');
     };
-    const events = this.catalog.sql(`${counts} FROM event WHERE ${inRange} AND type = @kind GROUP BY ${part}`).pluck();
-    for (const kind of NOTICED) add(kind, events.all({ ...bind, kind }) as number[]);
+    // When an event began is in its row's number; when its footage begins, a little before, is what the index is sorted by.
+    const began = `(ec.event / ${ROWS_PER_MS})`;
+    const linked = `ec.camera_id = @id AND ec.start_ms >= @start - ${MAX_ROLL_MS} AND ec.start_ms < @end
+      AND ec.event >= @start * ${ROWS_PER_MS} AND ec.event < @end * ${ROWS_PER_MS}`;
+    const motion = this.catalog.sql(
+      `${counts(began)} FROM event_camera ec WHERE ${linked} AND ec.motion = 1 GROUP BY ${partOf(began)}`,
+    );
+    add('motion', motion.pluck().all(bind) as number[]);
+    const others = this.catalog.sql(
+      `${counts(began)}, e.type FROM event_camera ec JOIN event e ON e.row = ec.event
+       WHERE ${linked} AND ec.motion = 0 GROUP BY e.type, ${partOf(began)}`,
+    );
+    const byKind = new Map<string, number[]>();
+    for (const [row, kind] of others.raw().all(bind) as [number, string][]) {
+      byKind.set(kind, [...(byKind.get(kind) ?? []), row]);
+    }
+    for (const [kind, rows] of byKind) add(kind, rows);
     const recordings = this.catalog.sql(
-      `${counts} FROM recording WHERE ${inRange} AND trigger <> 'continuous' GROUP BY ${part}`,
+      `${counts('start_ms')} FROM recording WHERE camera_id = @id AND start_ms >= @start AND start_ms < @end
+       AND trigger <> 'continuous' GROUP BY ${partOf('start_ms')}`,
     );
     add('recording', recordings.pluck().all(bind) as number[]);
     return found;
@@ -213,85 +262,39 @@ export class Ledger {
       .all({ camera, stream, start, end, now: nowMs }) as GapSpan[];
   }
 
+  /** What happened, page by page. Throws `bad-request`. */
+  events(filter: EventFilter, after: EventCursor | null, limit: number): EventPage {
+    return new EventQuery((text) => this.catalog.sql(text)).page(filter, after, limit);
+  }
+
+  /** The cameras of an event, by its id here or there; null when there is none. */
+  camerasOf(event: string): string[] | null {
+    const found = [event, event.replace(/^e/, '')].flatMap((id) =>
+      this.catalog.sql('SELECT data FROM event WHERE id = ?').pluck().all(id),
+    ) as string[];
+    return found[0] === undefined ? null : ((JSON.parse(found[0]) as { cameras?: string[] }).cameras ?? []);
+  }
+
+  /** Every tag of the process. */
+  tags(): KnownTag[] {
+    return this.tagReader.tags();
+  }
+
   /**
-   * Recordings and gaps, newest first, from a cursor on. Each list is read on its index and they are merged, so that a
-   * page costs the same anywhere in years of events.
+   * Bytes recorded by camera, and the room left, for each storage folder, in the order they were first used.
+   * @param local folders whose disks are asked: one that hangs would hold up all who watch
    */
-  events(filter: EventFilter, after: EventCursor | null, limit: number): EventRow[] {
-    const cameras = filter.cameras ?? this.cameras();
-    const end = after ? Math.min(filter.end, after.start + 1) : filter.end;
-    const range = { ...filter, end };
-    const rows = cameras.flatMap((camera) =>
-      filter.types.flatMap((type) =>
-        type === 'motion' || type === 'scene-change'
-          ? this.noticed(type, camera, range, after, limit)
-          : (['main', 'sub'] as const).flatMap((stream) => this.eventsOf(type, camera, stream, range, after, limit)),
-      ),
-    );
-    return rows.sort(newestFirst).slice(0, limit);
-  }
-
-  private eventsOf(
-    type: EventType,
-    camera: string,
-    stream: StreamName,
-    { start, end }: EventFilter,
-    after: EventCursor | null,
-    limit: number,
-  ): EventRow[] {
-    // A recording that goes on all the time is no event.
-    const [table, what, prefix, which] =
-      type === 'gap' ? ['gap', 'cause', 'g', ''] : ['recording', 'trigger', 'r', "AND trigger <> 'continuous'"];
-    const rows = this.catalog
-      .sql(
-        `SELECT '${prefix}' || id AS id, start_ms AS start, end_ms AS end, ${what} AS cause FROM ${table}
-         WHERE camera_id = (SELECT id FROM camera WHERE key = @camera) AND stream = @stream
-         AND start_ms >= @start AND start_ms < @end ${which}
-         AND (@at IS NULL OR start_ms < @at OR '${prefix}' || id < @id)
-         ORDER BY start_ms DESC, '${prefix}' || id DESC LIMIT @limit`,
-      )
-      .all({
-        ...{ camera, stream, start, end, limit },
-        ...{ at: after?.start ?? null, id: after?.id ?? null },
-      }) as Omit<EventRow, 'type' | 'camera' | 'stream'>[];
-    return rows.map((row) => ({ ...row, type, camera, stream }));
-  }
-
-  private noticed(
-    type: EventType,
-    camera: string,
-    { start, end }: EventFilter,
-    after: EventCursor | null,
-    limit: number,
-  ): EventRow[] {
-    const rows = this.catalog
-      .sql(
-        `SELECT 'e' || id AS id, start_ms AS start, end_ms AS end, data FROM event
-         WHERE camera_id = (SELECT id FROM camera WHERE key = @camera) AND type = @type
-         AND start_ms >= @start AND start_ms < @end
-         AND (@at IS NULL OR start_ms < @at OR 'e' || id < @id)
-         ORDER BY start_ms DESC, 'e' || id DESC LIMIT @limit`,
-      )
-      .all({ ...{ camera, type, start, end, limit }, ...{ at: after?.start ?? null, id: after?.id ?? null } }) as {
-      id: string;
-      start: number;
-      end: number | null;
-      data: string;
-    }[];
-    return rows.map(({ data, ...row }) => {
-      const { score, zones } = JSON.parse(data) as Pick<EventRow, 'score' | 'zones'>;
-      return { ...row, type, camera, ...(score === undefined ? {} : { score }), ...(zones ? { zones } : {}) };
-    });
-  }
-
-  /** Bytes recorded by camera, and the room left, for each storage folder, in the order they were first used. */
-  storage(nowMs: number): StorageState[] {
+  storage(local: readonly string[], nowMs: number): StorageState[] {
     return this.total('storage', nowMs, () => {
       const storages = this.catalog.sql('SELECT id, path FROM storage ORDER BY id').all() as {
         id: number;
         path: string;
       }[];
-      return storages.map(({ id, path }) => ({ path, ...spaceOf(path), cameras: this.usage(id) }));
+      return storages.map(({ id, path }) => ({
+        path,
+        ...(local.includes(path) ? spaceOf(path) : { freeBytes: null, totalBytes: null }),
+        cameras: this.usage(id),
+      }));
     });
   }
 
@@ -337,6 +340,34 @@ export class Ledger {
     );
   }
 
+  /** What is in the catalogue, for a support case: nothing in it says where or what was filmed. */
+  statistics(nowMs: number): CatalogStatistics {
+    return this.total('statistics', nowMs, () => {
+      const pragma = (name: string): unknown => this.catalog.sql(`SELECT * FROM pragma_${name}`).pluck().get();
+      const tables = this.catalog
+        .sql("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
+        .pluck()
+        .all() as string[];
+      return {
+        sqlite: this.catalog.sql('SELECT sqlite_version()').pluck().get() as string,
+        schema: pragma('user_version') as number,
+        bytes: (pragma('page_count') as number) * (pragma('page_size') as number),
+        freeBytes: (pragma('freelist_count') as number) * (pragma('page_size') as number),
+        rows: Object.fromEntries(
+          tables.map((table) => [
+            table,
+            this.catalog
+              .sql(
+                table === 'segment' ? 'SELECT coalesce(sum(files), 0) FROM usage' : `SELECT count(*) FROM "${table}"`,
+              )
+              .pluck()
+              .get() as number,
+          ]),
+        ),
+      };
+    });
+  }
+
   private total<T>(name: string, nowMs: number, make: () => T): T {
     const known = this.totals.get(name);
     if (known && Math.abs(nowMs - known.atMs) < TOTALS_MS) return known.value as T;
@@ -351,11 +382,6 @@ function partsOf({ start, end }: TimeRange, longestMs: number): TimeRange[] {
   for (let from = start; from < end; from += longestMs)
     parts.push({ start: from, end: Math.min(end, from + longestMs) });
   return parts;
-}
-
-function newestFirst(a: EventRow, b: EventRow): number {
-  if (a.start !== b.start) return b.start - a.start;
-  return a.id < b.id ? 1 : -1;
 }
 
 function spaceOf(path: string): { freeBytes: number | null; totalBytes: number | null } {

@@ -1,9 +1,10 @@
 /** The query thread as seen from the main thread: bounded, with a time limit, started again when it dies. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import type { FootageCalls, QueryReply, QueryRequest } from '../thread/query-thread.ts';
+import type { FootageCalls, QueryReply, QueryRequest, QueryThreadData } from '../thread/query-thread.ts';
 import { sibling } from '../thread/sibling.ts';
 import { EngineError } from '../types.ts';
+import { RemoteError, type RemoteFile } from './remote-cache.ts';
 
 /** Questions that may wait; more means that somebody asks faster than the disk can answer. */
 const MAX_WAITING = 500;
@@ -11,6 +12,8 @@ const CLOSE_MS = 2000;
 const TIMEOUT_MS = 15_000;
 /** Threads that hang in a dead disk cannot be ended, only left; they end when the disk answers. */
 const MAX_LEFT = 3;
+/** Files that one question may fetch: a strip has no more pictures. */
+const MAX_FETCHES = 150;
 
 interface Waiting {
   resolve: (value: unknown) => void;
@@ -19,21 +22,38 @@ interface Waiting {
 }
 
 export class QueryHost {
-  private readonly catalog: string;
+  private readonly data: QueryThreadData;
+  private readonly fetch: (file: RemoteFile) => Promise<void>;
   private worker: Worker | null = null;
   private nextId = 1;
   private readonly waiting = new Map<number, Waiting>();
   private closed = false;
   private left = 0;
 
-  constructor(catalog: string) {
-    this.catalog = catalog;
+  /** @param fetch brings a file of a bucket into the cache of `data` */
+  constructor(data: QueryThreadData, fetch: (file: RemoteFile) => Promise<void>) {
+    this.data = data;
+    this.fetch = fetch;
   }
 
-  /** Rejects with `busy`, `timeout`, `catalog` or what the call throws. */
-  call<K extends keyof FootageCalls>(
+  /** Rejects with `busy`, `timeout`, `catalog`, `bucket` or what the call throws. */
+  async call<K extends keyof FootageCalls>(
     call: K,
     ...args: Parameters<FootageCalls[K]>
+  ): Promise<ReturnType<FootageCalls[K]>> {
+    for (let fetches = 0; ; fetches++) {
+      try {
+        return await this.ask(call, args);
+      } catch (error) {
+        if (!(error instanceof RemoteError) || fetches >= MAX_FETCHES) throw error;
+        await this.fetch(error.file);
+      }
+    }
+  }
+
+  private ask<K extends keyof FootageCalls>(
+    call: K,
+    args: Parameters<FootageCalls[K]>,
   ): Promise<ReturnType<FootageCalls[K]>> {
     return new Promise((resolve, reject) => {
       if (this.closed) {
@@ -66,14 +86,15 @@ export class QueryHost {
   }
 
   private start(): Worker {
-    const worker = new Worker(sibling('../thread/query-thread', import.meta.url), { workerData: this.catalog });
+    const worker = new Worker(sibling('../thread/query-thread', import.meta.url), { workerData: this.data });
     let died = 'it ended';
     worker.on('message', (reply: QueryReply) => {
       const asked = this.waiting.get(reply.id);
       if (!asked) return; // too late
       this.waiting.delete(reply.id);
       clearTimeout(asked.timer);
-      if ('error' in reply) asked.reject(new EngineError(reply.error.code, reply.error.message));
+      if ('remote' in reply) asked.reject(new RemoteError(reply.remote));
+      else if ('error' in reply) asked.reject(new EngineError(reply.error.code, reply.error.message));
       else asked.resolve(reply.result);
     });
     worker.on('error', (error: unknown) => {

@@ -1,8 +1,10 @@
 /** Ranges of time as small tuples, for timelines of hundreds of thousands of files. Pure. */
+import type { DeletionReason } from '../retention/types.ts';
 import type { GapCause, TimeRange } from '../types.ts';
 
 export type Span = [start: number, end: number];
 export type GapSpan = [start: number, end: number, cause: GapCause];
+export type DeletedSpan = [start: number, end: number, reason: DeletionReason];
 
 /**
  * Cut to the window and joined where they overlap or are at most `joinMs` apart.
@@ -24,9 +26,13 @@ export function joinSorted(spans: Iterable<Span>, window: TimeRange, joinMs: num
   return joined;
 }
 
-/** The same for gaps: those of one cause that are closer than can be seen become one. */
-export function joinGaps(gaps: Iterable<GapSpan>, window: TimeRange, joinMs: number): GapSpan[] {
-  const joined: GapSpan[] = [];
+/** The same for gaps and deletions: those of one cause that are closer than can be seen become one. */
+export function joinCaused<C>(
+  gaps: Iterable<[start: number, end: number, cause: C]>,
+  window: TimeRange,
+  joinMs: number,
+): [start: number, end: number, cause: C][] {
+  const joined: [number, number, C][] = [];
   for (const [from, to, cause] of gaps) {
     const start = Math.max(from, window.start);
     const end = Math.min(to, window.end);

@@ -21,21 +21,29 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { crc32, joinCrc32 } from '../media/crc32.ts';
 import { causeOfErrno, storageError, StorageError } from './storage-error.ts';
 
 export const SYNC_MS = 3000;
-/** No new file below this much free space. */
+/** Nothing is written below this much free space, or below what is written in {@link RESERVE_SYNCS} times SYNC_MS. */
 export const MIN_FREE_BYTES = 12 * 1024 * 1024;
+/** The room is looked at once in SYNC_MS; the end of all files and the catalogue need some, too. */
+const RESERVE_SYNCS = 3;
 const MARKER = '.flow-nvr';
 
 export type WriterRequest =
   | { op: 'open'; id: string; path: string; header: Uint8Array }
   | { op: 'append'; id: string; data: Uint8Array }
-  | { op: 'close'; id: string; writes: { offset: number; bytes: Uint8Array }[] };
+  | { op: 'close'; id: string; writes: { offset: number; bytes: Uint8Array }[] }
+  /** Of a file that failed: what its row says is in it, with the header of that. */
+  | { op: 'trim'; id: string; path: string; size: number; writes: { offset: number; bytes: Uint8Array }[] };
 
 export type WriterReply =
   | { id: string; event: 'appended'; bytes: number }
-  | { id: string; event: 'closed' }
+  /** `hash` is the CRC-32 of the whole file; null where it was not written from its start to its end. */
+  | { id: string; event: 'closed'; hash: number | null }
+  /** There is too little room to go on (the message says so), or there is room again (null). */
+  | { event: 'room'; problem: string | null }
   | { id: string; event: 'failed'; cause: StorageError['code']; message: string; goodBytes: number };
 
 interface OpenFile {
@@ -43,6 +51,10 @@ interface OpenFile {
   path: string;
   bytes: number;
   dirty: boolean;
+  /** As it is on disk; patched when the file is closed. */
+  header: Buffer;
+  /** CRC-32 of what is behind the header. */
+  media: number;
 }
 
 export class FileWriter {
@@ -50,6 +62,10 @@ export class FileWriter {
   private readonly reply: (reply: WriterReply) => void;
   private readonly files = new Map<string, OpenFile>();
   private device: number | null = null;
+  /** Bytes since the last look at the room. */
+  private written = 0;
+  private reserve = MIN_FREE_BYTES;
+  private full = false;
 
   constructor(root: string, reply: (reply: WriterReply) => void) {
     this.root = root;
@@ -60,7 +76,8 @@ export class FileWriter {
     try {
       if (request.op === 'open') this.open(request);
       else if (request.op === 'append') this.append(request);
-      else this.close(request);
+      else if (request.op === 'close') this.close(request);
+      else this.trim(request);
     } catch (error) {
       this.fail(request.id, error);
     }
@@ -79,6 +96,24 @@ export class FileWriter {
         this.fail(id, error);
       }
     }
+    this.watchRoom();
+  }
+
+  /** Recording ends in an orderly way before the disk is full, and goes on when there is clearly more room again. */
+  private watchRoom(): void {
+    const free = freeBytes(this.root);
+    // While nothing is written the reserve stays what it was.
+    if (!this.full) this.reserve = Math.max(MIN_FREE_BYTES, RESERVE_SYNCS * this.written);
+    this.written = 0;
+    if (free === null) return;
+    const full = free < (this.full ? 1.5 : 1) * this.reserve;
+    if (full === this.full) return;
+    this.full = full;
+    this.reply({ event: 'room', problem: full ? this.noRoom(free).message : null });
+  }
+
+  private noRoom(free: number): StorageError {
+    return storageError(this.root, 'storage-full', `${Math.floor(free / 1e6)} MB left`);
   }
 
   /**
@@ -105,19 +140,21 @@ export class FileWriter {
 
   private open({ id, path, header }: Extract<WriterRequest, { op: 'open' }>): void {
     this.ensureRoot();
-    const { bavail, bsize } = statfsSync(this.root);
-    if (bavail * bsize < MIN_FREE_BYTES) throw storageError(this.root, 'storage-full');
+    const free = freeBytes(this.root);
+    if (free !== null && free < MIN_FREE_BYTES) throw this.noRoom(free);
     const file = join(this.root, path);
     mkdirSync(dirname(file), { recursive: true });
     const fd = openSync(file, 'wx');
-    this.files.set(id, { fd, path: file, bytes: 0, dirty: true });
+    this.files.set(id, { fd, path: file, bytes: 0, dirty: true, header: Buffer.from(header), media: 0 });
     this.writeAll(this.files.get(id)!, header);
     fsyncFolder(dirname(file));
   }
 
   private append({ id, data }: Extract<WriterRequest, { op: 'append' }>): void {
     const file = this.files.get(id);
-    if (file) this.writeAll(file, data); // else it failed before, and that was told
+    if (!file) return; // it failed before, and that was told
+    this.writeAll(file, data);
+    file.media = crc32(data, file.media);
   }
 
   private close({ id, writes }: Extract<WriterRequest, { op: 'close' }>): void {
@@ -129,7 +166,23 @@ export class FileWriter {
     fsyncFolder(dirname(file.path));
     this.files.delete(id);
     closeSync(file.fd);
-    this.reply({ id, event: 'closed' });
+    this.reply({ id, event: 'closed', hash: hashOf(file, writes) });
+  }
+
+  private trim({ path, size, writes }: Extract<WriterRequest, { op: 'trim' }>): void {
+    try {
+      const fd = openSync(join(this.root, path), 'r+');
+      try {
+        if (fstatSync(fd).size < size) return; // there is less of it than its row says: reconcile sees to it
+        for (const { offset, bytes } of writes) writeSync(fd, bytes, 0, bytes.length, offset);
+        ftruncateSync(fd, size);
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+    } catch {
+      // The disk has just failed, and that was told; what cannot be put in order now is when it is reconciled.
+    }
   }
 
   private writeAll(file: OpenFile, data: Uint8Array): void {
@@ -137,6 +190,7 @@ export class FileWriter {
     while (done < data.length) done += writeSync(file.fd, data, done, data.length - done, file.bytes + done);
     file.bytes += data.length;
     file.dirty = true;
+    this.written += data.length;
   }
 
   /** A deleted file goes on taking bytes that nobody will see. */
@@ -168,6 +222,24 @@ export class FileWriter {
             error instanceof Error ? error.message : String(error),
           );
     this.reply({ id, event: 'failed', cause: failure.code, message: failure.message, goodBytes });
+  }
+}
+
+function hashOf({ header, media, bytes }: OpenFile, writes: { offset: number; bytes: Uint8Array }[]): number | null {
+  for (const { offset, bytes: patch } of writes) {
+    if (offset + patch.length > header.length) return null;
+    header.set(patch, offset);
+  }
+  return joinCrc32(crc32(header), media, bytes - header.length);
+}
+
+/** Null when the disk cannot be asked: what is wrong with it shows when it is written to. */
+function freeBytes(folder: string): number | null {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return null;
   }
 }
 

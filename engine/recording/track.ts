@@ -29,8 +29,10 @@ export interface TrackOutput {
   /** `fill` writes the bytes to a target at an offset, during the call. */
   append(id: string, storage: string, bytes: number, fill: (target: Buffer, offset: number) => void): void;
   close(id: string, storage: string, writes: { offset: number; bytes: Uint8Array }[]): void;
-  /** Too many bytes wait for this storage's disk. */
-  isBehind(storage: string): boolean;
+  /** Makes a file that failed what its row says of it: `size` bytes and the header for them. */
+  trim(storage: string, path: string, size: number, writes: { offset: number; bytes: Uint8Array }[]): void;
+  /** Why nothing may be written there now: its disk is behind, or about to be full. */
+  refuses(storage: string): { cause: StorageCause; message: string } | null;
   storages: readonly string[];
   startRecording(of: {
     id: string;
@@ -150,12 +152,14 @@ export class Track {
       if (due) {
         if (wanted.trigger !== trigger || this.split) this.endRun();
         else this.finishSegment();
-        if (this.out.isBehind(this.out.storages[this.storageIndex]!)) this.storageSlow(now.mono);
+        const refused = this.out.refuses(this.out.storages[this.storageIndex]!);
+        if (refused) this.storageRefuses(refused, now.mono);
         else this.begin([fragment], wanted.trigger, this.split ?? 'stalled');
         return;
       }
-      if (this.out.isBehind(this.segment.storage)) {
-        this.storageSlow(now.mono);
+      const refused = this.out.refuses(this.segment.storage);
+      if (refused) {
+        this.storageRefuses(refused, now.mono);
         return;
       }
       this.append(fragment);
@@ -166,8 +170,11 @@ export class Track {
       return;
     }
     this.wantedSince ??= now.utc;
-    if (this.trouble) {
-      if (now.mono < this.trouble.retryAt || this.out.isBehind(this.out.storages[this.storageIndex]!)) return;
+    if (this.trouble && now.mono < this.trouble.retryAt) return;
+    const refused = this.out.refuses(this.out.storages[this.storageIndex]!);
+    if (refused) {
+      if (this.trouble?.cause !== refused.cause || this.out.storages.length > 1) this.storageRefuses(refused, now.mono);
+      return;
     }
     const from = wanted.trigger === 'event' ? now.utc - wanted.preRollMs : fragment.startMs;
     const start = ring.since(from);
@@ -223,11 +230,11 @@ export class Track {
   }
 
   /** The writer finished a file: now it may be in the catalogue. */
-  closed(id: string): void {
+  closed(id: string, hash: number | null): void {
     const segment = this.closing.get(id);
     if (!segment) return;
     this.closing.delete(id);
-    this.commit(segment);
+    this.commit(segment, hash);
   }
 
   /** The writer could not go on with a file; `goodBytes` of it are on disk. */
@@ -243,8 +250,13 @@ export class Track {
     const lostUntil = this.segmentEnd(segment);
     keepBytes(segment, goodBytes);
     if (this.recording?.id === segment.recordingId) this.recording.bytes -= bytes - segment.bytes;
-    if (segment.gops.length > 0) this.commit(segment);
-    else this.out.dropSegment(segment.storage, segment.path);
+    if (segment.gops.length > 0) {
+      const { storage, path, header, init, gops } = segment;
+      this.out.trim(storage, path, header.length + segment.bytes, sealHeader(header, init.video, gops));
+      this.commit(segment, null);
+    } else {
+      this.out.dropSegment(segment.storage, segment.path);
+    }
     const end = segment.gops.length > 0 ? this.segmentEnd(segment) : (segment.previousEnd ?? segment.startMs);
     if (wasCurrent) {
       this.lastEnd = end;
@@ -356,7 +368,7 @@ export class Track {
     });
   }
 
-  private commit(segment: Segment): void {
+  private commit(segment: Segment, hash: number | null): void {
     const endMs = this.segmentEnd(segment);
     const bytes = segment.header.length + segment.bytes;
     const frames = segment.gops.reduce((sum, gop) => sum + gop.frames, 0);
@@ -365,7 +377,7 @@ export class Track {
       offset: segment.header.length,
       gops: segment.gops,
     });
-    this.out.closeSegment({ storage: segment.storage, path: segment.path, endMs, bytes, frames, gops });
+    this.out.closeSegment({ storage: segment.storage, path: segment.path, endMs, bytes, frames, gops, hash });
     this.out.recording({
       ...{ type: 'recording', phase: 'segment', camera: this.camera, stream: this.stream },
       ...{ recordingId: segment.recordingId, trigger: segment.trigger },
@@ -437,14 +449,9 @@ export class Track {
     this.out.gap({ ...this.gap!, end, camera: this.camera, stream: this.stream }, isNew);
   }
 
-  private storageSlow(mono: number): void {
-    const storage = this.out.storages[this.storageIndex]!;
+  private storageRefuses({ cause, message }: { cause: StorageCause; message: string }, mono: number): void {
     this.endRun();
-    this.storageTrouble(
-      'storage-slow',
-      `storage folder ${storage} takes less than the cameras send; waiting for it to catch up`,
-      mono,
-    );
+    this.storageTrouble(cause, message, mono);
   }
 
   /** Tries the next folder at once, and again after a while when all have failed. */

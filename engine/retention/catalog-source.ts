@@ -1,7 +1,10 @@
 /** The catalogue as what plans are made from: every question is a range of one index. Read-only, synchronous. */
 import type { Database, Statement } from 'better-sqlite3';
-import type { Amount, FootageSource, Selection } from './source.ts';
+import type { Amount, FootageSource, Placed, Selection } from './source.ts';
 import { KINDS, type Segment } from './types.ts';
+
+/** More than one plan moves, with what it has to pass over. */
+const MAX_PLACED = 2000;
 
 type Row = [id: number, start: number, end: number, bytes: number, storage: number];
 
@@ -38,6 +41,11 @@ export class CatalogSource implements FootageSource {
     return this.usage.get(`${this.cameraIds.get(camera)} ${this.storageIds.get(storage)}`) ?? { bytes: 0, files: 0 };
   }
 
+  /** Nothing of folders that were never stored to. */
+  private isEmpty({ storages }: Selection): boolean {
+    return storages?.every((path) => !this.storageIds.has(path)) ?? false;
+  }
+
   private from({ storages }: Selection): string {
     const ids = storages?.flatMap((path) => this.storageIds.get(path) ?? []);
     // Where it is all of them, the question does not slow the answer.
@@ -49,7 +57,7 @@ export class CatalogSource implements FootageSource {
   *oldest(of: Selection): Generator<Segment> {
     const { camera, kind } = of;
     const id = this.cameraIds.get(camera);
-    if (id === undefined) return;
+    if (id === undefined || this.isEmpty(of)) return;
     const text = `SELECT id, start_ms, end_ms, bytes, storage_id ${this.from(of)} ORDER BY start_ms`;
     const idle = this.idle.get(text) ?? [];
     this.idle.set(text, idle);
@@ -67,10 +75,26 @@ export class CatalogSource implements FootageSource {
     }
   }
 
+  *placed({ storage, kind, before, copied }: Placed): Generator<Segment> {
+    const id = this.storageIds.get(storage);
+    const copyId = copied === undefined || copied === null ? null : this.storageIds.get(copied);
+    if (id === undefined || copyId === undefined) return;
+    const which = copied === undefined ? '' : 'AND s.copy_id IS ?';
+    const rows = this.db
+      .prepare(
+        `SELECT s.id, c.key AS camera, s.start_ms AS start, s.end_ms AS "end", s.bytes
+         FROM segment s INDEXED BY segment_by_place JOIN camera c ON c.id = s.camera_id
+         WHERE s.state = 'closed' AND s.doomed IS NULL AND s.storage_id = ? AND s.kind = ? AND s.start_ms < ? ${which}
+         ORDER BY s.start_ms LIMIT ${MAX_PLACED}`,
+      )
+      .all(...[id, KINDS.indexOf(kind), before, ...(which ? [copyId] : [])]) as Omit<Segment, 'storage' | 'kind'>[];
+    for (const row of rows) yield { ...row, storage, kind, copy: copied ?? null };
+  }
+
   sum(of: Selection): Amount {
     const id = this.cameraIds.get(of.camera);
     const amount = { bytes: 0, files: 0 };
-    if (id === undefined) return amount;
+    if (id === undefined || this.isEmpty(of)) return amount;
     const statement = this.db.prepare(`SELECT coalesce(sum(bytes), 0), count(*) ${this.from(of)}`).raw();
     for (const { start, end } of of.ranges) {
       const [bytes, files] = statement.get(id, KINDS.indexOf(of.kind), start, end, end) as [number, number];

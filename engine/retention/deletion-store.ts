@@ -5,6 +5,7 @@
 import type { Database, Statement } from 'better-sqlite3';
 import { JOIN_MS } from '../catalog/coverage.ts';
 import type { StreamName } from '../types.ts';
+import { EventHolds } from './event-holds.ts';
 import { isHeld } from './rules.ts';
 import type { DeletionReason, Hold, Planned } from './types.ts';
 
@@ -27,6 +28,9 @@ const MAX_RANGES = 200_000;
 const MARKED = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS "end",
     s.bytes, s.doomed AS reason
   FROM segment s JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id`;
+/** A row's file, as a leftover. */
+const LEFT = (place: string): string =>
+  `(storage_id, path, bytes) SELECT ${place}, path, bytes FROM segment WHERE id = ? AND doomed IS NOT NULL`;
 const HOLDS = `SELECT h.id, h.name, c.key AS camera, h.start_ms AS start, h.end_ms AS "end", h.until_ms AS until, h.who, h.why,
     h.created_ms AS created
   FROM hold h LEFT JOIN camera c ON c.id = h.camera_id`;
@@ -35,11 +39,13 @@ export class DeletionStore {
   private readonly db: Database;
   private readonly statements = new Map<string, Statement>();
   private readonly onLock: (ms: number) => void;
+  private readonly eventHolds: EventHolds;
 
   /** @param onLock hears how long each transaction kept others from writing */
   constructor(db: Database, onLock: (ms: number) => void = () => undefined) {
     this.db = db;
     this.onLock = onLock;
+    this.eventHolds = new EventHolds((text) => this.sql(text));
   }
 
   private sql(text: string): Statement {
@@ -66,7 +72,7 @@ export class DeletionStore {
     // What has to be read from disk is read before others have to wait.
     for (const { id } of items) get.get(id);
     return this.transaction(() => {
-      const holds = this.holds();
+      const holds = [...this.holds(), ...this.eventHolds.current(now)];
       const update = this.sql(
         "UPDATE segment SET doomed = ? WHERE id = ? AND start_ms = ? AND state = 'closed' AND doomed IS NULL",
       );
@@ -90,10 +96,17 @@ export class DeletionStore {
     });
   }
 
-  /** The files are gone: so are their rows, and what they were is remembered as ranges. */
-  drop(marked: readonly Marked[], now: number): void {
+  /**
+   * The files are gone: so are their rows, and what they were is remembered as ranges.
+   * @param later folders and buckets whose files are still there: they are removed when these answer
+   */
+  drop(marked: readonly Marked[], now: number, later: (storage: string) => boolean = () => false): void {
     this.transaction(() => {
-      for (const { id } of marked) this.sql('DELETE FROM segment WHERE id = ? AND doomed IS NOT NULL').run(id);
+      for (const { id, storage } of marked) {
+        this.sql(`INSERT OR IGNORE INTO leftover ${LEFT('copy_id')} AND copy_id IS NOT NULL`).run(id);
+        if (later(storage)) this.sql(`INSERT OR IGNORE INTO leftover ${LEFT('storage_id')}`).run(id);
+        this.sql('DELETE FROM segment WHERE id = ? AND doomed IS NOT NULL').run(id);
+      }
       for (const range of rangesOf(marked)) this.remember(range, now);
       this.sql('DELETE FROM deleted WHERE id <= (SELECT max(id) FROM deleted) - ?').run(MAX_RANGES);
     });
@@ -123,6 +136,11 @@ export class DeletionStore {
       `INSERT INTO deleted (id, camera_id, stream, start_ms, end_ms, reason, at_ms, bytes, files)
        VALUES ((SELECT coalesce(max(id), 0) + 1 FROM deleted), ?, ?, ?, ?, ?, ?, ?, ?)`,
     ).run(camera, stream, joined.start, joined.end, reason, now, joined.bytes, joined.files);
+  }
+
+  /** All that nothing may delete now: holds, and footage of events whose clips are not made yet. */
+  kept(now: number): Hold[] {
+    return [...this.holds(), ...this.eventHolds.read(now)];
   }
 
   holds(): Hold[] {

@@ -12,9 +12,10 @@ export interface FileEffects {
   removeEmpty(folder: string): void;
 }
 
-const MARKER = '.flow-nvr';
+/** Tells a storage folder from the empty mount point of its disk. */
+export const MARKER = '.flow-nvr';
 /** Nothing is written into the folder of an hour so long ago, whatever the clocks of the cameras. */
-const QUIET_MS = 26 * 3_600_000;
+export const QUIET_MS = 26 * 3_600_000;
 
 export const diskOfFiles: FileEffects = {
   present: (storage) => existsSync(join(storage, MARKER)),

@@ -10,6 +10,7 @@ import { deleteMarked, type FileEffects } from './deletion.ts';
 import { forecast, isEmergency, MAX_PLANNED, planFrom } from './rules.ts';
 import { Shares, sharesOf } from './shares.ts';
 import type { FootageSource } from './source.ts';
+import type { Tiering } from './tiering.ts';
 import type {
   Hold,
   Plan,
@@ -29,8 +30,10 @@ export interface RetentionEffects {
   /** The footage as it is now. */
   source(): FootageSource;
   files: FileEffects;
-  /** Every storage folder that is there, configured or known from footage. */
+  /** Every storage folder that is there, configured or known from footage; without tiers. */
   storages(): string[];
+  /** Where footage goes when it gets older; absent where it stays. */
+  tiering?: Pick<Tiering, 'set' | 'run' | 'plan' | 'has' | 'roomOf' | 'folders' | 'states' | 'problem' | 'close'>;
   /** Its disk; null when it cannot be asked. */
   diskOf(storage: string): { disk: string; freeBytes: number; totalBytes: number } | null;
   tell(message: RetentionMessage): void;
@@ -93,6 +96,7 @@ export class Retention {
     this.spec = spec;
     this.pending = [];
     this.lastPass = -Infinity;
+    this.effects.tiering?.set(spec);
   }
 
   setRates(rates: readonly WriteRate[]): void {
@@ -109,13 +113,14 @@ export class Retention {
   preview(rules: RuleSet): Preview {
     const now = this.effects.clock.now();
     const space = this.space();
-    const holds = this.effects.store.holds();
+    const holds = this.effects.store.kept(now);
     const source = this.effects.source();
     const { items, complete } = planFrom(source, rules, holds, now, space);
     return {
       rules: forecast(source, rules, holds, now, space, this.ratesByCamera()),
       shares: sharesOf(items).list,
       complete,
+      moves: movesOf(this.effects.tiering?.plan(rules, space, true) ?? []),
     };
   }
 
@@ -172,6 +177,7 @@ export class Retention {
   async close(): Promise<void> {
     this.closed = true;
     this.cancelCheck();
+    this.effects.tiering?.close();
     await this.running?.catch(() => undefined);
   }
 
@@ -194,7 +200,6 @@ export class Retention {
     const { clock, store } = this.effects;
     this.lastPass = clock.monotonic();
     this.problem = null;
-    this.longest = { lockMs: 0, planMs: 0 };
     const done = new Shares();
     const broken = new Set<string>();
     store.dropEndedHolds(clock.now() - ENDED_HOLD_MS);
@@ -206,7 +211,7 @@ export class Retention {
       const going = this.due(now, isEmergency(space));
       const waiting = this.pending.flatMap((one) => one.items);
       const from = clock.monotonic();
-      const plan = planFrom(this.effects.source(), this.spec.rules, store.holds(), now, space, {
+      const plan = planFrom(this.effects.source(), this.spec.rules, store.kept(now), now, space, {
         pending: [...waiting, ...going],
         limit: Math.max(0, Math.min(MAX_PLANNED, MAX_PENDING - waiting.length)),
       });
@@ -231,6 +236,7 @@ export class Retention {
         shares: done.list,
       });
     }
+    this.effects.tiering?.run(this.space());
     this.tellState();
     return { files: done.files, bytes: done.bytes, shares: done.list, blocked: this.lastPlan.blocked };
   }
@@ -278,8 +284,14 @@ export class Retention {
 
   private finish(marked: readonly Marked[], done: Shares, broken: Set<string>): void {
     if (marked.length === 0) return;
-    const { store, files, clock } = this.effects;
-    const { deleted, failed, error } = deleteMarked(store, marked, files, clock.now());
+    const { store, files, clock, tiering } = this.effects;
+    // In tiers the rows go at once, and their threads remove the files: nobody waits for a slow disk or a server.
+    const later = (storage: string): boolean => tiering?.has(storage) ?? false;
+    const there = marked.filter(({ storage }) => later(storage));
+    if (there.length > 0) store.drop(there, clock.now(), later);
+    for (const one of there) done.add(one);
+    const here = marked.filter(({ storage }) => !later(storage));
+    const { deleted, failed, error } = deleteMarked(store, here, files, clock.now());
     for (const one of deleted) done.add(one);
     if (failed.length === 0) return;
     store.unmark(failed);
@@ -288,6 +300,20 @@ export class Retention {
   }
 
   private space(): Space[] {
+    const here = this.spaceHere();
+    const { tiering } = this.effects;
+    const bytesPerSecond = this.rates.reduce((sum, rate) => sum + rate.bytesPerSecond, 0);
+    const tiers = (tiering?.folders ?? []).flatMap((storage): Space[] => {
+      const room = tiering!.roomOf(storage);
+      if (!room) return [];
+      // What is recorded gets there in the end.
+      const own = here.some(({ disk }) => disk === room.disk) ? 0 : bytesPerSecond;
+      return [{ storage, ...room, bytesPerSecond: own }];
+    });
+    return [...here, ...tiers];
+  }
+
+  private spaceHere(): Space[] {
     return this.effects.storages().map((storage) => {
       const own = this.rates.filter((rate) => rate.storage === storage);
       const disk = this.effects.diskOf(storage);
@@ -309,19 +335,31 @@ export class Retention {
     if (!this.spec) return;
     const now = this.effects.clock.now();
     const space = this.space();
+    const { store } = this.effects;
     const source = this.effects.source();
-    const holds = this.effects.store.holds();
+    const holds = store.holds();
     const cameras = source.cameras();
     this.effects.tell({
       ...{ type: 'storage', time: now, emergency: isEmergency(space), ...this.lastPlan, ...this.longest },
-      problem: this.problem,
+      problem: this.problem ?? this.effects.tiering?.problem ?? null,
+      tiers: this.effects.tiering?.states ?? [],
       storages: space.map((one) => ({
         ...one,
         usedBytes: cameras.reduce((sum, camera) => sum + source.used(camera, one.storage).bytes, 0),
       })),
-      rules: forecast(source, this.spec.rules, holds, now, space, this.ratesByCamera()),
+      rules: forecast(source, this.spec.rules, store.kept(now), now, space, this.ratesByCamera()),
       pendingFiles: this.pending.reduce((sum, { items }) => sum + items.length, 0),
       holds: holds.filter(({ until }) => until === null || until > now).length,
     });
+    this.longest = { lockMs: 0, planMs: 0 };
   }
+}
+
+function movesOf(moves: readonly { to: string; bytes: number }[]): Preview['moves'] {
+  const byTier = new Map<string, Preview['moves'][number]>();
+  for (const { to, bytes } of moves) {
+    const sum = byTier.get(to) ?? { to, files: 0, bytes: 0 };
+    byTier.set(to, { to, files: sum.files + 1, bytes: sum.bytes + bytes });
+  }
+  return [...byTier.values()];
 }

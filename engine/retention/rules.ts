@@ -1,6 +1,7 @@
 /** What goes, why, and in which order: rules, holds and room against footage. Pure. */
 import { mergeRanges, subtractRanges } from '../catalog/coverage.ts';
 import type { TimeRange } from '../types.ts';
+import { isBucket, stuck } from './tiers.ts';
 import { mergeOldest, sourceOf, type Amount, type FootageSource } from './source.ts';
 import {
   KINDS,
@@ -91,9 +92,11 @@ function quotaOf({ quotaBytes, quotaPercent }: Rule, space: readonly Space[]): n
   return bytesOf(quota, totalOf(space));
 }
 
-/** Size of all disks together, or null when one is not known. */
+/** Size of all disks together, or null when one is not known. A bucket has none. */
 function totalOf(space: readonly Space[]): number | null {
-  const disks = new Map(space.map(({ disk, totalBytes }) => [disk, totalBytes]));
+  const disks = new Map(
+    space.filter(({ storage }) => !isBucket(storage)).map(({ disk, totalBytes }) => [disk, totalBytes]),
+  );
   let sum = 0;
   for (const bytes of disks.values()) {
     if (bytes === null) return null;
@@ -164,15 +167,18 @@ class Draft {
 /** Plans over a catalogue of any size: reads no more of it than what goes. */
 export function planFrom(
   source: FootageSource,
-  { rules, total, storages, minFree }: RuleSet,
+  ruleSet: RuleSet,
   holds: readonly Hold[],
   now: number,
   space: readonly Space[],
   options: PlanOptions = {},
 ): Plan {
+  const { rules, total, storages, minFree } = ruleSet;
   const draft = new Draft(options);
   const cameras = source.cameras();
-  const folders = space.map(({ storage }) => storage);
+  const everywhere = space.map(({ storage }) => storage);
+  // Quotas are of disks.
+  const folders = everywhere.filter((storage) => !isBucket(storage));
   const used = (of: readonly string[], where: readonly string[]): number =>
     of.reduce((sum, camera) => sum + where.reduce((all, storage) => all + source.used(camera, storage).bytes, 0), 0) -
     draft.freedOf(of, where);
@@ -188,7 +194,7 @@ export function planFrom(
   const aged = cameras.flatMap((camera) =>
     KINDS.map((kind) => {
       const ranges = freeRanges(camera, holds, now, now - limits.get(camera)![kind].ms);
-      return source.oldest({ camera, kind, ranges, storages: folders });
+      return source.oldest({ camera, kind, ranges, storages: everywhere });
     }),
   );
   draft.take(mergeOldest(aged), ({ camera, kind }) => limits.get(camera)![kind].reason, Infinity);
@@ -198,9 +204,16 @@ export function planFrom(
     const over = used(own, folders) - quotaOf(rule, space);
     if (over > 0) draft.meet(oldest(own, folders), 'quota', rule.id, over);
   }
+  /** Of folders with a tier below them only what that does not take: the rest moves there, see tiers.ts. */
+  const makeRoom = (own: readonly string[], reason: 'storage-quota' | 'min-free', of: string, bytes: number): void => {
+    const kinds = own.map((storage) => stuck(ruleSet, storage));
+    const list = mergeOldest(own.map((storage, i) => oldest(cameras, [storage], kinds[i])));
+    if (kinds.every(({ length }) => length === KINDS.length)) draft.meet(list, reason, of, bytes);
+    else draft.take(list, () => reason, bytes);
+  };
   for (const { storage, totalBytes } of space) {
     const over = used(cameras, [storage]) - bytesOf(storages?.[storage], totalBytes);
-    if (over > 0) draft.meet(oldest(cameras, [storage]), 'storage-quota', storage, over);
+    if (over > 0) makeRoom([storage], 'storage-quota', storage, over);
   }
   const overall = used(cameras, folders) - bytesOf(total, totalOf(space));
   if (overall > 0) draft.meet(oldest(cameras, folders), 'total-quota', '', overall);
@@ -209,7 +222,7 @@ export function planFrom(
   for (const { disk, own, free, size, perSecond } of disksOf(space)) {
     const wanted = bytesOf(minFree, size);
     const lacking = (wanted === Infinity ? 0 : wanted) - free - draft.freedOf(cameras, own);
-    if (lacking > 0) draft.meet(oldest(cameras, own), 'min-free', disk, lacking);
+    if (lacking > 0) makeRoom(own, 'min-free', disk, lacking);
     // What is least worth goes first, on all cameras, before anything better.
     const worthFirst = KINDS.map((kind) => () => oldest(cameras, own, [kind]));
     const short = (perSecond * EMERGENCY_MS) / 1000 - free - draft.freedOf(cameras, own);
@@ -283,7 +296,10 @@ export function forecast(
     aged.set(camera, sums.reduce(add));
   }
   const all = new Map(
-    cameras.map((camera) => [camera, space.map(({ storage }) => source.used(camera, storage)).reduce(add, NOTHING)]),
+    cameras.map((camera) => {
+      const folders = space.filter(({ storage }) => !isBucket(storage));
+      return [camera, folders.map(({ storage }) => source.used(camera, storage)).reduce(add, NOTHING)];
+    }),
   );
   /** What no hold protects. Counted only where there are holds: that takes a look at every file. */
   const deletable = (camera: string): Amount => {

@@ -1,12 +1,12 @@
 /** Files summed up by camera and reason. */
 import type { DeletionReason, Share } from './types.ts';
 
-export class Shares {
-  private readonly byKey = new Map<string, Share>();
+export class Shares<R extends string = DeletionReason> {
+  private readonly byKey = new Map<string, Share<R>>();
   files = 0;
   bytes = 0;
 
-  add(file: { camera: string; reason: DeletionReason; start: number; end: number; bytes: number }): void {
+  add(file: { camera: string; reason: R; start: number; end: number; bytes: number }): void {
     const { camera, reason, start, end, bytes } = file;
     this.files++;
     this.bytes += bytes;
@@ -23,13 +23,13 @@ export class Shares {
   }
 
   /** Of each camera, oldest first. */
-  get list(): Share[] {
+  get list(): Share<R>[] {
     return [...this.byKey.values()].sort((a, b) => a.start - b.start);
   }
 }
 
-export function sharesOf(files: readonly Parameters<Shares['add']>[0][]): Shares {
-  const shares = new Shares();
+export function sharesOf<R extends string>(files: readonly Parameters<Shares<R>['add']>[0][]): Shares<R> {
+  const shares = new Shares<R>();
   for (const file of files) shares.add(file);
   return shares;
 }

@@ -11,6 +11,15 @@ export interface Selection {
   storages?: readonly string[];
 }
 
+/** Files of one kind in one folder that begin before a time. */
+export interface Placed {
+  storage: string;
+  kind: Kind;
+  before: number;
+  /** With a copy in this bucket, or null for those with none; all when absent. */
+  copied?: string | null;
+}
+
 export interface Amount {
   bytes: number;
   files: number;
@@ -23,6 +32,8 @@ export interface FootageSource {
   used(camera: string, storage: string): Amount;
   /** Oldest first. Read as far as needed, and before anything is deleted. */
   oldest(of: Selection): Iterable<Segment>;
+  /** Oldest first, as `oldest`. */
+  placed(of: Placed): Iterable<Segment>;
   /** The sum of what `oldest` would give. */
   sum(of: Selection): Amount;
 }
@@ -44,6 +55,14 @@ export function sourceOf(segments: readonly Segment[]): FootageSource {
       return { bytes: own.reduce((sum, { bytes }) => sum + bytes, 0), files: own.length };
     },
     oldest,
+    placed: ({ storage, kind, before, copied }) =>
+      sorted.filter(
+        (segment) =>
+          segment.storage === storage &&
+          segment.kind === kind &&
+          segment.start < before &&
+          (copied === undefined || (segment.copy ?? null) === copied),
+      ),
     sum: (of) => {
       const own = oldest(of);
       return { bytes: own.reduce((sum, { bytes }) => sum + bytes, 0), files: own.length };

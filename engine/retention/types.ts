@@ -33,6 +33,31 @@ export interface Quota {
   percent?: number;
 }
 
+/** A place that footage moves to when it is old enough. */
+export interface Tier {
+  /** Absolute folder, or `s3://<bucket>/<prefix>` of {@link BucketAccess}. */
+  to: string;
+  afterMs: number;
+  /** What shows less stays where it is. */
+  least: Kind;
+  /** Of a bucket: what is there stays here as well until it is so old. */
+  keepMs?: number;
+}
+
+/** How a bucket is reached. With secrets: never in a message, a log or a status. */
+export interface BucketAccess {
+  /** Empty for Amazon's own. */
+  endpoint: string;
+  region: string;
+  bucket: string;
+  /** In front of the names of all objects; without a slash at either end, or empty. */
+  prefix: string;
+  /** `http://host/bucket/…` instead of `http://bucket.host/…`, as most servers but Amazon's want it. */
+  pathStyle: boolean;
+  accessKey: string;
+  secretKey: string;
+}
+
 /**
  * Footage is kept as long as any rule keeps it; a camera that no rule names is kept until there is no room. Quotas and
  * free space go before times: what is oldest goes first.
@@ -44,6 +69,8 @@ export interface RuleSet {
   storages?: Readonly<Record<string, Quota>>;
   /** Free space that each disk should have. */
   minFree?: Quota;
+  /** From warm to cold. A folder with a tier below it makes room by moving, see tiers.ts. */
+  tiers?: readonly Tier[];
 }
 
 /** Footage that nothing may delete, whatever the rules say: that which touches the time from `start` to `end`. */
@@ -75,6 +102,8 @@ export interface Segment {
   end: number;
   bytes: number;
   kind: Kind;
+  /** The bucket with a second copy of it. */
+  copy?: string | null;
 }
 
 export interface Planned extends Segment {
@@ -122,12 +151,14 @@ export interface RetentionSpec {
   rules: RuleSet;
   /** So long before footage goes it is announced; 0 deletes at once. Emergencies do not wait. */
   vetoMs: number;
+  /** For the tiers that are buckets, by `to`. */
+  buckets?: Readonly<Record<string, BucketAccess>>;
 }
 
 /** Files of one camera that go, or went, for one reason. */
-export interface Share {
+export interface Share<R = DeletionReason> {
   camera: string;
-  reason: DeletionReason;
+  reason: R;
   /** From the oldest to the newest; not all between goes. */
   start: number;
   end: number;
@@ -141,6 +172,36 @@ export interface DeletedMessage {
   files: number;
   bytes: number;
   shares: Share[];
+}
+
+/** Files lie in another folder or bucket now. */
+export interface MovedMessage {
+  type: 'moved';
+  time: number;
+  from: string;
+  to: string;
+  /** They are still there, too. */
+  copied: boolean;
+  files: number;
+  bytes: number;
+  shares: Share<'age' | 'room'>[];
+}
+
+export interface TierState {
+  to: string;
+  /** `starting` until it was looked at; `away` while it is not there, full, or does not answer. */
+  state: 'starting' | 'ok' | 'away';
+  /** Why, and what to do. */
+  problem: string | null;
+  /** That wait to move there; {@link MAX_MOVES} of them at most are counted. */
+  waitingFiles: number;
+  /** Since the thread began. */
+  movedFiles: number;
+  movedBytes: number;
+  /** Of the last file. */
+  bytesPerSecond: number | null;
+  /** Files that are to be removed there. */
+  leftovers: number;
 }
 
 export interface AboutToDeleteMessage {
@@ -165,6 +226,7 @@ export interface RetentionStateMessage {
   type: 'storage';
   time: number;
   storages: (Space & { usedBytes: number })[];
+  tiers: TierState[];
   rules: RuleForecast[];
   /** Less than an hour of room. */
   emergency: boolean;
@@ -174,15 +236,16 @@ export interface RetentionStateMessage {
   /** Announced and not gone yet. */
   pendingFiles: number;
   holds: number;
-  /** The longest that a transaction of the last run kept others from writing the catalogue. */
+  /** The longest that a transaction kept others from writing the catalogue since the last of these messages. */
   lockMs: number;
-  /** The longest that a plan of the last run took. */
+  /** The longest that a plan took since then. */
   planMs: number;
   /** What keeps files from being deleted; says what to do. */
   problem: string | null;
 }
 
-export type RetentionMessage = DeletedMessage | AboutToDeleteMessage | HoldMessage | RetentionStateMessage;
+export type RetentionMessage =
+  DeletedMessage | MovedMessage | AboutToDeleteMessage | HoldMessage | RetentionStateMessage;
 
 /** What a run did. */
 export interface RunResult {
@@ -198,6 +261,8 @@ export interface Preview {
   /** What the first plan would delete, {@link RuleForecast.deleteFiles} says how many there are. */
   shares: Share[];
   complete: boolean;
+  /** What would move, {@link MAX_MOVES} files to each tier at most. */
+  moves: { to: string; files: number; bytes: number }[];
 }
 
 /** What is written, by camera and storage folder. */

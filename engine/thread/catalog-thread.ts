@@ -3,8 +3,10 @@
  * is locked; queries are answered at once. `workerData`: {@link CatalogThreadData}.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { Catalog, type CutEvent } from '../catalog/catalog.ts';
+import { Catalog } from '../catalog/catalog.ts';
 import { Reconciler } from '../catalog/reconcile.ts';
+import type { CutEvent, EventChange } from '../events/event-store.ts';
+import { Indexer, type EventRequest, type LiveState, type ToldEvent } from '../events/indexer.ts';
 
 export interface CatalogThreadData {
   file: string;
@@ -17,6 +19,8 @@ export interface CatalogThreadData {
 type Method =
   | 'putEvent'
   | 'putActivity'
+  | 'putPresets'
+  | 'putPresetStill'
   | 'startRecording'
   | 'endRecording'
   | 'openSegment'
@@ -28,14 +32,18 @@ type Method =
 export type CatalogRequest =
   | { write: Method; args: unknown[] }
   | { id: number; query: 'coverage'; args: Parameters<Catalog['coverage']> }
-  | { id: number; query: 'flush'; args: [] };
+  | { id: number; query: 'flush'; args: [] }
+  | { id: number; query: 'events'; args: [EventRequest] }
+  /** Once a second. */
+  | { live: LiveState };
 
 export type CatalogReply =
   | { id: number; result: unknown }
-  | { id: number; error: string }
+  | { id: number; error: string; code?: string }
   | { event: 'ready'; openGaps: ReturnType<Catalog['openGaps']>; cutEvents: CutEvent[]; setAside: string | null }
   | { event: 'failed'; message: string }
-  | { event: 'problem'; message: string | null };
+  | { event: 'problem'; message: string | null }
+  | { event: 'events'; told: ToldEvent[] };
 
 /** About a day of a full catalogue disk with 50 cameras; beyond it reconcile repairs what was not written. */
 const MAX_QUEUE = 100_000;
@@ -64,20 +72,33 @@ function start(): void {
   try {
     catalog = Catalog.open(file);
     reconciler = new Reconciler(catalog, () => gapId++);
-    reconciler.finishOpen();
-    cutEvents = catalog.endOpenEvents();
+    reconciler.finishOpen(storages);
+    cutEvents = catalog.transaction(() => catalog.events.endOpen(startedAt));
   } catch (error) {
     // Footage is recorded all the same; its rows wait in this thread's port.
     tell({ event: 'failed', message: error instanceof Error ? error.message : String(error) });
     setTimeout(start, RETRY_MS);
     return;
   }
+  let eventProblem: string | null = null;
+  const indexer = new Indexer(catalog, {
+    now: Date.now,
+    after: (ms, call) => void setTimeout(call, ms),
+    tell: (told) => tell({ event: 'events', told }),
+    problem: (message) => {
+      if (message !== eventProblem) report((eventProblem = message));
+    },
+    isFree: () => !waiting,
+  });
   const drain = (): void => {
     waiting = false;
     while (queue.length > 0) {
       const { write, args } = queue[0]!;
       try {
-        catalog.transaction(() => (catalog[write] as (...args: unknown[]) => void).apply(catalog, args));
+        const done = catalog.transaction(() =>
+          (catalog[write] as (...args: unknown[]) => unknown).apply(catalog, args),
+        );
+        if (write === 'putEvent' && done) indexer.changed([done as EventChange]);
       } catch (error) {
         const code = (error as { code?: string }).code ?? '';
         report(`the catalogue ${file} cannot be written: ${(error as Error).message}`);
@@ -99,7 +120,15 @@ function start(): void {
       queue.push(request);
       if (queue.length > MAX_QUEUE) queue.shift();
       if (!waiting) drain();
+    } else if ('live' in request) {
+      indexer.tick(request.live);
+    } else if (request.query === 'events') {
+      const { id } = request;
+      indexer.ask(request.args[0], (answer) =>
+        tell('error' in answer ? { id, error: answer.error.message, code: answer.error.code } : { id, ...answer }),
+      );
     } else if (request.query === 'flush') {
+      indexer.flush();
       if (queue.length === 0) tell({ id: request.id, result: null });
       else flushes.push(request.id);
     } else {

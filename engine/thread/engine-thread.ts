@@ -21,10 +21,13 @@ export type EngineCalls = {
       | 'unwatch'
       | 'acknowledge'
       | 'putEvent'
+      | 'events'
       | 'setMotion'
       | 'removeMotion'
       | 'motionPicture'
-      | 'restartMotion'
+      | 'setTurning'
+      | 'putPresets'
+      | 'putPresetStill'
       | 'still'
       | 'setRecorder'
       | 'removeRecorder'
@@ -128,7 +131,7 @@ async function answer({ id, call, args }: EngineRequest): Promise<void> {
 
 /** Others need not wait for the answer to these. */
 const SLOW: readonly (keyof EngineCalls)[] = [
-  ...(['opened', 'snapshot', 'coverage', 'shutdown'] as const),
+  ...(['opened', 'snapshot', 'coverage', 'events', 'shutdown'] as const),
   ...(['setRetention', 'runRetention', 'previewRetention', 'hold', 'releaseHold', 'holds', 'veto'] as const),
 ];
 

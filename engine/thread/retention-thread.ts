@@ -8,10 +8,14 @@ import Sqlite from 'better-sqlite3';
 import { systemClock } from '../clock.ts';
 import { CatalogSource } from '../retention/catalog-source.ts';
 import { DeletionStore } from '../retention/deletion-store.ts';
+import { MoveStore } from '../retention/move-store.ts';
+import { PlaceLink } from '../retention/place-link.ts';
+import { Tiering } from '../retention/tiering.ts';
 import { diskOfFiles } from '../retention/deletion.ts';
 import type { RetentionCalls, RetentionReply, RetentionRequest } from '../retention/link.ts';
 import { Retention } from '../retention/retention.ts';
 import { EngineError, type EngineConfig } from '../types.ts';
+import { placeBackend } from './place-backend.ts';
 
 const port = parentPort!;
 const config = workerData as EngineConfig;
@@ -25,8 +29,36 @@ db.pragma('wal_autocheckpoint = 0');
 
 function storages(): string[] {
   const known = db.prepare('SELECT path FROM storage').pluck().all() as string[];
-  return [...new Set([...config.storages, ...known])].filter((storage) => diskOfFiles.present(storage));
+  const folders = [...new Set([...config.storages, ...known])].filter((storage) => !tiering.has(storage));
+  return folders.filter((storage) => diskOfFiles.present(storage));
 }
+
+let lock: Sqlite.Database | null = null;
+/** Held until this thread ends, however it does. */
+function own(): boolean {
+  if (lock) return true;
+  const db = new Sqlite(`${config.catalog}-moves`, { timeout: 0 });
+  try {
+    db.exec('BEGIN EXCLUSIVE');
+    lock = db;
+    return true;
+  } catch (error) {
+    db.close();
+    if ((error as { code?: string }).code === 'SQLITE_BUSY') return false;
+    throw error;
+  }
+}
+
+const tiering = new Tiering({
+  clock: systemClock,
+  store: new MoveStore(db, (ms) => retention.locked(ms)),
+  source: () => new CatalogSource(db),
+  files: diskOfFiles,
+  recorded: config.storages,
+  open: (data) => new PlaceLink({ ...data, catalog: config.catalog }, placeBackend, systemClock),
+  tell: (message) => tell({ message }),
+  own,
+});
 
 /** Batches; each writes less than a megabyte, most of them far less. */
 const CHECKPOINT_EVERY = 8;
@@ -37,6 +69,7 @@ const retention: Retention = new Retention({
   store: new DeletionStore(db, (ms) => retention.locked(ms)),
   source: () => new CatalogSource(db),
   files: diskOfFiles,
+  tiering,
   storages,
   diskOf: (storage) => {
     try {

@@ -5,7 +5,7 @@ import type { CameraMessage, RtspTransport } from '../../engine/types.ts';
 import { commandOf, payloadOf } from '../shared/message.ts';
 import { openNode, refuse, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { toCameraSpec, type CameraProperties } from './camera-spec.ts';
-import { findDevices, onvifProfiles } from './onvif-lookup.ts';
+import { findDevices, onvifClock, onvifProfiles, onvifStill, type OnvifAccess } from './onvif-lookup.ts';
 import { testStream } from './test-stream.ts';
 
 const COMMANDS = ['start', 'stop', 'restart', 'snapshot'] as const;
@@ -89,13 +89,23 @@ export default function register(RED: NodeAPI): void {
       );
   });
 
-  RED.httpAdmin.post('/nvr/onvif/profiles', permission, (request, response) => {
+  const accessOf = (request: Request): OnvifAccess => {
     const { text, username, password } = readBody(request);
-    onvifProfiles(text('address').trim(), username ? { username, password } : null).then(
-      (result) => response.json(result),
-      (error: unknown) => response.status(500).json({ ok: false, reason: 'error', message: textOf(error) }),
-    );
-  });
+    const { anyCertificate } = (request.body ?? {}) as Record<string, unknown>;
+    const account = username ? { username, password } : null;
+    return { address: text('address').trim(), account, anyCertificate: anyCertificate === true };
+  };
+  const onvif = (path: string, ask: (access: OnvifAccess) => Promise<object>): void => {
+    RED.httpAdmin.post(`/nvr/onvif/${path}`, permission, (request, response) => {
+      ask(accessOf(request)).then(
+        (result) => response.json(result),
+        (error: unknown) => response.status(502).json({ ok: false, reason: 'error', message: textOf(error) }),
+      );
+    });
+  };
+  onvif('profiles', onvifProfiles);
+  onvif('still', async (access) => ({ ok: true, still: (await onvifStill(access)).toString('base64') }));
+  onvif('clock', async (access) => ({ ok: true, clockOffsetMs: Math.round(await onvifClock(access)) }));
 
   RED.httpAdmin.post('/nvr/test-stream', permission, (request, response) => {
     const { text, username, password } = readBody(request);

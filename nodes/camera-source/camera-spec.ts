@@ -10,6 +10,10 @@ export interface CameraProperties {
   subUrl: string;
   transport: string;
   audio: boolean;
+  /** Address of its ONVIF services, for the nodes that steer it; empty: the host of its stream. */
+  onvif?: string;
+  /** Of `onvif` with https: take any certificate. */
+  anyCertificate?: boolean;
 }
 
 /** An id made of a name: `Front door (2)` → `front-door-2`. */

@@ -28,6 +28,8 @@ const LATE_STILL_MS = 5000;
 /** Settings that are tried out end when their dialog has gone. */
 const ATTEMPT_MS = 10_000;
 const MAX_EXTERNAL = 1000;
+/** Of ONVIF events, what is motion. Others (a door, tampering) are left to the flow. */
+const isMotion = (kind: unknown): boolean => kind === 'motion' || kind === 'line-crossing' || kind === 'object';
 const CONTEXT_KEY = 'flow-nvr-motion';
 
 type Motion = Extract<MotionMessage, { type: 'motion' }>;
@@ -197,8 +199,10 @@ export default function register(RED: NodeAPI): void {
           sent.delete(camera);
           throw error;
         });
-      } else if (payload['type'] === 'motion') {
+      } else if (payload['type'] === 'motion' || (payload['type'] === 'onvif-event' && isMotion(payload['kind']))) {
         await enter(payload, msg);
+      } else if (payload['type'] === 'onvif-event') {
+        return; // wired along with the others
       } else {
         overrides = commanded(overrides, payload, config.zones, Date.now());
         this.context().set(CONTEXT_KEY, overrides);

@@ -6,6 +6,7 @@ import { RIGHTS, type Grant, type Right } from '../../engine/http/tokens.ts';
 import { EngineError, type EngineConfig } from '../../engine/types.ts';
 import { textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { HttpServer } from './http-server.ts';
+import { surroundings } from './surroundings.ts';
 import { checkPaths, ffmpegVersion, toEngineConfig, type NvrConfigProperties } from './settings.ts';
 
 /** Engines outlive the nodes that use them by this, so that a Deploy can take them up again. */
@@ -24,6 +25,7 @@ export default function register(RED: NodeAPI): void {
   const engines = new Map<string, Shared>();
   const userDir = RED.settings.userDir ?? process.cwd();
   const http = new HttpServer(RED);
+  const around = surroundings(RED);
   let stopping = false;
   const onSignal = (): void => {
     stopping = true;
@@ -44,7 +46,7 @@ export default function register(RED: NodeAPI): void {
     // The old engine ends its files while the new one starts its own.
     if (found) void end(found);
     const host = new EngineHost(config);
-    const shared = { host, service: new NvrService(host), key, closing: null };
+    const shared = { host, service: new NvrService(host, around(id)), key, closing: null };
     engines.set(id, shared);
     return shared;
   }

@@ -9,8 +9,9 @@ export interface Account {
 }
 
 export interface KnownCamera extends Account {
-  /** Empty for a stream without a host. */
-  host: string;
+  /** Where its ONVIF is: the camera-source's address, or the host of its stream; empty for a stream without a host. */
+  address: string;
+  anyCertificate: boolean;
 }
 
 /** Throws `unknown-camera`. A camera-source that is not valid itself is as none. */
@@ -24,7 +25,8 @@ export function findCamera(RED: NodeAPI, nvr: string, camera: string): KnownCame
       const { id, mainUrl, username, password } = toCameraSpec(properties, account, properties.id);
       if (id !== camera) return;
       matches.push({
-        host: hostOf(mainUrl),
+        address: properties.onvif?.trim() || hostOf(mainUrl),
+        anyCertificate: properties.anyCertificate ?? false,
         ...(username === undefined ? {} : { username }),
         ...(password === undefined ? {} : { password }),
       });
@@ -39,6 +41,17 @@ export function findCamera(RED: NodeAPI, nvr: string, camera: string): KnownCame
       `there is no camera ${camera.slice(0, 64) || '(none chosen)'}: choose one in this node`,
     );
   return found;
+}
+
+/** Names of the zones that are drawn anywhere, by id. */
+export function zoneNames(RED: NodeAPI): Map<string, string> {
+  const names = new Map<string, string>();
+  RED.nodes.eachNode((node) => {
+    const { type, zones } = node as NodeDef & { zones?: { id?: unknown; name?: unknown }[] };
+    if (type !== 'motion-detect' || !Array.isArray(zones)) return;
+    for (const { id, name } of zones) if (typeof id === 'string' && typeof name === 'string') names.set(id, name);
+  });
+  return names;
 }
 
 /** The host of `rtsp://host:554/path`; the streams' port is not that of ONVIF. */

@@ -1,10 +1,12 @@
 /** ptz's properties and messages, checked. */
+import { randomUUID } from 'node:crypto';
 import type { Command } from '../../engine/onvif/camera.ts';
 import type { FocusWish, ImagingSettings } from '../../engine/onvif/imaging.ts';
 import type { PatrolStop } from '../../engine/onvif/patrol.ts';
 import type { Axes, Travel } from '../../engine/onvif/ptz.ts';
 import { EngineError } from '../../engine/types.ts';
 import { commandOf, type Payload } from '../shared/message.ts';
+import { isBack, toEventRules, type EventRule } from './event-rules.ts';
 
 export interface PtzProperties {
   name: string;
@@ -19,11 +21,18 @@ export interface PtzProperties {
   zoomTravel: number | string;
   events: boolean;
   allEvents: boolean;
+  /** Of an own `address` with https: take any certificate. */
+  anyCertificate?: boolean;
+  /** Seconds after manual use in which events do not move it. */
+  idle?: number | string;
+  rules?: unknown;
 }
 
 export interface PtzConfig {
   moveTimeoutMs: number;
   travel: Travel | null;
+  idleMs: number;
+  rules: EventRule[];
 }
 
 export const COMMANDS = [
@@ -38,7 +47,7 @@ export const COMMANDS = [
     'remove-preset',
     'presets',
   ] as const),
-  ...(['home', 'set-home', 'focus', 'status', 'patrol', 'aux', 'imaging'] as const),
+  ...(['home', 'set-home', 'focus', 'status', 'patrol', 'visit', 'aux', 'imaging'] as const),
 ] as const;
 
 const MAX_STOPS = 100;
@@ -48,7 +57,8 @@ const DEFAULT_RESUME_MS = 60_000;
 const bad = (message: string): EngineError => new EngineError('bad-message', message);
 
 /** Throws `bad-ptz`. */
-export function toPtzConfig({ moveTimeout, panTiltTravel, zoomTravel }: PtzProperties): PtzConfig {
+export function toPtzConfig(properties: PtzProperties): PtzConfig {
+  const { moveTimeout, panTiltTravel, zoomTravel, idle = DEFAULT_RESUME_MS / 1000, rules } = properties;
   const seconds = (name: string, value: number | string, least: number, most: number): number => {
     const number = Number(value);
     if (!(number >= least && number <= most)) {
@@ -63,11 +73,13 @@ export function toPtzConfig({ moveTimeout, panTiltTravel, zoomTravel }: PtzPrope
   return {
     moveTimeoutMs: seconds('moveTimeout', moveTimeout, 0.2, 60),
     travel: known ? { panTiltMs: way('panTiltTravel', panTiltTravel), zoomMs: way('zoomTravel', zoomTravel) } : null,
+    idleMs: seconds('idle', idle, 0, 86_400),
+    rules: toEventRules(rules),
   };
 }
 
 /** Throws `bad-message` with what to write instead. */
-export function toCommand(payload: Payload, { moveTimeoutMs }: PtzConfig): Command {
+export function toCommand(payload: Payload, { moveTimeoutMs }: Pick<PtzConfig, 'moveTimeoutMs'>): Command {
   const name = commandOf(payload, COMMANDS);
   switch (name) {
     case 'move': {
@@ -75,9 +87,12 @@ export function toCommand(payload: Payload, { moveTimeoutMs }: PtzConfig): Comma
       return { command: 'steer', way: 'move', axes: axesOf(payload), timeoutMs };
     }
     case 'absolute':
-      return { command: 'steer', way: 'absolute', axes: axesOf(payload), degrees: payload['degrees'] === true };
+      return {
+        ...{ command: 'steer', way: 'absolute', axes: axesOf(payload), degrees: payload['degrees'] === true },
+        ...speedOf(payload),
+      };
     case 'relative':
-      return { command: 'steer', way: 'relative', axes: axesOf(payload) };
+      return { command: 'steer', way: 'relative', axes: axesOf(payload), ...speedOf(payload) };
     case 'zoom': {
       const position = numberIn(payload, 'position', 0, 1);
       if (position !== undefined)
@@ -87,6 +102,7 @@ export function toCommand(payload: Payload, { moveTimeoutMs }: PtzConfig): Comma
       return { command: 'steer', way: 'move', axes: { zoom: speed }, timeoutMs: moveTimeoutMs };
     }
     case 'goto-preset':
+      return { command: name, preset: presetOf(payload['preset']), ...speedOf(payload) };
     case 'remove-preset':
       return { command: name, preset: presetOf(payload['preset']) };
     case 'set-preset': {
@@ -100,6 +116,8 @@ export function toCommand(payload: Payload, { moveTimeoutMs }: PtzConfig): Comma
       return { command: name, focus: focusOf(payload) };
     case 'patrol':
       return patrolOf(payload);
+    case 'visit':
+      return visitOf(payload);
     case 'aux':
       return auxOf(payload);
     case 'imaging':
@@ -130,7 +148,7 @@ function axesOf(payload: Payload): Axes {
 
 function presetOf(value: unknown): string {
   const text = typeof value === 'number' ? String(value) : value;
-  if (typeof text === 'string' && text !== '' && text.length <= 64) return text;
+  if (typeof text === 'string' && text !== '' && text.length <= 200) return text;
   throw bad("preset must be a preset's name or token; the command presets lists them");
 }
 
@@ -159,6 +177,26 @@ function patrolOf(payload: Payload): Command {
     return { preset: presetOf(entry['preset']), dwellMs: numberIn(entry, 'dwell', 1000, 86_400_000) ?? dwellMs };
   });
   return { command: 'patrol', stops, resumeMs };
+}
+
+/** Of a message: it takes the place of any event's. */
+function visitOf(payload: Payload): Command {
+  const { back = 'before', eventId } = payload;
+  if (!isBack(back)) throw bad('back must be before, home or stay');
+  return {
+    command: 'visit',
+    visit: {
+      ...{ preset: presetOf(payload['preset']), back, rank: -1 },
+      dwellMs: numberIn(payload, 'dwell', 1000, 3_600_000) ?? DEFAULT_DWELL_MS,
+      eventId: typeof eventId === 'string' && eventId !== '' ? eventId.slice(0, 200) : randomUUID(),
+    },
+  };
+}
+
+/** How fast to go there, 0..1 of full speed; absent: as the camera wants. */
+function speedOf(payload: Payload): { speed?: number } {
+  const speed = numberIn(payload, 'speed', 0, 1);
+  return speed === undefined ? {} : { speed };
 }
 
 function auxOf(payload: Payload): Command {

@@ -1,6 +1,17 @@
 /** retention's properties as the engine wants them, and its input messages read. */
+import { isAbsolute, resolve } from 'node:path';
 import type { NewHold } from '../../engine/retention/retention.ts';
-import type { Hold, Quota, RetentionSpec, Rule, RuleSet } from '../../engine/retention/types.ts';
+import {
+  KINDS,
+  type BucketAccess,
+  type Hold,
+  type Kind,
+  type Quota,
+  type RetentionSpec,
+  type Rule,
+  type RuleSet,
+  type Tier,
+} from '../../engine/retention/types.ts';
 import { EngineError } from '../../engine/types.ts';
 import { cameraOf, rangeOf, type Payload } from '../shared/message.ts';
 
@@ -12,9 +23,26 @@ export interface RetentionProperties {
   total: string;
   minFree: string;
   veto: string;
+  /** `[{to, after, least}]`, from warm to cold. Absent in flows from before there were tiers, as what follows. */
+  tiers?: unknown;
+  /** Name of the bucket behind the last folder; empty for none. */
+  bucket?: string;
+  bucketPrefix?: string;
+  bucketEndpoint?: string;
+  bucketRegion?: string;
+  bucketPathStyle?: boolean;
+  bucketAfter?: string;
+  bucketLeast?: string;
+  bucketKeep?: string;
+}
+
+export interface RetentionCredentials {
+  accessKey?: string;
+  secretKey?: string;
 }
 
 const MAX_RULES = 100;
+const MAX_TIERS = 10;
 const SIZES: Record<string, number> = { '': 1e9, M: 1e6, G: 1e9, T: 1e12 };
 const AGES: Record<string, number> = { '': 86_400_000, d: 86_400_000, h: 3_600_000, min: 60_000, s: 1000 };
 
@@ -90,8 +118,71 @@ function toRule(value: unknown, place: number): Rule {
   };
 }
 
-/** Throws `bad-rule`. */
-export function toRuleSet({ rules, storages, total, minFree }: Omit<RetentionProperties, 'veto'>): RuleSet {
+function leastOf(value: unknown): Kind {
+  return KINDS.find((kind) => kind === value) ?? 'continuous';
+}
+
+/** `s3://<bucket>/<prefix>`, or null where there is none. Throws `bad-rule`. */
+function bucketOf(properties: RetentionProperties): { to: string; bucket: string; prefix: string } | null {
+  const bucket = plain(properties.bucket);
+  if (bucket === '') return null;
+  // AWS, "Bucket naming rules"; other servers take no more.
+  if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket)) throw bad(`'${bucket.slice(0, 40)}' is no name of a bucket`);
+  const prefix = plain(properties.bucketPrefix).replace(/^\/+|\/+$/g, '');
+  if (!/^[\w!.*'()/-]{0,200}$/.test(prefix)) throw bad('the prefix may have letters, digits, / . _ and -');
+  return { to: `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`, bucket, prefix };
+}
+
+/** From warm to cold. Throws `bad-rule`. @param storages where cameras are recorded to */
+function tiersOf(properties: RetentionProperties, storages: readonly string[]): Tier[] {
+  const lines = Array.isArray(properties.tiers) ? properties.tiers : [];
+  if (lines.length > MAX_TIERS) throw bad(`there may be ${MAX_TIERS} tiers`);
+  const folders = lines.map((value: unknown, place): Tier => {
+    const line = (value ?? {}) as Record<string, unknown>;
+    const name = `tier ${place + 1}`;
+    const folder = plain(line['to']);
+    if (!isAbsolute(folder)) throw bad(`${name}: write the absolute path of a folder, not '${folder.slice(0, 40)}'`);
+    const to = resolve(folder);
+    if (storages.includes(to)) throw bad(`${name}: cameras are recorded to ${to} already: take another folder`);
+    const afterMs = parseAge(line['after'], name);
+    if (afterMs === null) throw bad(`${name}: say after which time footage moves there, for example 2 d`);
+    return { to, afterMs, least: leastOf(line['least']) };
+  });
+  const bucket = bucketOf(properties);
+  const afterMs = parseAge(properties.bucketAfter, 'bucket');
+  if (bucket && afterMs === null) throw bad('bucket: say after which time footage is sent there, for example 30 d');
+  const keepMs = parseAge(properties.bucketKeep, 'bucket');
+  const tiers: Tier[] = bucket
+    ? [
+        ...folders,
+        {
+          ...{ to: bucket.to, afterMs: afterMs!, least: leastOf(properties.bucketLeast) },
+          ...(keepMs === null ? {} : { keepMs }),
+        },
+      ]
+    : folders;
+  if (new Set(tiers.map(({ to }) => to)).size < tiers.length) throw bad('a folder is a tier twice');
+  return tiers;
+}
+
+function accessOf(properties: RetentionProperties, credentials: RetentionCredentials): Record<string, BucketAccess> {
+  const named = bucketOf(properties);
+  if (!named) return {};
+  const { to, bucket, prefix } = named;
+  const [accessKey, secretKey] = [plain(credentials.accessKey), plain(credentials.secretKey)];
+  if (accessKey === '' || secretKey === '') throw bad('bucket: enter its access key and its secret key');
+  const endpoint = plain(properties.bucketEndpoint);
+  if (endpoint !== '' && !/^https?:\/\/[^/\s@]+\/?$/.test(endpoint)) {
+    throw bad('bucket: write its server as https://s3.example.com, or nothing for Amazon');
+  }
+  const region = plain(properties.bucketRegion);
+  const pathStyle = properties.bucketPathStyle !== false;
+  return { [to]: { endpoint, region, bucket, prefix, pathStyle, accessKey, secretKey } };
+}
+
+/** Throws `bad-rule`. @param folders where cameras are recorded to */
+export function toRuleSet(properties: RetentionProperties, folders: readonly string[]): RuleSet {
+  const { rules, storages, total, minFree } = properties;
   if (!Array.isArray(rules) || rules.length > MAX_RULES) throw bad(`the rules must be a list of at most ${MAX_RULES}`);
   const quotas = (Array.isArray(storages) ? storages : []).flatMap((line: unknown) => {
     const { path, quota } = (line ?? {}) as { path?: unknown; quota?: unknown };
@@ -103,14 +194,22 @@ export function toRuleSet({ rules, storages, total, minFree }: Omit<RetentionPro
   return {
     rules: rules.map(toRule),
     storages: Object.fromEntries(quotas),
+    tiers: tiersOf(properties, folders),
     ...(all ? { total: all } : {}),
     ...(free ? { minFree: free } : {}),
   };
 }
 
-/** Throws `bad-rule`. */
-export function toRetentionSpec(node: string, properties: RetentionProperties): RetentionSpec {
-  return { node, rules: toRuleSet(properties), vetoMs: parseAge(properties.veto, 'veto time') ?? 0 };
+/** Throws `bad-rule`. @param folders where cameras are recorded to */
+export function toRetentionSpec(
+  node: string,
+  properties: RetentionProperties,
+  folders: readonly string[],
+  credentials: RetentionCredentials = {},
+): RetentionSpec {
+  const rules = toRuleSet(properties, folders);
+  const vetoMs = parseAge(properties.veto, 'veto time') ?? 0;
+  return { node, rules, vetoMs, buckets: accessOf(properties, credentials) };
 }
 
 const textAt = (payload: Payload, key: string, fallback = ''): string => {

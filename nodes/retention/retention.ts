@@ -4,15 +4,33 @@ import type { RetentionMessage, RetentionStateMessage } from '../../engine/reten
 import { EngineError } from '../../engine/types.ts';
 import { cameraOf, commandOf, payloadOf } from '../shared/message.ts';
 import { openNode, refuse, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
-import { readHold, readReason, toRetentionSpec, toRuleSet, type RetentionProperties } from './retention-spec.ts';
+import {
+  readHold,
+  readReason,
+  toRetentionSpec,
+  toRuleSet,
+  type RetentionCredentials,
+  type RetentionProperties,
+} from './retention-spec.ts';
 
 const COMMANDS = ['run', 'hold', 'release', 'holds', 'veto'] as const;
-const OUTPUT: Record<RetentionMessage['type'], number> = { deleted: 0, hold: 0, 'about-to-delete': 1, storage: 2 };
+const OUTPUT: Record<RetentionMessage['type'], number> = {
+  deleted: 0,
+  moved: 0,
+  hold: 0,
+  'about-to-delete': 1,
+  storage: 2,
+};
 
 export default function register(RED: NodeAPI): void {
-  function Retention(this: Node, properties: NodeDef & RetentionProperties & { nvr: string }): void {
+  function Retention(
+    this: Node<RetentionCredentials>,
+    properties: NodeDef & RetentionProperties & { nvr: string },
+  ): void {
     RED.nodes.createNode(this, properties);
-    const opened = openNode(RED, this, properties.nvr, () => toRetentionSpec(this.id, properties));
+    const opened = openNode(RED, this, properties.nvr, ({ config }) =>
+      toRetentionSpec(this.id, properties, config.storages, this.credentials),
+    );
     if (!opened) return;
     const { host, spec } = opened;
     const { id } = this;
@@ -73,7 +91,9 @@ export default function register(RED: NodeAPI): void {
       done();
     });
   }
-  RED.nodes.registerType('retention', Retention as never);
+  RED.nodes.registerType('retention', Retention as never, {
+    credentials: { accessKey: { type: 'password' }, secretKey: { type: 'password' } },
+  });
 
   // What the rules in the edit dialog would do; they need not be deployed.
   const permission = RED.auth.needsPermission('retention.read');
@@ -81,7 +101,7 @@ export default function register(RED: NodeAPI): void {
     const work = async (): Promise<void> => {
       const nvr = RED.nodes.getNode(request.params['nvr'] ?? '') as NvrConfigNode | null;
       if (!nvr?.host) throw new EngineError('not-found', 'deploy the NVR configuration first');
-      const rules = toRuleSet((request.body ?? {}) as RetentionProperties);
+      const rules = toRuleSet((request.body ?? {}) as RetentionProperties, nvr.host.config.storages);
       response.set('Cache-Control', 'no-store').json(await nvr.host.previewRetention(rules));
     };
     work().catch((error: unknown) => {

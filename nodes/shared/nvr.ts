@@ -34,7 +34,12 @@ export interface Opened<S> {
  * @param read throws what is wrong with them
  * @returns null where something is missing or wrong; the node was told to {@link refuse}
  */
-export function openNode<S>(RED: NodeAPI, node: Node, configuration: string, read: () => S): Opened<S> | null {
+export function openNode<S>(
+  RED: NodeAPI,
+  node: Node,
+  configuration: string,
+  read: (host: EngineHost) => S,
+): Opened<S> | null {
   const nvr = RED.nodes.getNode(configuration) as NvrConfigNode | null;
   if (!nvr?.host || !nvr.service) {
     refuse(node, nvr?.problem ?? 'choose an NVR configuration in this node');
@@ -42,7 +47,7 @@ export function openNode<S>(RED: NodeAPI, node: Node, configuration: string, rea
   }
   const { host, service } = nvr;
   try {
-    return { nvr, host, service, spec: read() };
+    return { nvr, host, service, spec: read(host) };
   } catch (error) {
     refuse(node, textOf(error));
     return null;

@@ -3,12 +3,12 @@ import type { Node, NodeAPI } from 'node-red';
 import { commandOf, type Payload } from '../shared/message.ts';
 import { openWidget, type WidgetProperties } from '../shared/widget.ts';
 
-const COMMANDS = ['select'] as const;
+const COMMANDS = ['select', 'filter'] as const;
 
 export default function register(RED: NodeAPI): void {
   function UiNvrAlerts(this: Node, properties: WidgetProperties): void {
     RED.nodes.createNode(this, properties);
-    openWidget(RED, this, properties, { read, kept: [] });
+    openWidget(RED, this, properties, { read, kept: ['filter'] });
   }
   RED.nodes.registerType('ui-nvr-alerts', UiNvrAlerts as never);
 }

@@ -3,7 +3,7 @@ import type { Node, NodeAPI } from 'node-red';
 import { commandOf, type Payload } from '../shared/message.ts';
 import { openWidget, type WidgetProperties } from '../shared/widget.ts';
 
-const COMMANDS = ['refresh'] as const;
+const COMMANDS = ['show'] as const;
 
 export default function register(RED: NodeAPI): void {
   function UiNvrSystem(this: Node, properties: WidgetProperties): void {

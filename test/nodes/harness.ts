@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { NodeMessage } from 'node-red';
 import helper, { type TestFlowsItem } from 'node-red-node-test-helper';
 import cameraSource from '../../nodes/camera-source/camera-source.ts';
+import eventIndex from '../../nodes/event-index/event-index.ts';
 import motionDetect from '../../nodes/motion-detect/motion-detect.ts';
 import nvrConfig from '../../nodes/nvr-config/nvr-config.ts';
 import recorder from '../../nodes/recorder/recorder.ts';
@@ -41,7 +42,7 @@ export class Harness {
       ffmpegPath: '',
     };
     await helper.load(
-      [nvrConfig, cameraSource, recorder, motionDetect, retention, ...more],
+      [nvrConfig, cameraSource, recorder, motionDetect, retention, eventIndex, ...more],
       [{ ...nvr, ...config }, ...flow] as TestFlowsItem[],
       credentials,
     );

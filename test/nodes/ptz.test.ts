@@ -43,27 +43,33 @@ describe('ptz', function () {
     return answer;
   };
 
-  it("steers with the camera-source's account, and has motion detection start anew when the camera stands", async () => {
+  it("steers with the camera-source's account, and has motion detection look away until the camera stands", async () => {
     const camera = await load();
     const { host } = helper.getNode('storage-settings') as unknown as {
-      host: { restartMotion: (camera: string) => Promise<void> };
+      host: { setTurning: (camera: string, turning: boolean) => Promise<void> };
     };
-    const restarted = new Promise<string>((resolve) => {
-      host.restartMotion = (id) => (resolve(id), Promise.resolve());
+    const told: string[] = [];
+    const stands = new Promise<void>((resolve) => {
+      host.setTurning = (id, turning) => {
+        told.push(`${id} ${turning}`);
+        if (!turning) resolve();
+        return Promise.resolve();
+      };
     });
     const moved = harness.message('results', ({ payload }) => payload['moving'] === true);
     const result = await ask({ command: 'move', pan: 0.5, tilt: 0, timeout: 200 });
     assert.deepEqual(result.payload, { type: 'ptz', camera: 'yard', command: 'move', action: 'ContinuousMove' });
     assert.equal((await moved).camera, 'yard');
-    assert.equal(await restarted, 'yard');
+    await stands;
+    assert.deepEqual(told, ['yard true', 'yard false']);
     assert.ok(!camera.table.moving);
   });
 
   it('answers with presets and status, with an account of its own', async () => {
     await load({ auth: 'digest' }, {}, true);
     assert.deepEqual((await ask({ command: 'presets' })).payload['presets'], [
-      { token: '1', name: 'Door' },
-      { token: '2', name: 'Gate' },
+      { token: '1', name: 'Door', position: { pan: 0.5, tilt: 0.25, zoom: 0 }, stillTime: null },
+      { token: '2', name: 'Gate', position: { pan: 0.25, tilt: 0.125, zoom: 0 }, stillTime: null },
     ]);
     assert.equal((await ask({ command: 'goto-preset', preset: 'Gate' })).payload['preset'], '2');
     const { payload } = await ask({ command: 'status' });
@@ -105,7 +111,7 @@ describe('ptz', function () {
   });
 
   it('checks every message', () => {
-    const config: PtzConfig = { moveTimeoutMs: 5000, travel: null };
+    const config: PtzConfig = { moveTimeoutMs: 5000, travel: null, idleMs: 0, rules: [] };
     const rows: [object, RegExp | object][] = [
       [{ command: 'move', pan: '1' }, /pan must be a number/],
       [{ command: 'move', pan: 1, timeout: 1e9 }, /timeout must be/],

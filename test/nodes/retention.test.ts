@@ -101,10 +101,11 @@ describe('retention', function () {
     );
     for (const text of ['x', '-1', '101 %', '0 GB', '5 KB']) assert.throws(() => parseSize(text, 'x'), /such as/);
     assert.throws(() => parseAge('soon', 'x'), /such as 7 d/);
-    const { rules, vetoMs } = toRetentionSpec('n', {
+    const properties = {
       ...{ total: '1 TB', minFree: '5 %', veto: '10 min', storages: [{ path: '/a', quota: '1 GB' }, { path: '' }] },
       rules: [{ cameras: 'yard, door', event: '9 d', thinAfter: '2 d', thinKeep: 'events', quota: '50 %' }],
-    });
+    };
+    const { rules, vetoMs } = toRetentionSpec('n', properties, []);
     assert.deepEqual(
       [rules.total, rules.minFree, rules.storages, vetoMs],
       [...[{ bytes: 1e12 }, { percent: 5 }, { '/a': { bytes: 1e9 } }, 600_000]],
@@ -120,6 +121,44 @@ describe('retention', function () {
         keep: { continuousMs: 172_800_000, eventMs: 777_600_000 },
       },
     ]);
+  });
+
+  const BUCKET = { bucket: 'footage', bucketPrefix: '/nvr/', bucketEndpoint: 'http://nas:9000', bucketAfter: '30 d' };
+
+  it('reads tiers and a bucket', () => {
+    const properties = { rules: [], storages: [], total: '', minFree: '', veto: '' };
+    const read = (of: object, credentials: object = { accessKey: 'a', secretKey: 'b' }) =>
+      toRetentionSpec('n', { ...properties, ...of }, ['/hot'], credentials);
+    assert.deepEqual(read({}).rules.tiers, []);
+    const tiers = [
+      { to: '/warm/', after: '2 d' },
+      { to: '/cold', after: '30', least: 'event' },
+    ];
+    const { rules, buckets } = read({ ...BUCKET, tiers, bucketLeast: 'motion', bucketKeep: '40 d' });
+    const day = 86_400_000;
+    assert.deepEqual(rules.tiers, [
+      { to: '/warm', afterMs: 2 * day, least: 'continuous' },
+      { to: '/cold', afterMs: 30 * day, least: 'event' },
+      { to: 's3://footage/nvr', afterMs: 30 * day, least: 'motion', keepMs: 40 * day },
+    ]);
+    assert.deepEqual(buckets, {
+      's3://footage/nvr': {
+        ...{ endpoint: 'http://nas:9000', region: '', bucket: 'footage', prefix: 'nvr', pathStyle: true },
+        ...{ accessKey: 'a', secretKey: 'b' },
+      },
+    });
+    assert.doesNotMatch(JSON.stringify(rules), /accessKey/);
+    for (const [of, expected, credentials] of [
+      [{ tiers: [{ to: 'warm', after: '1' }] }, /tier 1: write the absolute path/],
+      [{ tiers: [{ to: '/hot', after: '1' }] }, /recorded to \/hot already/],
+      [{ tiers: [{ to: '/warm' }] }, /after which time/],
+      [{ tiers: [tiers[0], tiers[0]] }, /twice/],
+      [{ ...BUCKET, bucket: 'Not A Bucket' }, /no name of a bucket/],
+      [{ ...BUCKET, bucketAfter: '' }, /after which time/],
+      [{ ...BUCKET, bucketEndpoint: 'http://user:secret@nas' }, /write its server as/],
+      [BUCKET, /access key/, {}],
+    ] as [object, RegExp, object?][])
+      assert.throws(() => read(of, credentials), expected);
   });
 
   it('does not start with rules that it cannot read', async () => {

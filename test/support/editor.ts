@@ -49,7 +49,9 @@ export function loadEditorNode(type: string, form: Form = {}, others: object[] =
     },
     notify: () => undefined,
   };
-  runInNewContext(script, { RED, $: fields(form), decodeURIComponent });
+  const window = {};
+  runInNewContext(readFileSync(join(import.meta.dirname, '../../resources/camera-list.js'), 'utf8'), { window });
+  runInNewContext(script, { RED, window, $: fields(form), decodeURIComponent });
   return registered[0]!;
 }
 

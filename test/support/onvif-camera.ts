@@ -2,11 +2,13 @@
  * A simulated ONVIF device: Device, Media, PTZ, Imaging, Events (PullPoint) and relay outputs over real HTTP, with the
  * faults that real ones have. It keeps what came on the wire, and it turns over time.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { createServer as createSecureServer } from 'node:https';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { NS } from '../../engine/onvif/names.ts';
 import { escapeXml, find, parseXml, textAt, type XmlElement } from '../../engine/onvif/xml.ts';
+import { CERTIFICATE, KEY } from './certificate.ts';
 import { EventSource } from './onvif-events.ts';
 import { answerOf, SoapFault, type Service } from './onvif-services.ts';
 import { Turntable, type Axis, type Position, type Range } from './onvif-turntable.ts';
@@ -59,6 +61,14 @@ export interface CameraOptions {
   maxSubscriptionMs: number;
   position: boolean;
   subStream: boolean;
+  /** Has Media 2 (besides Media, unless that is `missing`). */
+  media2: boolean;
+  /** What the snapshot address gives. */
+  snapshot: Buffer | null;
+  /** Speaks HTTPS, with a certificate that nobody vouches for. */
+  https: boolean;
+  /** Stream addresses by profile, in place of made-up ones. */
+  streams: Record<string, string>;
 }
 
 const DEFAULTS: CameraOptions = {
@@ -92,6 +102,10 @@ const DEFAULTS: CameraOptions = {
   maxSubscriptionMs: 600_000,
   position: true,
   subStream: true,
+  media2: false,
+  snapshot: null,
+  https: false,
+  streams: {},
 };
 
 /** One request as it came. */
@@ -126,6 +140,7 @@ export class OnvifCamera {
     IrCutFilter: 'AUTO',
   };
   autoFocus = 'AUTO';
+  timeZone = 'UTC0';
   /** TCP connections that were ever opened. */
   connections = 0;
   port = 0;
@@ -148,7 +163,8 @@ export class OnvifCamera {
     }
     for (const token of relays) this.relays.set(token, 'inactive');
     this.events = new EventSource(this);
-    this.server = createServer((request, response) => this.onRequest(request, response));
+    const serve = (request: IncomingMessage, response: ServerResponse): void => this.onRequest(request, response);
+    this.server = this.options.https ? createSecureServer({ key: KEY, cert: CERTIFICATE }, serve) : createServer(serve);
     this.server.keepAliveTimeout = 60_000;
     this.server.on('connection', (socket) => {
       this.connections++;
@@ -157,7 +173,10 @@ export class OnvifCamera {
   }
 
   async start(port = 0, host = '127.0.0.1'): Promise<this> {
-    await new Promise<void>((resolve) => this.server.listen(port, host, resolve));
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen(port, host, resolve);
+    });
     this.port = (this.server.address() as AddressInfo).port;
     return this;
   }
@@ -174,7 +193,7 @@ export class OnvifCamera {
   }
 
   get address(): string {
-    return `http://127.0.0.1:${this.port}/onvif/device_service`;
+    return `http${this.options.https ? 's' : ''}://127.0.0.1:${this.port}/onvif/device_service`;
   }
 
   /** The device's clock. */
@@ -229,6 +248,13 @@ export class OnvifCamera {
       reply(200, garbage);
       return;
     }
+    if (request.method === 'GET') {
+      const { snapshot } = this.options;
+      if (auth !== 'none' && !this.digestOk(request)) reply(401, '', { 'WWW-Authenticate': this.challenge });
+      else if (snapshot) response.writeHead(200, { 'Content-Type': 'image/jpeg' }).end(snapshot);
+      else reply(404, '');
+      return;
+    }
     try {
       const envelope = parseXml(text);
       const body = find(envelope, 'Body')?.children[0];
@@ -255,11 +281,14 @@ export class OnvifCamera {
     }
   }
 
-  private readonly nonce = createHash('md5').update(String(Math.random())).digest('hex');
+  /** Those that were given out, one with each refusal. */
+  private readonly given = new Set<string>();
 
   private get challenge(): string {
     const { algorithm } = this.options;
-    return `Digest realm="ONVIF, sim", qop="auth,auth-int", nonce="${this.nonce}", algorithm=${algorithm}, stale=FALSE`;
+    const nonce = randomBytes(16).toString('hex');
+    this.given.add(nonce);
+    return `Digest realm="ONVIF, sim", qop="auth,auth-int", nonce="${nonce}", algorithm=${algorithm}, stale=FALSE`;
   }
 
   private digestOk(request: IncomingMessage): boolean {
@@ -274,9 +303,9 @@ export class OnvifCamera {
         .update(text)
         .digest('hex');
     const { username, realm, nonce, uri, qop, nc, cnonce, response } = fields;
-    if (nonce !== this.nonce || uri !== request.url || qop !== 'auth') return false;
+    if (!this.given.has(nonce ?? '') || uri !== request.url || qop !== 'auth') return false;
     const first = hash(`${this.options.username}:${realm ?? ''}:${this.options.password}`);
-    const wanted = hash(`${first}:${nonce}:${nc ?? ''}:${cnonce ?? ''}:auth:${hash(`POST:${uri}`)}`);
+    const wanted = hash(`${first}:${nonce}:${nc ?? ''}:${cnonce ?? ''}:auth:${hash(`${request.method}:${uri}`)}`);
     const use = `${nonce} ${nc ?? ''}`;
     const fresh = !this.nonces.has(use);
     this.nonces.add(use);
@@ -301,6 +330,7 @@ const PREFIXES: Record<string, string> = {
   SOAP: NS.soap,
   tds: NS.device,
   trt: NS.media,
+  tr2: NS.media2,
   tptz: NS.ptz,
   timg: NS.imaging,
   tev: NS.events,

@@ -4,7 +4,7 @@ import { escapeXml, find, parseDuration, textAt, toNumber, type XmlElement } fro
 import type { OnvifCamera } from './onvif-camera.ts';
 import type { Axis, Position, Range } from './onvif-turntable.ts';
 
-export type Service = 'device' | 'media' | 'ptz' | 'imaging' | 'events' | 'deviceIo';
+export type Service = 'device' | 'media' | 'media2' | 'ptz' | 'imaging' | 'events' | 'deviceIo';
 
 export class SoapFault extends Error {
   readonly code: 'Sender' | 'Receiver';
@@ -28,6 +28,7 @@ type Action = (camera: OnvifCamera, body: XmlElement, request: Request) => strin
 const PATHS: Record<Service, string> = {
   device: '/onvif/device_service',
   media: '/onvif/media',
+  media2: '/onvif/media2',
   ptz: '/onvif/ptz',
   imaging: '/onvif/imaging',
   events: '/onvif/events',
@@ -36,6 +37,7 @@ const PATHS: Record<Service, string> = {
 const VERSIONS: Record<Service, [number, number]> = {
   device: [19, 12],
   media: [19, 6],
+  media2: [20, 6],
   ptz: [20, 6],
   imaging: [19, 6],
   events: [19, 6],
@@ -55,8 +57,9 @@ export async function answerOf(camera: OnvifCamera, request: Request): Promise<s
 }
 
 function servicesOf(camera: OnvifCamera): Service[] {
-  const { missing, kind } = camera.options;
-  return (Object.keys(PATHS) as Service[]).filter((name) => !missing.has(name) && (name !== 'ptz' || kind !== 'fixed'));
+  const { missing, kind, media2 } = camera.options;
+  const has = (name: Service): boolean => (name === 'ptz' ? kind !== 'fixed' : name === 'media2' ? media2 : true);
+  return (Object.keys(PATHS) as Service[]).filter((name) => !missing.has(name) && has(name));
 }
 
 const xaddrOf = (camera: OnvifCamera, service: Service): string => `http://${camera.advertised}${PATHS[service]}`;
@@ -66,7 +69,17 @@ const DEVICE: Record<string, Action> = {
     const now = new Date(camera.clock);
     const time = `<tt:Time><tt:Hour>${now.getUTCHours()}</tt:Hour><tt:Minute>${now.getUTCMinutes()}</tt:Minute><tt:Second>${now.getUTCSeconds()}</tt:Second></tt:Time>`;
     const date = `<tt:Date><tt:Year>${now.getUTCFullYear()}</tt:Year><tt:Month>${now.getUTCMonth() + 1}</tt:Month><tt:Day>${now.getUTCDate()}</tt:Day></tt:Date>`;
-    return `<tds:GetSystemDateAndTimeResponse><tds:SystemDateAndTime><tt:DateTimeType>Manual</tt:DateTimeType><tt:DaylightSavings>false</tt:DaylightSavings><tt:TimeZone><tt:TZ>UTC0</tt:TZ></tt:TimeZone><tt:UTCDateTime>${time}${date}</tt:UTCDateTime></tds:SystemDateAndTime></tds:GetSystemDateAndTimeResponse>`;
+    return `<tds:GetSystemDateAndTimeResponse><tds:SystemDateAndTime><tt:DateTimeType>Manual</tt:DateTimeType><tt:DaylightSavings>false</tt:DaylightSavings><tt:TimeZone><tt:TZ>${escapeXml(camera.timeZone)}</tt:TZ></tt:TimeZone><tt:UTCDateTime>${time}${date}</tt:UTCDateTime></tds:SystemDateAndTime></tds:GetSystemDateAndTimeResponse>`;
+  },
+  SetSystemDateAndTime: (camera, body) => {
+    if (textAt(body, 'DateTimeType') !== 'Manual') throw invalid('InvalidDateTime', 'DateTimeType');
+    const at = (...path: string[]): number => toNumber(textAt(body, 'UTCDateTime', ...path)) ?? NaN;
+    const date = [at('Date', 'Year'), at('Date', 'Month') - 1, at('Date', 'Day')] as const;
+    const time = Date.UTC(...date, at('Time', 'Hour'), at('Time', 'Minute'), at('Time', 'Second'));
+    if (!Number.isFinite(time)) throw invalid('InvalidDateTime', 'UTCDateTime');
+    camera.timeZone = textAt(body, 'TimeZone', 'TZ');
+    camera.options.clockOffsetMs = time - Date.now();
+    return '<tds:SetSystemDateAndTimeResponse/>';
   },
   GetDeviceInformation: (camera) =>
     `<tds:GetDeviceInformationResponse><tds:Manufacturer>Flow NVR</tds:Manufacturer><tds:Model>${escapeXml(camera.options.name)}</tds:Model><tds:FirmwareVersion>1.0</tds:FirmwareVersion><tds:SerialNumber>${camera.port}</tds:SerialNumber><tds:HardwareId>sim</tds:HardwareId></tds:GetDeviceInformationResponse>`,
@@ -137,11 +150,34 @@ const MEDIA: Record<string, Action> = {
     `<trt:GetSnapshotUriResponse>${mediaUri(camera, body, 'http', '/snapshot/')}</trt:GetSnapshotUriResponse>`,
 };
 
-function mediaUri(camera: OnvifCamera, body: XmlElement, scheme: string, path: string): string {
+/** As Profile T devices have it: the same parts, with other names. */
+const MEDIA2: Record<string, Action> = {
+  GetProfiles: (camera) => {
+    const profile = (token: string, name: string, width: number, height: number): string =>
+      `<tr2:Profiles token="${token}" fixed="true"><tr2:Name>${name}</tr2:Name><tr2:Configurations><tr2:VideoSource token="vsc"><tt:Name>vsc</tt:Name><tt:UseCount>2</tt:UseCount><tt:SourceToken>source-1</tt:SourceToken><tt:Bounds x="0" y="0" width="1920" height="1080"/></tr2:VideoSource><tr2:VideoEncoder token="vec-${token}"><tt:Name>${name}</tt:Name><tt:UseCount>1</tt:UseCount><tt:Encoding>H265</tt:Encoding><tt:Resolution><tt:Width>${width}</tt:Width><tt:Height>${height}</tt:Height></tt:Resolution><tt:RateControl ConstantBitRate="false"><tt:FrameRateLimit>25</tt:FrameRateLimit><tt:BitrateLimit>4096</tt:BitrateLimit></tt:RateControl><tt:Quality>4</tt:Quality></tr2:VideoEncoder>${servicesOf(camera).includes('ptz') ? configuration(camera, 'tr2:PTZ') : ''}</tr2:Configurations></tr2:Profiles>`;
+    const sub = camera.options.subStream ? profile('sub', 'Sub', 640, 360) : '';
+    return `<tr2:GetProfilesResponse>${sub}${profile('main', 'Main', 1920, 1080)}</tr2:GetProfilesResponse>`;
+  },
+  GetStreamUri: (camera, body) => {
+    if (textAt(body, 'Protocol') === '') throw invalid('InvalidStreamSetup', 'Protocol');
+    return `<tr2:GetStreamUriResponse><tr2:Uri>${uriOf(camera, body, 'rtsp', '/stream/')}</tr2:Uri></tr2:GetStreamUriResponse>`;
+  },
+  GetSnapshotUri: (camera, body) =>
+    `<tr2:GetSnapshotUriResponse><tr2:Uri>${uriOf(camera, body, 'http', '/snapshot/')}</tr2:Uri></tr2:GetSnapshotUriResponse>`,
+};
+
+/** As XML. */
+function uriOf(camera: OnvifCamera, body: XmlElement, scheme: string, path: string): string {
   const token = profileOf(body);
-  const [host] = camera.advertised.split(':');
+  const own = camera.options.streams[token];
+  if (own && scheme === 'rtsp') return escapeXml(own);
+  const host = scheme === 'rtsp' ? camera.advertised.split(':')[0] : camera.advertised;
   const secret = `${camera.options.username}:secret@`;
-  return `<trt:MediaUri><tt:Uri>${scheme}://${secret}${host}${path}${token}?a=1&amp;b=2</tt:Uri><tt:InvalidAfterConnect>false</tt:InvalidAfterConnect><tt:InvalidAfterReboot>false</tt:InvalidAfterReboot><tt:Timeout>PT0S</tt:Timeout></trt:MediaUri>`;
+  return `${scheme}://${secret}${host}${path}${token}?a=1&amp;b=2`;
+}
+
+function mediaUri(camera: OnvifCamera, body: XmlElement, scheme: string, path: string): string {
+  return `<trt:MediaUri><tt:Uri>${uriOf(camera, body, scheme, path)}</tt:Uri><tt:InvalidAfterConnect>false</tt:InvalidAfterConnect><tt:InvalidAfterReboot>false</tt:InvalidAfterReboot><tt:Timeout>PT0S</tt:Timeout></trt:MediaUri>`;
 }
 
 function profileOf(body: XmlElement): string {
@@ -407,5 +443,5 @@ const DEVICE_IO: Record<string, Action> = {
 };
 
 const ACTIONS: Record<Service, Record<string, Action>> = {
-  ...{ device: DEVICE, media: MEDIA, ptz: PTZ, imaging: IMAGING, events: EVENTS, deviceIo: DEVICE_IO },
+  ...{ device: DEVICE, media: MEDIA, media2: MEDIA2, ptz: PTZ, imaging: IMAGING, events: EVENTS, deviceIo: DEVICE_IO },
 };

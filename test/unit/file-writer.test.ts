@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import fc from 'fast-check';
+import { joinCrc32 } from '../../engine/media/crc32.ts';
 import { FileWriter, type WriterReply } from '../../engine/recording/file-writer.ts';
 
 describe('file writer', () => {
@@ -28,6 +31,26 @@ describe('file writer', () => {
     writer.handle({ op: 'close', id: '1', writes: [{ offset: 0, bytes: Buffer.from('HE') }] });
     assert.equal(readFileSync(join(root, path), 'utf8'), 'HEadonetwo');
     assert.deepEqual(events(), ['appended', 'appended', 'closed']);
+    const closed = replies.at(-1);
+    assert.ok(closed?.event === 'closed' && closed.hash === crc32('HEadonetwo'), 'the sum is that of the file');
+  });
+
+  it('knows the sum of any two parts', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.uint8Array({ maxLength: 300 }), (a, b) => {
+        assert.equal(joinCrc32(crc32(a), crc32(b), b.length), crc32(Buffer.concat([a, b])));
+      }),
+    );
+  });
+
+  it('cuts a file that failed to what its row says', () => {
+    open();
+    append('one');
+    writer.handle({ op: 'trim', id: 'x', path, size: 5, writes: [{ offset: 0, bytes: Buffer.from('HE') }] });
+    assert.equal(readFileSync(join(root, path), 'utf8'), 'HEado');
+    writer.handle({ op: 'trim', id: 'x', path, size: 50, writes: [{ offset: 0, bytes: Buffer.from('XX') }] });
+    writer.handle({ op: 'trim', id: 'x', path: 'gone.mp4', size: 5, writes: [] });
+    assert.equal(readFileSync(join(root, path), 'utf8'), 'HEado');
   });
 
   it('never writes into a file that is there already', () => {

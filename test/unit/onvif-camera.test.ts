@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OnvifCamera, type CameraEffects, type CameraOptions, type Command } from '../../engine/onvif/camera.ts';
 import { OnvifClient } from '../../engine/onvif/client.ts';
-import { describeDevice, streamUriOf } from '../../engine/onvif/device.ts';
+import { describeDevice, setClock, snapshotOf, streamUriOf } from '../../engine/onvif/device.ts';
 import type { DeviceEvent } from '../../engine/onvif/events.ts';
 import { NS, SPACE } from '../../engine/onvif/names.ts';
 import { find, textAt, type XmlElement } from '../../engine/onvif/xml.ts';
@@ -44,6 +44,9 @@ describe('an ONVIF device', function () {
     turning: boolean[];
     events: DeviceEvent[];
     problems: string[];
+    visits: string[];
+    presets: string[];
+    at: string[];
   }
 
   async function open(
@@ -51,17 +54,20 @@ describe('an ONVIF device', function () {
     options: Partial<CameraOptions> = {},
   ): Promise<{ sim: Simulator; camera: OnvifCamera; log: Log }> {
     const sim = await simulate(simOptions);
-    const log: Log = { turning: [], events: [], problems: [] };
+    const log: Log = { turning: [], events: [], problems: [], visits: [], presets: [], at: [] };
     const effects: CameraEffects = {
       onTurning: (turning) => log.turning.push(turning),
       onEvent: (event) => log.events.push(event),
       onNotification: () => undefined,
       onPatrol: () => undefined,
       onConnected: () => undefined,
+      onVisit: ({ state }) => log.visits.push(state),
+      onPresets: (presets) => log.presets.push(presets.map(({ token }) => token).join()),
+      onAtPreset: (token) => log.at.push(token),
       onProblem: (part, problem) => log.problems.push(`${part}: ${problem?.message ?? 'ok'}`),
     };
     const camera = new OnvifCamera(
-      { address: sim.address, account: ACCOUNT, travel: null, events: false, timeoutMs: 3000, ...options },
+      { address: sim.address, account: ACCOUNT, travel: null, events: false, idleMs: 0, timeoutMs: 3000, ...options },
       effects,
     );
     opened.push(camera);
@@ -144,6 +150,49 @@ describe('an ONVIF device', function () {
     assert.equal((await describeDevice(connect(await simulate({ kind: 'fixed' })))).ptz, null);
   });
 
+  it('with Media 2 alone, or one whose Media refuses, has streams and a picture', async () => {
+    const snapshot = Buffer.from([0xff, 0xd8, 1, 2, 3]);
+    for (const options of [{ missing: new Set(['media'] as const) }, {}]) {
+      const sim = await simulate({ ...options, media2: true, auth: 'digest', snapshot });
+      const client = connect(sim);
+      const device = await describeDevice(client);
+      assert.deepEqual(
+        device.profiles.map(({ token, encoding, width, hasPtz }) => [token, encoding, width, hasPtz]),
+        [
+          ['main', options.missing ? 'H265' : 'H264', 1920, true],
+          ['sub', options.missing ? 'H265' : 'H264', 640, true],
+        ],
+      );
+      sim.options.missing = new Set(['media']);
+      assert.equal(await streamUriOf(client, device, 'main'), 'rtsp://127.0.0.1/stream/main?a=1&b=2');
+      assert.deepEqual(await snapshotOf(client, device, 'main'), snapshot);
+      sim.options.snapshot = Buffer.from('<html>');
+      await assert.rejects(snapshotOf(client, device, 'main'), { code: 'device' });
+    }
+  });
+
+  it('has its clock set, in its time zone', async () => {
+    const sim = await simulate({ clockOffsetMs: -5 * 3_600_000 });
+    sim.timeZone = 'CET-1CEST';
+    const client = connect(sim);
+    assert.ok(Math.abs(await setClock(client)) < 1500);
+    assert.ok(Math.abs(sim.options.clockOffsetMs) < 1500);
+    assert.equal(sim.timeZone, 'CET-1CEST');
+    await describeDevice(client);
+  });
+
+  it('with a certificate of its own is not trusted until that is wanted', async () => {
+    const sim = await simulate({ https: true });
+    const account = ACCOUNT;
+    const strict = new OnvifClient({ address: sim.address, account });
+    opened.push(strict);
+    await assert.rejects(describeDevice(strict), { code: 'certificate', message: /allow any certificate/ });
+    assert.equal(sim.calls.length, 0);
+    const client = new OnvifClient({ address: sim.address, account, anyCertificate: true });
+    opened.push(client);
+    assert.equal((await describeDevice(client)).model, 'Sim');
+  });
+
   it('that is broken is told apart: garbage, late, away', async () => {
     for (const garbage of ['<html><body>Hello', 'x'.repeat(3_000_000), '<html><body/></html>', '\0\xff']) {
       await assert.rejects(describeDevice(connect(await simulate({ garbage }))), { code: 'bad-xml' });
@@ -153,7 +202,7 @@ describe('an ONVIF device', function () {
     });
     const sim = await simulate();
     await sim.stop();
-    sims.length = 0;
+    sims.splice(sims.indexOf(sim), 1);
     await assert.rejects(describeDevice(connect(sim)), { code: 'refused' });
     assert.throws(() => new OnvifClient({ address: 'ftp://x' }), { code: 'bad-address' });
     assert.throws(() => new OnvifClient({ address: 'http://a:b@x' }), { code: 'bad-address' });
@@ -416,6 +465,52 @@ describe('an ONVIF device', function () {
     await camera.execute({ command: 'patrol', stops: null, resumeMs: 0 });
     assert.equal(camera.patrolState.state, 'idle');
     assert.equal(textAt(sim.callsOf('GotoPreset')[0]!.body, 'PresetToken'), '1');
+  });
+
+  it('tells its presets whenever they are read or changed, and when it stands at one', async () => {
+    const { sim, camera, log } = await open({ speeds: { pan: 10, tilt: 10, zoom: 10 } });
+    await until(() => log.presets.at(-1) === '1,2');
+    await camera.execute({ command: 'set-preset', name: 'Here', preset: null });
+    assert.deepEqual([log.presets.at(-1), log.at], ['1,2,3', ['3']]);
+    await camera.execute({ command: 'remove-preset', preset: '1' });
+    assert.equal(log.presets.at(-1), '2,3');
+    await camera.execute({ command: 'goto-preset', preset: 'Gate', speed: 0.5 });
+    await until(() => log.at.length === 2);
+    assert.deepEqual(log.at, ['3', '2']);
+    assert.deepEqual(vector(sim.callsOf('GotoPreset')[0]!.body, 'Speed'), ['0.5', '0.5', '0.5']);
+    await camera.execute({ command: 'goto-preset', preset: 'Here' });
+    await camera.execute(steer('move', { pan: 0.1 }));
+    await until(() => !sim.table.moving && log.turning.at(-1) === false);
+    assert.deepEqual(log.at, ['3', '2'], 'not where it was on its way to');
+  });
+
+  it('goes where events are and back, unless somebody steers', async () => {
+    const { sim, camera, log } = await open({ speeds: { pan: 20, tilt: 20, zoom: 20 } }, { idleMs: 60_000 });
+    sim.table.place('pan', -0.4);
+    const visit = { preset: 'Door', dwellMs: 100, back: 'before' as const, rank: 0, eventId: 'e' };
+    assert.deepEqual(await camera.execute({ command: 'visit', visit }), { visit: 'started' });
+    await until(() => sim.callsOf('AbsoluteMove').length === 1);
+    assert.deepEqual(log.visits, ['going', 'there', 'idle']);
+    assert.deepEqual(vector(sim.callsOf('AbsoluteMove')[0]!.body, 'Position'), ['-0.4', '0', '0']);
+    await until(() => !sim.table.moving);
+    await camera.execute({ command: 'stop' });
+    assert.deepEqual(await camera.execute({ command: 'visit', visit }), { visit: 'steered' });
+    assert.equal(sim.callsOf('GotoPreset').length, 1);
+  });
+
+  it('leaves its patrol for an event, and goes on with it', async () => {
+    const { sim, camera } = await open({ speeds: { pan: 20, tilt: 20, zoom: 20 } });
+    const stops = [{ preset: 'Gate', dwellMs: 60_000 }];
+    await camera.execute({ command: 'patrol', stops, resumeMs: 60_000 });
+    await until(() => camera.patrolState.state === 'dwelling');
+    const visit = { preset: 'Door', dwellMs: 50, back: 'home' as const, rank: 0, eventId: 'e' };
+    await camera.execute({ command: 'visit', visit });
+    await until(() => camera.visitState.state === 'there');
+    assert.deepEqual(camera.patrolState, { state: 'paused', resumesAt: null });
+    await until(() => camera.patrolState.state === 'dwelling');
+    const went = sim.callsOf('GotoPreset').map(({ body }) => textAt(body, 'PresetToken'));
+    assert.deepEqual(went, ['2', '1', '2']);
+    assert.equal(sim.callsOf('GotoHomePosition').length, 0);
   });
 
   describe('tells events', () => {

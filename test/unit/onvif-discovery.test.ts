@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { onvifProfiles } from '../../nodes/camera-source/onvif-lookup.ts';
+import { findDevices, onvifProfiles, type OnvifAccess } from '../../nodes/camera-source/onvif-lookup.ts';
 import { discover, readMatches } from '../../engine/onvif/discovery.ts';
+import { parseTargets } from '../../engine/onvif/targets.ts';
 import { OnvifCamera } from '../support/onvif-camera.ts';
 import { DiscoveryResponder, type DiscoverableDevice } from '../support/onvif-discovery.ts';
 
@@ -49,9 +50,9 @@ describe('ONVIF discovery', function () {
     responder = await new DiscoveryResponder([
       device(1, { xaddrs: ['http://169.254.1.1/x', 'http://[fe80::1]/x', 'http://127.0.0.1:81/x'] }),
     ]).start(0, null);
-    const [found] = await discover({ host: '127.0.0.1', port: responder.port, timeoutMs: 500 });
+    const [found] = await discover({ hosts: ['127.0.0.1'], port: responder.port, timeoutMs: 500 });
     assert.equal(found?.address, 'http://127.0.0.1:81/x', 'the address that it answered from');
-    assert.deepEqual(await discover({ host: 'no-such-host.invalid', port: responder.port, timeoutMs: 300 }), []);
+    assert.deepEqual(await discover({ hosts: ['no-such-host.invalid'], port: responder.port, timeoutMs: 300 }), []);
   });
 
   it('believes only answers to its own questions', () => {
@@ -62,9 +63,12 @@ describe('ONVIF discovery', function () {
 
   it('leads to the streams of a device, without the account in them', async () => {
     const camera = await new OnvifCamera({ clockOffsetMs: 3_600_000, auth: 'digest' }).start();
+    const at = (account: { username: string; password: string } | null): OnvifAccess => ({
+      ...{ address: `127.0.0.1:${camera.port}`, account, anyCertificate: false },
+    });
     try {
       const { username, password } = camera.options;
-      const result = await onvifProfiles(`127.0.0.1:${camera.port}`, { username, password });
+      const result = await onvifProfiles(at({ username, password }));
       assert.ok(result.ok);
       assert.deepEqual(
         [result.main, result.sub],
@@ -72,14 +76,45 @@ describe('ONVIF discovery', function () {
       );
       assert.deepEqual([result.ptz, result.events, result.profiles.length], [true, true, 2]);
       assert.ok(Math.abs(result.clockOffsetMs - 3_600_000) < 1500);
-      const refused = await onvifProfiles(`127.0.0.1:${camera.port}`, { username, password: 'nope-nope' });
+      const refused = await onvifProfiles(at({ username, password: 'nope-nope' }));
       assert.ok(!refused.ok && refused.reason === 'auth' && !refused.message.includes('nope-nope'));
     } finally {
       await camera.stop();
     }
-    const away = await onvifProfiles(`127.0.0.1:${camera.port}`, null);
+    const away = await onvifProfiles(at(null));
     assert.ok(!away.ok && away.reason === 'refused');
-    const wrong = await onvifProfiles('ftp://x', null);
+    const wrong = await onvifProfiles({ ...at(null), address: 'ftp://x' });
     assert.ok(!wrong.ok && wrong.reason === 'bad-address');
+  });
+
+  it('asks the addresses of a range, also those that answer to ONVIF alone', async () => {
+    const camera = await new OnvifCamera().start();
+    try {
+      const found = await findDevices(`127.0.0.1:${camera.port}, 127.0.0.1:1`);
+      assert.deepEqual(
+        found.map(({ address }) => address),
+        [camera.address],
+      );
+    } finally {
+      await camera.stop();
+    }
+    const hosts = (text: string): string[] =>
+      parseTargets(text).map(({ host, port }) => (port ? `${host}:${port}` : host));
+    assert.deepEqual(hosts('10.0.0.254-10.0.1.1 cam.lan:81;[fe80::1]'), [
+      ...['10.0.0.254', '10.0.0.255', '10.0.1.0', '10.0.1.1', 'cam.lan:81', '[fe80::1]'],
+    ]);
+    assert.deepEqual(hosts('192.168.1.7-9'), ['192.168.1.7', '192.168.1.8', '192.168.1.9']);
+    assert.equal(hosts('192.168.1.77/24').length, 254);
+    assert.deepEqual(hosts('http://cam.lan/onvif'), ['cam.lan']);
+    for (const wrong of [
+      '10.0.0.9-3',
+      '10.0.0.0/8',
+      '10.0.0.0/20',
+      '10.0.0.300-310',
+      'ftp://x',
+      'a:b@c',
+      '10.0.0.1-400',
+    ])
+      assert.throws(() => parseTargets(wrong), { code: 'bad-address' }, wrong);
   });
 });

@@ -31,6 +31,7 @@ const abilities: fc.Arbitrary<PtzAbilities> = fc.record({
   maxPresets: fc.constant(8),
   home: fc.boolean(),
   auxiliary: fc.constant([]),
+  speed: fc.record({ panTilt: maybe(SPACE.panTiltSpeed), zoom: maybe(SPACE.zoomSpeed) }),
 });
 const signed = fc.double({ min: -1.5, max: 1.5, noNaN: true });
 const axes: fc.Arbitrary<Axes> = fc.record({ pan: signed, tilt: signed, zoom: signed }, { requiredKeys: [] });
@@ -224,11 +225,27 @@ describe("a device's events", () => {
       ['Device/Trigger/DigitalInput', { LogicalState: '1' }, 'digital-input', true],
       ['VideoSource/GlobalSceneChange/ImagingService', { State: 'true' }, 'tamper', true],
       ['RuleEngine/TamperDetector/Tamper', { IsTamper: 'false' }, 'tamper', false],
+      ['CameraApplicationPlatform/ObjectAnalytics/Device1Scenario1', { active: '1' }, 'motion', true],
+      ['RuleEngine/FieldDetector/ObjectsInside', { IsInside: 'true' }, 'motion', true],
+      ['AudioAnalytics/Audio/DetectedSound', { IsSoundDetected: 'true' }, 'sound', true],
+      ['RuleEngine/MyRuleDetector/Visitor', { State: 'true' }, 'visitor', true],
       ['Monitoring/ProcessorUsage', { Value: '3' }, null, null],
       ['VideoSource/MotionAlarm', {}, null, null],
     ];
     for (const [topic, data, kind, active] of rows)
-      assert.deepEqual(meaningOf(message(topic, data)), kind && { kind, active }, topic);
+      assert.deepEqual(meaningOf(message(topic, data)), kind && { kind, label: null, active }, topic);
+  });
+
+  it('say what they see, whoever made the camera', () => {
+    const rows: [string, Record<string, string>, string, boolean][] = [
+      ['RuleEngine/MyRuleDetector/PeopleDetect', { State: 'true' }, 'person', true],
+      ['RuleEngine/MyRuleDetector/DogCatDetect', { State: 'false' }, 'animal', false],
+      ['RuleEngine/PeopleDetector/People', { IsPeople: 'true' }, 'person', true],
+      ['RuleEngine/TPSmartEventDetector/TPSmartEvent', { IsVehicle: 'true' }, 'vehicle', true],
+      ['RuleEngine/MyRuleDetector/FaceDetect', { State: '1' }, 'face', true],
+    ];
+    for (const [topic, data, label, active] of rows)
+      assert.deepEqual(meaningOf(message(topic, data)), { kind: 'object', label, active }, topic);
   });
 
   it('have one start and one end, each source its own', () => {

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { Catalog } from '../../engine/catalog/catalog.ts';
+import type { EventCursor } from '../../engine/events/event-query.ts';
 import { CatalogReader } from '../../engine/playback/catalog-reader.ts';
 import { ActivityReader } from '../../engine/playback/activity-reader.ts';
 import { Audience } from '../../engine/playback/audience.ts';
@@ -215,7 +216,7 @@ describe('clips and stills', function () {
     files = addFootage(catalog, folder, media, { camera: 'a', startMs: T0, segmentMs: 5000 });
     addFootage(catalog, folder, media, { camera: 'a', startMs: T0 + 60_000, segmentMs: 5000 });
     catalog.close();
-    query = new QueryHost(file);
+    query = new QueryHost({ catalog: file, cache: folder }, () => Promise.reject(new Error('no bucket')));
     clips = new Clips(query, 'ffmpeg', join(folder, 'tmp'));
     const config = { storages: [folder], catalog: file, ffmpegPath: 'ffmpeg' };
     const host = { config, snapshot: () => Promise.reject(new Error('no camera')) };
@@ -371,7 +372,7 @@ describe('footage in files', function () {
     const file = join(folder, 'catalog.sqlite');
     catalog = Catalog.open(file);
     const reader = new CatalogReader(file);
-    footage = new Footage(reader);
+    footage = new Footage(reader, folder);
     ledger = new Ledger(reader, footage, new ActivityReader(reader));
   });
   after(() => {
@@ -429,14 +430,14 @@ describe('footage in files', function () {
   });
 
   it('is summed up as it comes and goes', () => {
-    const [state] = ledger.storage(T0);
+    const [state] = ledger.storage([folder], T0);
     const of = (camera: string) => state!.cameras.find((one) => one.camera === camera);
     assert.equal(of('a')!.files, 6);
     assert.ok(of('a')!.bytes > 100_000);
     const before = of('a')!.bytes;
     const row = catalog.segmentsUnder(folder, 'a/2026-05-04/12')[0]!;
     catalog.dropSegment(folder, row.path);
-    const after = ledger.storage(T0 + 20_000)[0]!.cameras.find(({ camera }) => camera === 'a')!;
+    const after = ledger.storage([folder], T0 + 20_000)[0]!.cameras.find(({ camera }) => camera === 'a')!;
     assert.deepEqual([after.files, after.bytes], [5, before - row.bytes]);
     const extent = ledger.extents().find(({ camera }) => camera === 'a')!;
     assert.equal(extent.newest, T0 + 42_000);
@@ -451,13 +452,12 @@ describe('footage in files', function () {
     }
     const filter = { cameras: null, types: ['recording', 'gap'] as const, start: 0, end: T0 * 2 };
     const seen: string[] = [];
-    let cursor: { start: number; id: string } | null = null;
+    let cursor: EventCursor | null = null;
     for (;;) {
       const page = ledger.events(filter, cursor, 7);
-      seen.push(...page.map(({ id }) => id));
-      const last = page.at(-1);
-      if (page.length < 7 || !last) break;
-      cursor = { start: last.start, id: last.id };
+      seen.push(...page.events.map(({ id }) => id));
+      cursor = page.cursor;
+      if (!cursor) break;
     }
     assert.equal(seen.length, 80);
     assert.equal(new Set(seen).size, 80);
@@ -489,7 +489,12 @@ describe('footage in files', function () {
     const range = { start: T0 - 40 * 86_400_000, end: T0 + 86_400_000 };
     const lanes = (width: number): unknown =>
       (JSON.parse(ledger.timeline(['a', 'nobody'], 'main', range, width, T0 + 100_000)) as { lanes: unknown[] }).lanes;
-    const coarse = lanes(1000) as { recorded: Span[] }[];
+    const gone = [T0 - 9_000_000, T0 - 8_000_000, 'age'];
+    catalog.db
+      .prepare("INSERT INTO deleted SELECT 1, id, 'main', ?, ?, ?, 0, 1, 1 FROM camera WHERE key = 'a'")
+      .run(...gone);
+    const coarse = lanes(1000) as { recorded: Span[]; deleted: unknown[] }[];
+    assert.deepEqual(coarse[0]!.deleted, [gone]);
     const fine = lanes(100_000) as { recorded: Span[] }[];
     assert.equal(coarse[0]!.recorded.length, 1);
     assert.equal(fine[0]!.recorded[0]![0], coarse[0]!.recorded[0]![0]);

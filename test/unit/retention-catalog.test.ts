@@ -75,8 +75,9 @@ describe('retention in the catalogue', () => {
   it('knows what files show, whichever came first', () => {
     const record = (id: string, trigger: RecordingTrigger): void =>
       catalog.startRecording({ id, camera: 'yard', stream: 'main', trigger, startMs: T0 });
-    const event = (id: string, type: string, start: number, end: number | null): void =>
+    const event = (id: string, type: string, start: number, end: number | null): void => {
       catalog.putEvent({ id, type, camera: 'yard', source: null, start: T0 + start, end: end && T0 + end, data: {} });
+    };
     const active = (minute: number, seconds: number): void =>
       catalog.putActivity('yard', {
         ...{ start: T0 + minute * MINUTE, cells: Buffer.alloc(72), seconds, peak: 1, data: Buffer.alloc(1) },
@@ -273,13 +274,13 @@ describe('retention in the catalogue', () => {
     catalog.close();
     catalog = Catalog.open(join(folder, 'catalog.sqlite'));
     const reconciler = new Reconciler(catalog, () => 1);
-    reconciler.finishOpen();
+    reconciler.finishOpen([folder]);
     assert.deepEqual(
       files.map((file) => existsSync(file)),
       [false, false, true],
     );
     for (const step of reconciler.walk(folder, Infinity)) assert.ok(step);
-    assert.deepEqual(reconciler.report, { indexed: 0, missing: 0, empty: 0 });
+    assert.deepEqual(reconciler.report, { indexed: 0, missing: 0, empty: 0, doubles: 0 });
     assert.equal(rows('segment').length, 1);
     assert.equal(rows('deleted').length, 1);
     assert.equal(rows('gap').length, 0);

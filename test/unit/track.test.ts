@@ -89,9 +89,10 @@ class Bench {
       close: (id) =>
         void this.replies.push(() => {
           if (this.lostOnClose) this.track.failed(id, 'storage-missing', 'removed', 0, this.mono);
-          else this.track.closed(id);
+          else this.track.closed(id, null);
         }),
-      isBehind: () => this.behind,
+      trim: () => undefined,
+      refuses: () => (this.behind ? { cause: 'storage-slow', message: 'slow' } : null),
       startRecording: () => undefined,
       endRecording: () => undefined,
       openSegment: ({ path, startMs }) => {

@@ -1,0 +1,159 @@
+/**
+ * Moves in the catalogue. A file that is not named by a row is a `leftover` from before it can be there until it is gone,
+ * so that a crash at any moment leaves nothing that is not known. Synchronous; every call is one short transaction.
+ */
+import { closeSync, fdatasyncSync, openSync } from 'node:fs';
+import type { Database, Statement } from 'better-sqlite3';
+import type { Move } from './tiers.ts';
+
+/** A file that may be moved. */
+export interface Movable {
+  /** Relative to the storage folder, there and here. */
+  path: string;
+  bytes: number;
+  /** SHA-256 in hexadecimal, when it is known. */
+  hash: string | null;
+}
+
+export interface Leftover {
+  path: string;
+  bytes: number;
+}
+
+export class MoveStore {
+  private readonly db: Database;
+  private readonly statements = new Map<string, Statement>();
+  private readonly onLock: (ms: number) => void;
+  private readonly hash: string;
+
+  constructor(db: Database, onLock: (ms: number) => void = () => undefined) {
+    this.db = db;
+    this.onLock = onLock;
+    const columns = db.prepare("SELECT name FROM pragma_table_info('segment')").pluck().all();
+    this.hash = columns.includes('hash') ? 'hash' : 'NULL';
+  }
+
+  private sql(text: string): Statement {
+    let statement = this.statements.get(text);
+    if (!statement) this.statements.set(text, (statement = this.db.prepare(text)));
+    return statement;
+  }
+
+  private transaction<T>(call: () => T): T {
+    let from = 0;
+    const result = this.db
+      .transaction(() => {
+        from = performance.now(); // waiting for others is not counted
+        return call();
+      })
+      .immediate();
+    this.onLock(performance.now() - from);
+    return result;
+  }
+
+  private idOf(storage: string): number | undefined {
+    return this.sql('SELECT id FROM storage WHERE path = ?').pluck().get(storage) as number | undefined;
+  }
+
+  /** True once something was or was to be stored there. */
+  knows(storage: string): boolean {
+    return this.idOf(storage) !== undefined;
+  }
+
+  /** From now on there may be something of it where it is to go. Null when it is not there, or not so, any more. */
+  begin({ id, storage, to, start }: Move): Movable | null {
+    return this.transaction(() => {
+      const found = this.sql(
+        `SELECT path, bytes, ${this.hash} AS hash FROM segment
+         WHERE id = ? AND start_ms = ? AND storage_id = ? AND state = 'closed' AND doomed IS NULL`,
+      ).get(id, start, this.idOf(storage)) as { path: string; bytes: number; hash: unknown } | undefined;
+      if (!found) return null;
+      this.sql('INSERT OR IGNORE INTO storage (path) VALUES (?)').run(to);
+      const { path, bytes } = found;
+      this.sql('INSERT OR REPLACE INTO leftover (storage_id, path, bytes) VALUES (?, ?, 0)').run(this.idOf(to), path);
+      return { path, bytes, hash: hexOf(found.hash) };
+    });
+  }
+
+  /** The file is there, whole: its row says so from now on. False when it was deleted meanwhile; it is a leftover then. */
+  commit({ id, storage, to, action, start }: Move, { path, bytes }: Movable): boolean {
+    return this.transaction(() => {
+      const [from, target] = [this.idOf(storage), this.idOf(to)];
+      const which = `WHERE id = @id AND start_ms = @start AND storage_id = @from AND bytes = @bytes
+        AND state = 'closed' AND doomed IS NULL`;
+      const set = action === 'copy' ? 'copy_id = @target' : 'storage_id = @target, copy_id = nullif(copy_id, @target)';
+      const { changes } = this.sql(`UPDATE segment SET ${set} ${which}`).run({ id, start, from, target, bytes });
+      if (changes === 0) return false;
+      this.sql('DELETE FROM leftover WHERE storage_id = ? AND path = ?').run(target, path);
+      if (action !== 'copy') this.leave(from!, path, bytes);
+      return true;
+    });
+  }
+
+  /** The copy is the file from now on. False when there is none, or the file is on its way out. */
+  release({ id, storage, to, start }: Move): Movable | null {
+    return this.transaction(() => {
+      const [from, target] = [this.idOf(storage), this.idOf(to)];
+      const found = this.sql(
+        `UPDATE segment SET storage_id = copy_id, copy_id = NULL
+         WHERE id = ? AND start_ms = ? AND storage_id = ? AND copy_id = ? AND state = 'closed' AND doomed IS NULL
+         RETURNING path, bytes`,
+      ).get(id, start, from, target) as Leftover | undefined;
+      if (!found) return null;
+      this.leave(from!, found.path, found.bytes);
+      return { ...found, hash: null };
+    });
+  }
+
+  private leave(storage: number, path: string, bytes: number): void {
+    this.sql('INSERT OR REPLACE INTO leftover (storage_id, path, bytes) VALUES (?, ?, ?)').run(storage, path, bytes);
+  }
+
+  /** What is to be removed there; a thousand at a time. */
+  leftovers(storage: string): Leftover[] {
+    return this.sql('SELECT path, bytes FROM leftover WHERE storage_id = ? LIMIT 1000').all(
+      this.idOf(storage) ?? -1,
+    ) as Leftover[];
+  }
+
+  /** Where something is to be removed. */
+  leftoverStorages(): string[] {
+    return this.sql('SELECT path FROM storage st WHERE EXISTS (SELECT 1 FROM leftover l WHERE l.storage_id = st.id)')
+      .pluck()
+      .all() as string[];
+  }
+
+  /** How much is to be removed there. */
+  left(storage: string): { files: number; bytes: number } {
+    return this.sql(
+      'SELECT count(*) AS files, coalesce(sum(bytes), 0) AS bytes FROM leftover WHERE storage_id = ?',
+    ).get(this.idOf(storage) ?? -1) as { files: number; bytes: number };
+  }
+
+  /** They are gone. */
+  settle(storage: string, paths: readonly string[]): void {
+    if (paths.length === 0) return;
+    this.transaction(() => {
+      const id = this.idOf(storage);
+      for (const path of paths) this.sql('DELETE FROM leftover WHERE storage_id = ? AND path = ?').run(id, path);
+    });
+  }
+
+  /**
+   * What was committed survives a power cut from now on, so that its source may go. Commits alone do not wait for the
+   * disk; this does, but keeps nobody from writing meanwhile.
+   */
+  secure(): void {
+    const fd = openSync(`${this.db.name}-wal`, 'r');
+    try {
+      fdatasyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+function hexOf(hash: unknown): string | null {
+  if (hash instanceof Uint8Array && hash.length === 32) return Buffer.from(hash).toString('hex');
+  return typeof hash === 'string' && /^[0-9a-f]{64}$/i.test(hash) ? hash.toLowerCase() : null;
+}

@@ -1,0 +1,71 @@
+/** A tier as its own thread sees it: a folder or a bucket that takes files, and what is asked of that thread. */
+import type { BucketAccess } from './types.ts';
+
+export interface TakeJob {
+  /** Absolute. */
+  from: string;
+  /** In the folder or bucket. */
+  path: string;
+  bytes: number;
+  /** SHA-256 that it must have, in hexadecimal; null when that is not known. */
+  hash: string | null;
+}
+
+export interface Removal {
+  path: string;
+  /** It may be there in part only. */
+  begun: boolean;
+}
+
+export interface Room {
+  /** Folders with the same are on one disk. */
+  disk: string;
+  /** Null for a bucket. */
+  freeBytes: number | null;
+  totalBytes: number | null;
+}
+
+/** Rejects, and throws, with what to do about it. `alive` is called while a call makes progress. */
+export interface Place {
+  /** Whether it is there. */
+  probe(): Promise<Room>;
+  /** The file is there when this resolves: whole, compared with its source, and on the disk. */
+  take(job: TakeJob, alive: () => void): Promise<{ hash: string }>;
+  /** Removes files; what is not there is removed. For each null, or what went wrong. */
+  remove(files: readonly Removal[], alive: () => void): Promise<(string | null)[]>;
+  /** Of a bucket: a file of it as a local file. */
+  fetch?(path: string, to: string, bytes: number, alive: () => void): Promise<void>;
+}
+
+export interface PlaceThreadData {
+  to: string;
+  catalog: string;
+  access: BucketAccess | null;
+}
+
+export interface PlaceCalls {
+  probe(): Room;
+  take(job: TakeJob): { hash: string };
+  remove(files: readonly Removal[]): (string | null)[];
+  fetch(path: string, to: string, bytes: number): void;
+  /** Compares the folder with its rows, as at the start of the storage folders. */
+  reconcile(before: number): { indexed: number; missing: number; doubles: number };
+}
+
+export interface PlaceRequest {
+  id: number;
+  call: keyof PlaceCalls;
+  args: unknown[];
+}
+
+export type PlaceReply =
+  | { id: number; result: unknown }
+  | { id: number; error: { code: string; message: string } }
+  /** It is still being worked on. */
+  | { alive: true };
+
+export type PlaceBackend = (
+  data: PlaceThreadData,
+  onReply: (reply: PlaceReply) => void,
+  onEnd: (reason: string) => void,
+) => { send(request: PlaceRequest): void; stop(): void };

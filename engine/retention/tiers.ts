@@ -1,0 +1,135 @@
+/** Where footage lies as it gets older: which files move, from where to where, and why. Pure. */
+import { mergeOldest, type FootageSource } from './source.ts';
+import { KINDS, type Kind, type RuleSet, type Segment, type Space, type Tier } from './types.ts';
+
+/** Less room than is written in this time moves early what would move later. Deleting begins at half of it. */
+const EARLY_MS = 2 * 3_600_000;
+/** Moved to one tier by one plan; the next goes on. */
+export const MAX_MOVES = 500;
+
+/** `copy` leaves the file where it is, `release` drops it there, for the copy is good. */
+export interface Move extends Segment {
+  action: 'move' | 'copy' | 'release';
+  to: string;
+  reason: 'age' | 'room';
+}
+
+export const isBucket = (storage: string): boolean => storage.startsWith('s3://');
+
+/** From this kind on it takes footage. */
+const takes = ({ least }: Tier): Kind[] => KINDS.slice(KINDS.indexOf(least));
+
+/** The tiers that footage of a folder can go to; those it is recorded to come before all. */
+export function below(tiers: readonly Tier[], storage: string): readonly Tier[] {
+  return tiers.slice(tiers.findIndex(({ to }) => to === storage) + 1);
+}
+
+/** What of a folder can only be deleted when it has to have room, for no tier takes it. */
+export function stuck({ tiers = [] }: RuleSet, storage: string): Kind[] {
+  const movable = new Set(below(tiers, storage).flatMap(takes));
+  return KINDS.filter((kind) => !movable.has(kind));
+}
+
+export interface MoveOptions {
+  /** Tiers that are there and take files now. */
+  ready: ReadonlySet<string>;
+  /** Files that are left where they are, for now. */
+  skip?: ReadonlySet<number>;
+  /** How much a folder has to lose, by its limits; nothing when it has room. */
+  shortOf: (storage: string) => number;
+  limit?: number;
+}
+
+/**
+ * What moves now, oldest first for each tier. A file goes to the coldest tier that is ready and wants it, so that it does
+ * not move twice. Footage that is held moves like any other: nothing is lost by it.
+ * @param recorded the folders that are recorded to
+ */
+export function planMoves(
+  source: FootageSource,
+  tiers: readonly Tier[],
+  recorded: readonly string[],
+  now: number,
+  { ready, skip, shortOf, limit = MAX_MOVES }: MoveOptions,
+): Move[] {
+  const moves: Move[] = [];
+  const going = new Map<string, number>();
+  const taken = new Set<number>(skip);
+  const lists = (storages: readonly string[], kinds: readonly Kind[], before: number, copied?: string | null) =>
+    mergeOldest(
+      storages.flatMap((storage) =>
+        kinds.map((kind) => source.placed({ storage, kind, before, ...(copied === undefined ? {} : { copied }) })),
+      ),
+    );
+  const take = (segment: Segment, move: Omit<Move, keyof Segment>): void => {
+    taken.add(segment.id);
+    moves.push({ ...segment, ...move });
+    if (move.action !== 'copy') going.set(segment.storage, (going.get(segment.storage) ?? 0) + segment.bytes);
+  };
+  const folders = [...recorded, ...tiers.map(({ to }) => to).filter((to) => !isBucket(to))];
+  const sources = (at: number): string[] => folders.filter((one) => tiers.findIndex(({ to }) => to === one) < at);
+
+  for (const [at, tier] of [...tiers.entries()].reverse()) {
+    const { to, afterMs, keepMs = 0 } = tier;
+    if (!ready.has(to)) continue;
+    let count = 0;
+    const due = now - afterMs;
+    // What lies in the bucket already need not be sent: it is let go, when its time here is over.
+    if (isBucket(to)) {
+      for (const segment of lists(folders, KINDS, now - Math.max(afterMs, keepMs), to)) {
+        if (count >= limit) break;
+        if (taken.has(segment.id)) continue;
+        take(segment, { action: 'release', to, reason: 'age' });
+        count++;
+      }
+    }
+    for (const segment of lists(sources(at), takes(tier), due, isBucket(to) ? null : undefined)) {
+      if (count >= limit) break;
+      if (taken.has(segment.id) || segment.end > due) continue;
+      take(segment, { action: now - segment.end < keepMs ? 'copy' : 'move', to, reason: 'age' });
+      count++;
+    }
+  }
+
+  for (const storage of folders) {
+    let short = shortOf(storage) - (going.get(storage) ?? 0);
+    let count = 0;
+    for (const tier of below(tiers, storage)) {
+      if (short <= 0) break;
+      if (!ready.has(tier.to) || shortOf(tier.to) > 0) continue;
+      for (const segment of lists([storage], takes(tier), now, isBucket(tier.to) ? null : undefined)) {
+        if (short <= 0 || count >= limit) break;
+        if (taken.has(segment.id)) continue;
+        take(segment, { action: 'move', to: tier.to, reason: 'room' });
+        short -= segment.bytes;
+        count++;
+      }
+    }
+  }
+  return moves;
+}
+
+/** Bytes that a folder has too many, by its quota, by the room its disk should have, and by what is written there. */
+export function shortage(
+  { storages, minFree }: RuleSet,
+  space: readonly Space[],
+  used: (storage: string) => number,
+): (storage: string) => number {
+  return (storage) => {
+    const own = space.find((one) => one.storage === storage);
+    if (!own) return 0;
+    const { disk, freeBytes, totalBytes } = own;
+    const bytesOf = (quota: { bytes?: number; percent?: number } | undefined): number =>
+      Math.min(
+        quota?.bytes ?? Infinity,
+        quota?.percent !== undefined && totalBytes !== null ? (totalBytes * quota.percent) / 100 : Infinity,
+      );
+    const over = used(storage) - bytesOf(storages?.[storage]);
+    if (freeBytes === null) return Math.max(0, over);
+    const wanted = bytesOf(minFree);
+    const onDisk = space.filter((one) => one.disk === disk);
+    const written = onDisk.reduce((sum, { bytesPerSecond }) => sum + bytesPerSecond, 0);
+    const lacking = Math.max(wanted === Infinity ? 0 : wanted, (written * EARLY_MS) / 1000) - freeBytes;
+    return Math.max(0, over, lacking);
+  };
+}

@@ -1,0 +1,53 @@
+/**
+ * Thread that owns the outbox: its file, the brokers and webhooks it delivers to. Neither a slow disk nor a slow server
+ * holds up Node-RED. `workerData` is the file.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../clock.ts';
+import { Notify, type NotifyEvent } from '../notify/notify.ts';
+import { NotifyStore, openNotifyFile } from '../notify/notify-store.ts';
+import { EngineError } from '../types.ts';
+
+export type NotifyCalls = Pick<
+  Notify,
+  | 'setNode'
+  | 'submit'
+  | 'later'
+  | 'finish'
+  | 'put'
+  | 'counts'
+  | 'outbox'
+  | 'resend'
+  | 'discard'
+  | 'setChannel'
+  | 'setState'
+  | 'pruneStates'
+  | 'close'
+>;
+
+export interface NotifyRequest {
+  id: number;
+  call: keyof NotifyCalls;
+  args: unknown[];
+}
+
+export type NotifyReply =
+  { id: number; result: unknown } | { id: number; error: { code: string; message: string } } | NotifyEvent;
+
+const port = parentPort!;
+const tell = (reply: NotifyReply): void => port.postMessage(reply);
+
+const db = openNotifyFile(workerData as string, (message) => tell({ event: 'problem', message }), Date.now());
+const notify = new Notify(new NotifyStore(db), { clock: systemClock, random: Math.random, tell });
+
+async function answer({ id, call, args }: NotifyRequest): Promise<void> {
+  try {
+    const calls = notify as unknown as Record<keyof NotifyCalls, (...args: unknown[]) => unknown>;
+    tell({ id, result: await calls[call](...args) });
+  } catch (error) {
+    const code = error instanceof EngineError ? error.code : 'notify';
+    tell({ id, error: { code, message: error instanceof Error ? error.message : String(error) } });
+  }
+}
+
+port.on('message', (request: NotifyRequest) => void answer(request));
