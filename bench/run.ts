@@ -47,6 +47,14 @@ const BENCHES: Record<
     about: 'how long deleting 50,000 of a million files keeps the catalogue from others, while 8 cameras are recorded',
     load: () => import('./retention.ts'),
   },
+  'retention-kill': {
+    about: 'what 200 kills at random moments of deleting and backing up leave behind',
+    load: () => import('./retention-kill.ts'),
+  },
+  'retention-disk': {
+    about: 'a disk of 300 MB that four cameras fill again and again for ten minutes. Needs root',
+    load: () => import('./retention-disk.ts'),
+  },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',
     load: () => import('./faults.ts'),

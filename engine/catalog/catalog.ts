@@ -124,6 +124,11 @@ export class Catalog {
     }
   }
 
+  /** To look at only: it is not brought up to date, nor moved aside when it is broken. */
+  static view(file: string): Catalog {
+    return new Catalog(new Sqlite(file, { readonly: true, fileMustExist: true, timeout: 5000 }), null);
+  }
+
   private static connect(file: string): Database {
     const db = new Sqlite(file, { timeout: 5000 });
     try {

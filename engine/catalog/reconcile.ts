@@ -62,7 +62,8 @@ export class Reconciler {
     }
   }
 
-  private readFile(storage: string, path: string, row: SegmentRow | null): void {
+  /** Reads a file and indexes it; one without a single whole picture is deleted. @param row what is known of it */
+  readFile(storage: string, path: string, row: SegmentRow | null): void {
     const file = join(storage, path);
     const parsed = parseSegmentPath(path);
     let scanned = null;
@@ -105,20 +106,17 @@ export class Reconciler {
     this.report.indexed++;
   }
 
-  private forget(row: SegmentRow): void {
+  /** The row of a file that is gone becomes a gap. */
+  forget(row: SegmentRow): void {
     this.catalog.transaction(() => {
       this.catalog.dropSegment(row.storage, row.path);
-      if (row.end === null) return; // how long it was is not known; the `restart` gap covers it
-      this.catalog.openGap({
-        id: this.nextGapId(),
-        camera: row.camera,
-        stream: row.stream,
-        start: row.start,
-        end: row.end,
-        cause: 'file-missing',
-      });
+      if (row.end !== null) this.tellMissing(row); // else how long it was is not known; the `restart` gap covers it
     });
     this.report.missing++;
+  }
+
+  tellMissing({ camera, stream, start, end }: Pick<SegmentRow, 'camera' | 'stream' | 'start' | 'end'>): void {
+    this.catalog.openGap({ id: this.nextGapId(), camera, stream, start, end, cause: 'file-missing' });
   }
 }
 
@@ -141,7 +139,8 @@ function list(folder: string): string[] {
   }
 }
 
-function hourFolders(storage: string): string[] {
+/** `<camera>/<day>/<hour>` of all that lie in a storage folder. */
+export function hourFolders(storage: string): string[] {
   const below = (folder: string, pattern: RegExp): string[] =>
     list(join(storage, folder))
       .filter((name) => pattern.test(name))

@@ -17,8 +17,14 @@ import {
   type Space,
 } from './types.ts';
 
-/** Less room than is written in this time is an emergency. */
+/** Less room than is written in this time is an emergency... */
 export const EMERGENCY_MS = 3_600_000;
+/** ...unless it is more than this share of a disk: a small one would never get out of it... */
+const EMERGENCY_SHARE = 0.05;
+/** ...but never less than is written in this. */
+const LEAST_EMERGENCY_MS = 30_000;
+/** Room is made before it is needed: what is written until the next look, and while files are deleted. */
+export const AHEAD_MS = 15_000;
 /** One plan deletes no more files; the next goes on. */
 export const MAX_PLANNED = 5000;
 const DAY_S = 86_400;
@@ -48,7 +54,7 @@ function limitsOfRule({ keep, thin }: Rule): Limit[] {
 /** How long each kind of a camera's footage is kept: as long as any rule does. */
 export function limitsOf(rules: readonly Rule[], camera: string): Record<Kind, Limit> {
   const longest = rules
-    .filter((rule) => appliesTo(rule, camera))
+    .filter((rule) => appliesTo(rule, camera) && !rule.only)
     .map(limitsOfRule)
     .reduce<Limit[] | null>((all, own) => all?.map((a, k) => (own[k]!.ms > a.ms ? own[k]! : a)) ?? own, null);
   const [continuous, motion, event] = longest ?? KINDS.map(() => ({ ms: Infinity, reason: 'age' }) satisfies Limit);
@@ -70,11 +76,27 @@ export function isHeld(
   );
 }
 
-/** The times until `end` whose files no hold protects. */
-function freeRanges(camera: string, holds: readonly Hold[], now: number, end: number): TimeRange[] {
+/** The times until `end` whose files neither a hold protects nor what is in `kept`. */
+function freeRanges(
+  camera: string,
+  holds: readonly Hold[],
+  now: number,
+  end: number,
+  kept: readonly TimeRange[] = [],
+): TimeRange[] {
   const window = { start: 0, end };
   const held = holds.filter((hold) => (hold.camera ?? camera) === camera && (hold.until === null || hold.until > now));
-  return end > 0 ? subtractRanges(window, mergeRanges(held, window)) : [];
+  return end > 0 ? subtractRanges(window, mergeRanges([...held, ...kept], window)) : [];
+}
+
+/** The times of events that rules keep for longer than all else of a camera. Free where there are no such rules. */
+function keptRanges(source: FootageSource, rules: readonly Rule[], camera: string, now: number): TimeRange[] {
+  return rules.flatMap((rule) => {
+    const { only, keep } = rule;
+    if (!only || keep.eventMs === undefined || !appliesTo(rule, camera)) return [];
+    const window = { start: now - keep.eventMs, end: now };
+    return source.shown(camera, only, window).map(({ start, end }) => ({ start: Math.max(start, window.start), end }));
+  });
 }
 
 /** Bytes of a quota, of so large a disk; Infinity for none (or a percentage of a disk whose size is not known). */
@@ -105,6 +127,8 @@ function totalOf(space: readonly Space[]): number | null {
 export interface PlanOptions {
   /** Already on their way: counted as gone, not planned again. */
   pending?: readonly Planned[];
+  /** On their way, nobody knows for how long: not planned again; they count as gone, but not as room on their disk. */
+  kept?: readonly Planned[];
   limit?: number;
 }
 
@@ -114,17 +138,19 @@ class Draft {
   readonly unmet: Plan['unmet'] = [];
   private readonly going = new Set<number>();
   private readonly freed = new Map<string, number>();
+  private readonly leaving = new Map<string, number>();
   private readonly limit: number;
 
-  constructor({ pending = [], limit = MAX_PLANNED }: PlanOptions) {
+  constructor({ pending = [], kept = [], limit = MAX_PLANNED }: PlanOptions) {
     this.limit = limit;
+    for (const segment of kept) this.count(segment, this.leaving);
     for (const segment of pending) this.count(segment);
   }
 
-  private count(segment: Segment): void {
+  private count(segment: Segment, bytes = this.freed): void {
     this.going.add(segment.id);
     const key = `${segment.storage}\n${segment.camera}`;
-    this.freed.set(key, (this.freed.get(key) ?? 0) + segment.bytes);
+    bytes.set(key, (bytes.get(key) ?? 0) + segment.bytes);
   }
 
   get full(): boolean {
@@ -133,9 +159,12 @@ class Draft {
 
   /** Bytes that what was planned frees. */
   freedOf(cameras: readonly string[], storages: readonly string[]): number {
-    let sum = 0;
-    for (const storage of storages) for (const camera of cameras) sum += this.freed.get(`${storage}\n${camera}`) ?? 0;
-    return sum;
+    return sumOf(this.freed, cameras, storages);
+  }
+
+  /** Bytes that will be gone at some time. */
+  goneOf(cameras: readonly string[], storages: readonly string[]): number {
+    return this.freedOf(cameras, storages) + sumOf(this.leaving, cameras, storages);
   }
 
   /** Takes from the list until so many bytes were; returns what is missing. */
@@ -161,6 +190,12 @@ class Draft {
   }
 }
 
+function sumOf(bytes: ReadonlyMap<string, number>, cameras: readonly string[], storages: readonly string[]): number {
+  let sum = 0;
+  for (const storage of storages) for (const camera of cameras) sum += bytes.get(`${storage}\n${camera}`) ?? 0;
+  return sum;
+}
+
 /** Plans over a catalogue of any size: reads no more of it than what goes. */
 export function planFrom(
   source: FootageSource,
@@ -175,7 +210,7 @@ export function planFrom(
   const folders = space.map(({ storage }) => storage);
   const used = (of: readonly string[], where: readonly string[]): number =>
     of.reduce((sum, camera) => sum + where.reduce((all, storage) => all + source.used(camera, storage).bytes, 0), 0) -
-    draft.freedOf(of, where);
+    draft.goneOf(of, where);
   const oldest = (of: readonly string[], where: readonly string[], kinds: readonly Kind[] = KINDS): Iterable<Segment> =>
     mergeOldest(
       of.flatMap((camera) => {
@@ -185,12 +220,13 @@ export function planFrom(
     );
 
   const limits = new Map(cameras.map((camera) => [camera, limitsOf(rules, camera)]));
-  const aged = cameras.flatMap((camera) =>
-    KINDS.map((kind) => {
-      const ranges = freeRanges(camera, holds, now, now - limits.get(camera)![kind].ms);
+  const aged = cameras.flatMap((camera) => {
+    const kept = keptRanges(source, rules, camera, now);
+    return KINDS.map((kind) => {
+      const ranges = freeRanges(camera, holds, now, now - limits.get(camera)![kind].ms, kept);
       return source.oldest({ camera, kind, ranges, storages: folders });
-    }),
-  );
+    });
+  });
   draft.take(mergeOldest(aged), ({ camera, kind }) => limits.get(camera)![kind].reason, Infinity);
 
   for (const rule of rules) {
@@ -206,13 +242,13 @@ export function planFrom(
   if (overall > 0) draft.meet(oldest(cameras, folders), 'total-quota', '', overall);
 
   let blocked = false;
-  for (const { disk, own, free, size, perSecond } of disksOf(space)) {
-    const wanted = bytesOf(minFree, size);
-    const lacking = (wanted === Infinity ? 0 : wanted) - free - draft.freedOf(cameras, own);
+  for (const one of disksOf(space)) {
+    const { disk, own, free } = one;
+    const lacking = freeWanted(one, minFree, AHEAD_MS) - free - draft.freedOf(cameras, own);
     if (lacking > 0) draft.meet(oldest(cameras, own), 'min-free', disk, lacking);
     // What is least worth goes first, on all cameras, before anything better.
     const worthFirst = KINDS.map((kind) => () => oldest(cameras, own, [kind]));
-    const short = (perSecond * EMERGENCY_MS) / 1000 - free - draft.freedOf(cameras, own);
+    const short = emergencyBytes(one) - free - draft.freedOf(cameras, own);
     if (!draft.meet(inTurn(worthFirst), 'emergency', disk, short)) blocked = true;
   }
   return { items: draft.items, complete: !draft.full, blocked, unmet: draft.unmet };
@@ -254,9 +290,27 @@ function disksOf(space: readonly Space[]): Disk[] {
   return [...disks.values()];
 }
 
-/** True when a disk has less room than is written to it in {@link EMERGENCY_MS}. */
+/** Room below which a disk is about to be full. */
+function emergencyBytes({ size, perSecond }: Disk): number {
+  const written = (ms: number): number => (perSecond * ms) / 1000;
+  const share = size === null ? Infinity : Math.max(size * EMERGENCY_SHARE, written(LEAST_EMERGENCY_MS));
+  return Math.min(written(EMERGENCY_MS), share);
+}
+
+/** Free space that a disk should have so that it still has what is asked for after `aheadMs` of writing; 0 for none. */
+function freeWanted({ size, perSecond }: Disk, minFree: Quota | undefined, aheadMs: number): number {
+  const wanted = bytesOf(minFree, size);
+  return wanted === Infinity ? 0 : wanted + (perSecond * aheadMs) / 1000;
+}
+
+/** True when a disk has less room than is written to it in an hour (on a small disk, than a part of it). */
 export function isEmergency(space: readonly Space[]): boolean {
-  return disksOf(space).some(({ free, perSecond }) => free < (perSecond * EMERGENCY_MS) / 1000);
+  return disksOf(space).some((disk) => disk.free < emergencyBytes(disk));
+}
+
+/** True when the free space that the rules want would be gone before the next look but one. */
+export function runsShort(space: readonly Space[], minFree: Quota | undefined, lookMs: number): boolean {
+  return disksOf(space).some((disk) => disk.free < freeWanted(disk, minFree, 2 * lookMs));
 }
 
 /** One list after the other; each is begun when it is its turn. */
@@ -277,8 +331,9 @@ export function forecast(
   const aged = new Map<string, Amount>();
   for (const camera of cameras) {
     const limits = limitsOf(rules, camera);
+    const kept = keptRanges(source, rules, camera, now);
     const sums = KINDS.map((kind) =>
-      source.sum({ camera, kind, ranges: freeRanges(camera, holds, now, now - limits[kind].ms) }),
+      source.sum({ camera, kind, ranges: freeRanges(camera, holds, now, now - limits[kind].ms, kept) }),
     );
     aged.set(camera, sums.reduce(add));
   }
