@@ -86,7 +86,7 @@ export async function play({ megabytes, seconds, minFreeMB, segment }: DiskScale
       'end of the check',
     );
     type Done = { payload: DeletedMessage };
-    const deleted = (await rig.red.captured<Done>('done')).filter(({ msg }) => msg.payload.type === 'deleted');
+    const deleted = (await rig.red.captured<Done>('done')).filter(({ msg }) => 'shares' in msg.payload);
     const states = await rig.red.captured<{ payload: RetentionStateMessage }>('state');
     await wait(1500);
     await rig.red.stop();

@@ -21,9 +21,9 @@ import type { Options } from './run.ts';
 const KILLS = 200;
 const SHORT_KILLS = 20;
 /** Files that are added before each start; as many are to go. */
-const FILES = 120;
+const FILES = 30;
 /** The kill comes somewhere in this time after the child has begun to delete. */
-const MOMENTS_MS = 250;
+const MOMENTS_MS = 120;
 const CHILD = join(import.meta.dirname, 'retention-kill/child.ts');
 
 export default async function retentionKill(options: Options): Promise<BenchResult> {

@@ -35,27 +35,27 @@ export function addFiles(
 ): { path: string; held: boolean }[] {
   const store = new DeletionStore(catalog.db);
   const hash = crc32(template.data);
-  return Array.from({ length: count }, (_, i) => {
-    const number = first + i;
+  const add = (number: number): { path: string; held: boolean } => {
     const startMs = T0 + number * STEP_MS;
     const path = segmentPath('yard', 'main', startMs);
     mkdirSync(dirname(join(storage, path)), { recursive: true });
     writeFileSync(join(storage, path), template.data);
-    const held = number % HELD_EVERY === 0;
-    catalog.transaction(() => {
-      const of = { camera: 'yard', stream: 'main' as const, storage, path };
-      catalog.openSegment({ ...of, recordingId: null, init: template.init.data, startMs, startTicks: 0 });
-      const bytes = template.data.length;
-      catalog.closeSegment({ ...of, endMs: startMs + STEP_MS, bytes, frames: 25, gops: template.gopIndex, hash });
+    const of = { camera: 'yard', stream: 'main' as const, storage, path };
+    catalog.openSegment({ ...of, recordingId: null, init: template.init.data, startMs, startTicks: 0 });
+    const bytes = template.data.length;
+    catalog.closeSegment({ ...of, endMs: startMs + STEP_MS, bytes, frames: 25, gops: template.gopIndex, hash });
+    return { path, held: number % HELD_EVERY === 0 };
+  };
+  const numbers = Array.from({ length: count }, (_, i) => first + i);
+  const files = catalog.transaction(() => numbers.map(add));
+  for (const number of numbers.filter((one) => one % HELD_EVERY === 0)) {
+    const start = T0 + number * STEP_MS;
+    store.putHold({
+      ...{ id: `${number}`, name: 'case', camera: 'yard', start, end: start + 1, until: null },
+      ...{ who: '', why: '', created: 0 },
     });
-    if (held) {
-      store.putHold({
-        ...{ id: `${number}`, name: 'case', camera: 'yard', start: startMs, end: startMs + 1, until: null },
-        ...{ who: '', why: '', created: 0 },
-      });
-    }
-    return { path, held };
-  });
+  }
+  return files;
 }
 
 /** A batch at a time, as the retention thread does, but without its pauses. */
@@ -74,8 +74,8 @@ async function deleteOld({ file, storage }: KillSetup): Promise<void> {
   catalog.close();
 }
 
-if (process.argv[2] !== undefined) {
-  const setup = JSON.parse(process.argv[2]) as KillSetup;
+if (import.meta.main) {
+  const setup = JSON.parse(process.argv[2]!) as KillSetup;
   const source = { catalog: setup.file, storages: [setup.storage], files: [] };
   process.send?.('begun');
   void deleteOld(setup);

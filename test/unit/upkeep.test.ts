@@ -26,6 +26,8 @@ import { checkStorages } from '../../engine/upkeep/check.ts';
 import { copyFootage } from '../../engine/upkeep/copy.ts';
 import { isInUse, restore } from '../../engine/upkeep/restore.ts';
 import type { CheckOptions, CheckReport, CopyItem } from '../../engine/upkeep/types.ts';
+import { lastTimeOf, Upkeep, type RunningJob } from '../../engine/retention/upkeep.ts';
+import type { RetentionMessage } from '../../engine/retention/types.ts';
 import { addFootage, numberedMedia } from '../support/footage.ts';
 
 const T0 = Date.UTC(2026, 4, 1, 10);
@@ -265,5 +267,52 @@ describe('upkeep', () => {
     assert.equal(db.prepare('SELECT count(*) FROM segment').pluck().get(), 6);
     db.close();
     assert.ok(!existsSync(join(folder, 'catalog.sqlite-wal')));
+  });
+});
+
+describe('backups by the clock', () => {
+  it('are due at a time of day, and again after a failure', async () => {
+    const noon = new Date(2026, 4, 5, 12).getTime();
+    assert.equal(lastTimeOf('03:00', noon), new Date(2026, 4, 5, 3).getTime());
+    assert.equal(lastTimeOf('23:30', noon), new Date(2026, 4, 4, 23, 30).getTime());
+    let now = noon;
+    let last: number | null = null;
+    let fail = false;
+    const jobs: string[] = [];
+    const messages: RetentionMessage[] = [];
+    const upkeep = new Upkeep({
+      clock: { now: () => now, monotonic: () => now, after: () => () => undefined },
+      tell: (message) => messages.push(message),
+      start: (job): RunningJob => {
+        jobs.push(job.kind === 'backup' ? job.options.folder : job.kind);
+        const done = fail
+          ? Promise.reject(new Error('no disk'))
+          : Promise.resolve({ folder: '/b', bytes: 1, files: [] });
+        return { done, stop: () => undefined };
+      },
+      ...{ catalog: '/c', storages: () => [], lastBackup: () => last, backupFolder: '/default' },
+    });
+    const later = async (hours: number): Promise<number> => {
+      now += hours * 3_600_000;
+      upkeep.check();
+      await new Promise((resolve) => setImmediate(resolve));
+      return jobs.length;
+    };
+    assert.equal(await later(1), 0, 'nobody asked for any');
+    upkeep.set({ at: '03:00', folder: '', keep: 3, files: [] });
+    assert.equal(await later(0), 1, 'there is none yet');
+    assert.deepEqual(jobs, ['/default']);
+    last = now;
+    assert.equal(await later(13), 1);
+    fail = true;
+    assert.equal(await later(2), 2);
+    assert.match(upkeep.problem ?? '', /no disk/);
+    assert.ok(
+      messages.some((message) => message.type === 'backup' && message.phase === 'end' && message.error !== null),
+    );
+    assert.equal(await later(0.5), 2, 'not at once');
+    fail = false;
+    assert.equal(await later(1), 3);
+    assert.equal(upkeep.problem, null);
   });
 });
