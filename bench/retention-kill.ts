@@ -22,12 +22,15 @@ const KILLS = 200;
 const SHORT_KILLS = 20;
 /** Files that are added before each start; as many are to go. */
 const FILES = 30;
-/** The kill comes somewhere in this time after the child has begun to delete. */
-const MOMENTS_MS = 120;
+/** The kill comes somewhere in this time after the child has begun: while it deletes, or in one of its backups. */
+const MOMENTS_MS = [120, 500];
 const CHILD = join(import.meta.dirname, 'retention-kill/child.ts');
 
-export default async function retentionKill(options: Options): Promise<BenchResult> {
-  const kills = options.short ? SHORT_KILLS : KILLS;
+export default function retentionKill(options: Options): Promise<BenchResult> {
+  return play(options.short ? SHORT_KILLS : KILLS);
+}
+
+export async function play(kills: number): Promise<BenchResult> {
   const root = mkdtempSync(join(tmpdir(), 'flow-nvr-kill-'));
   const storage = join(root, 'nvr');
   const file = join(storage, 'catalog.sqlite');
@@ -53,7 +56,7 @@ export default async function retentionKill(options: Options): Promise<BenchResu
       const child = fork(CHILD, [JSON.stringify(setup)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
       const exited = once(child, 'exit');
       await Promise.race([once(child, 'message'), exited]);
-      await wait(Math.random() * MOMENTS_MS);
+      await wait(Math.random() * MOMENTS_MS[kill % 2]!);
       if (child.exitCode !== null) throw new Error(`the child ended by itself: ${child.exitCode}`);
       child.kill('SIGKILL');
       await exited;
