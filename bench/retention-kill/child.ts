@@ -77,6 +77,7 @@ async function deleteOld({ file, storage }: KillSetup): Promise<void> {
 if (import.meta.main) {
   const setup = JSON.parse(process.argv[2]!) as KillSetup;
   const source = { catalog: setup.file, storages: [setup.storage], files: [] };
+  process.on('disconnect', () => process.exit()); // the benchmark was ended
   process.send?.('begun');
   void deleteOld(setup);
   // Another one at once, until the end comes.
