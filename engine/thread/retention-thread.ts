@@ -30,10 +30,12 @@ db.pragma('foreign_keys = ON');
 // Done between batches instead, when nobody waits for this connection.
 db.pragma('wal_autocheckpoint = 0');
 
-function storages(): string[] {
+function knownStorages(): string[] {
   const known = db.prepare('SELECT path FROM storage').pluck().all() as string[];
-  return [...new Set([...config.storages, ...known])].filter((storage) => diskOfFiles.present(storage));
+  return [...new Set([...config.storages, ...known])];
 }
+
+const storages = (): string[] => knownStorages().filter((storage) => diskOfFiles.present(storage));
 
 /** Batches; each writes less than a megabyte, most of them far less. */
 const CHECKPOINT_EVERY = 8;
@@ -62,7 +64,7 @@ const upkeep = new Upkeep({
   tell: (message) => tell({ message }),
   start: startJob,
   catalog: config.catalog,
-  storages,
+  storages: knownStorages,
   lastBackup: (folder) => backupsIn(folder).at(-1)?.time ?? null,
   backupFolder: join(dirname(config.catalog), 'backups'),
 });
