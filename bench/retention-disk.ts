@@ -113,6 +113,7 @@ export async function play({ megabytes, seconds, minFreeMB, segment }: DiskScale
       (row) => !held.includes(row) && ages.some(({ camera, start }) => camera === row.camera && start > row.start),
     );
     const missing = rig.gaps().filter(({ cause }) => cause !== 'restart');
+    if (missing.length > 0) progress(JSON.stringify(missing));
     const files = deleted.reduce((sum, { msg }) => sum + msg.payload.files, 0);
     return {
       checks: [

@@ -19,7 +19,7 @@ describe('a disk that is too small', function () {
   this.timeout(90_000);
 
   it('never has less room than the rules ask for, and loses the oldest only', async () => {
-    const { checks } = await play({ megabytes: 110, seconds: 12, minFreeMB: 60, segment: 3 });
+    const { checks } = await play({ megabytes: 96, seconds: 18, minFreeMB: 60, segment: 3 });
     const bad = checks.filter(({ ok }) => !ok);
     assert.deepEqual(
       bad.map(({ name, value, unit, limit }) => `${name}: ${value} ${unit} (limit ${limit})`),
@@ -29,7 +29,7 @@ describe('a disk that is too small', function () {
 
   it('ends recording before it is full when all is held, says so, and goes on when something may go', async () => {
     const storage = await mkdtemp(join(tmpdir(), 'flow-nvr-disk-'));
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=45m', 'flow-nvr-test', storage]);
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=34m', 'flow-nvr-test', storage]);
     let rig: Rig | undefined;
     try {
       rig = await Rig.recording({

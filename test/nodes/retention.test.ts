@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseAge, parseSize, readCheck, toRetentionSpec, toRuleSet } from '../../nodes/retention/retention-spec.ts';
+import {
+  parseAge,
+  parseSize,
+  readCheck,
+  readCopy,
+  toRetentionSpec,
+  toRuleSet,
+} from '../../nodes/retention/retention-spec.ts';
 import { CAMERA, Harness, RECORDER, type TestMessage } from './harness.ts';
 
 const RETENTION = {
@@ -143,6 +150,9 @@ describe('retention', function () {
     assert.deepEqual(backup({}), { at: null, folder: '', keep: 7, files: [] });
     for (const wrong of [{ backupAt: 'noon' }, { backupAt: '24:00' }, { backupFolder: 'b' }, { backupKeep: '0' }])
       assert.throws(() => backup(wrong), /^\S*Error: backup:/);
+    assert.throws(() => readCopy({ folder: '/usb' }), /needs the id/);
+    assert.throws(() => readCopy({ id: 'x', folder: 'usb' }), /absolute path/);
+    assert.throws(() => readCheck({ start: 5 }), /epoch milliseconds/);
     assert.deepEqual(readCheck({ camera: 'yard', start: 1, end: 2, verify: true }), {
       ...{ camera: 'yard', range: { start: 1, end: 2 }, verify: true, repair: false, bytesPerSecond: 20e6 },
     });
@@ -158,11 +168,8 @@ describe('retention', function () {
       [{ command: 'release' }, /needs the id/],
       [{ command: 'release', id: 'none' }, /no hold none/],
       [{ command: 'veto' }, /announced/],
-      [{ command: 'copy' }, /needs the id/],
-      [{ command: 'copy', id: 'x', folder: 'usb' }, /absolute path/],
       [{ command: 'copy', id: 'x', folder: '/usb' }, /nothing is announced/],
       [{ command: 'check', rate: -1 }, /MB\/s/],
-      [{ command: 'check', start: 5 }, /epoch milliseconds/],
     ];
     for (const [payload, expected] of rows)
       assert.match(await harness.errorOf('retention-node', { payload }), expected);
