@@ -39,7 +39,7 @@ describe('who gets a token for the dashboard', () => {
     const RED = { settings, log: { error: (text: string) => errors.push(text) } } as unknown as NodeAPI;
     const place = {
       service: { tokens } as unknown as NvrService,
-      dashboard: { access: 'control', open: false, ...dashboard },
+      dashboard: { access: 'control' as const, open: false, ...dashboard },
     };
     app.get('/nvr/dashboard/token', ...dashboardToken(RED, place));
     server = app.listen(0, '0.0.0.0');
