@@ -117,7 +117,14 @@ function flow(rig: Rig, port: number): FlowNode[] {
     ...nodes.map((node) => ({ ...node, z: TAB }) as FlowNode),
     {
       ...{ id: 'plant-broker', type: 'mqtt-broker', broker: '127.0.0.1', port: `${port}`, clientid: 'plant-side' },
-      ...{ autoConnect: true, usetls: false, protocolVersion: '4', keepalive: '60', cleansession: false },
+      ...{
+        autoConnect: true,
+        autoUnsubscribe: false,
+        usetls: false,
+        protocolVersion: '4',
+        keepalive: '60',
+        cleansession: false,
+      },
     },
     {
       ...{ id: 'bench-bridge', type: 'nvr-mqtt', nvr: 'nvr-store', url: `mqtt://127.0.0.1:${port}`, version: '5' },
@@ -245,7 +252,22 @@ export default async function events(options: Options): Promise<BenchResult> {
       const stamps = await readFrames(clip.file);
       const [first, last] = [stamps[0]?.sentMs ?? Infinity, stamps.at(-1)?.sentMs ?? 0];
       if (first > wanted.start || first < wanted.start - GOP_MS - 2 * FRAME_MS) wrong.start++;
-      if (last < wanted.end - 2 * FRAME_MS) wrong.end++;
+      if (last < wanted.end - 2 * FRAME_MS) {
+        wrong.end++;
+        progress(
+          JSON.stringify({
+            id: event.id,
+            camera: event.camera,
+            late: event.lateMs,
+            again: event.againMs,
+            endsMs: last - wanted.end,
+            startsMs: first - wanted.start,
+            frames: stamps.length,
+            after: arrived.get(event.id)! - event.sentMs,
+            sinceBegan: event.sentMs - began,
+          }),
+        );
+      }
     }
     const p95 = (values: number[]): number =>
       values.sort((a, b) => a - b)[Math.floor(values.length * 0.95)] ?? Infinity;

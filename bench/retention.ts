@@ -11,7 +11,7 @@ import { Catalog } from '../engine/catalog/catalog.ts';
 import { segmentPath } from '../engine/recording/segment-path.ts';
 import { CatalogSource } from '../engine/retention/catalog-source.ts';
 import { planFrom } from '../engine/retention/rules.ts';
-import type { DeletedMessage, RetentionStateMessage } from '../engine/retention/types.ts';
+import type { DeletedMessage, RetentionStateMessage, Rule } from '../engine/retention/types.ts';
 import { capture, entrance, TAB } from '../test/support/flow.ts';
 import { Rig } from '../test/support/rig.ts';
 import { check, progress, type BenchResult } from './measure.ts';
@@ -20,6 +20,7 @@ import type { Options } from './run.ts';
 const CAMERAS = 20;
 const FILES = 50_000;
 const FILE_MS = 60_000;
+const EVENTS = 4000;
 const DAY_MS = 86_400_000;
 const TIMEOUT_MS = 180_000;
 
@@ -69,13 +70,29 @@ function makeFiles(archive: string, start: number, files: number): void {
   }
 }
 
-/** How long plans take that look at all of it: many rules of all kinds, most of which find nothing to do. */
-function planMs(catalogFile: string, archive: string, now: number): number {
+/** Events with labels, of two cameras, all over their footage. */
+function addEvents(catalogFile: string, start: number): void {
   const catalog = Catalog.open(catalogFile);
-  const rules = Array.from({ length: 10 }, (_, i) => ({
+  catalog.db.pragma('synchronous = OFF');
+  catalog.transaction(() => {
+    for (let i = 0; i < EVENTS; i++) {
+      const at = start + Math.floor((i / EVENTS) * FILES) * FILE_MS;
+      const data = { label: i % 2 ? 'person' : 'car', zones: ['gate'], score: 1, boxes: [], last: at };
+      const of = { id: `${i}`, type: 'motion', camera: nameOf(1 + (i % 4 < 2 ? 0 : 1)), source: null };
+      catalog.putEvent({ ...of, start: at, end: at + 10_000, data });
+    }
+  });
+  catalog.close();
+}
+
+/** How long plans take that look at all of it: many rules of all kinds, most of which find nothing to do. */
+function planMs(catalogFile: string, archive: string, now: number, special: readonly Rule[] = []): number {
+  const catalog = Catalog.open(catalogFile);
+  const plain = Array.from({ length: 10 }, (_, i) => ({
     ...{ id: `${i}`, cameras: i === 0 ? ('*' as const) : [nameOf(2 * i), nameOf(2 * i + 1)], quotaBytes: 1e12 },
     keep: { continuousMs: 7 * DAY_MS, motionMs: 14 * DAY_MS, eventMs: 30 * DAY_MS },
   }));
+  const rules = [...plain, ...special];
   const holds = Array.from({ length: 20 }, (_, i) => ({
     ...{ id: `${i}`, name: '', camera: i % 2 ? nameOf(i) : null, until: null, who: '', why: '', created: 0 },
     ...{ start: now - (34 - i) * DAY_MS, end: now - (34 - i) * DAY_MS + 3_600_000 },
@@ -103,6 +120,13 @@ export default async function retention(options: Options): Promise<BenchResult> 
   fill(catalogFile, archive, start);
   makeFiles(archive, start, old);
   const planned = planMs(catalogFile, archive, Date.now());
+  addEvents(catalogFile, start);
+  const withLabels = planMs(catalogFile, archive, Date.now(), [
+    ...['person', 'car'].map((label) => ({
+      ...{ id: label, cameras: [nameOf(1), nameOf(2)], keep: { eventMs: 400 * DAY_MS } },
+      only: { labels: [label], zones: ['gate', 'door'] },
+    })),
+  ]);
   progress('8 cameras are recorded');
   const names = Array.from({ length: 8 }, (_, i) => `cam${i + 1}`);
   const rig = await Rig.recording({
@@ -150,6 +174,7 @@ export default async function retention(options: Options): Promise<BenchResult> 
     return {
       checks: [
         check('plan of ten rules over a million files', planned, 'ms', 200),
+        check(`plan with rules for labels and ${EVENTS} events`, withLabels, 'ms', 200),
         check('plan during the run', plannedMs, 'ms', 200),
         check('longest lock of the catalogue', lockMs, 'ms', 20),
         check('files deleted', files, 'files', wanted, 'atLeast'),

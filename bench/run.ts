@@ -64,8 +64,12 @@ const BENCHES: Record<
     load: () => import('./tiers.ts'),
   },
   'retention-kill': {
-    about: 'moving and uploading, killed 200 times at random moments',
+    about: 'what 200 kills at random moments of deleting, backing up, moving and uploading leave behind',
     load: () => import('./retention-kill.ts'),
+  },
+  'retention-disk': {
+    about: 'a disk of 300 MB that four cameras fill again and again for ten minutes. Needs root',
+    load: () => import('./retention-disk.ts'),
   },
   faults: {
     about: 'what is lost when things go wrong. [--only a,c] picks among a to h',

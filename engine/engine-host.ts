@@ -27,6 +27,7 @@ import type {
   RunResult,
 } from './retention/types.ts';
 import { sibling } from './thread/sibling.ts';
+import type { BackupReport, CheckOptions, CheckReport, CopyReport } from './upkeep/types.ts';
 import {
   EngineError,
   type CameraMessage,
@@ -515,6 +516,26 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   /** Holds what is announced. Rejects with `no-announcement`. */
   veto(...args: Parameters<RetentionCalls['veto']>): Promise<Hold[]> {
     return this.call('veto', ...args);
+  }
+
+  /** Copies what is announced to a folder, then deletes it. Rejects with `no-announcement`, `busy` or `copy`. */
+  copyAnnounced(id: string, folder: string): Promise<CopyReport> {
+    return this.call('copyAnnounced', id, folder);
+  }
+
+  /** Compares catalogue and files; progress comes as `retention` events. Rejects with `busy` or `cancelled`. */
+  checkFootage(options: CheckOptions): Promise<CheckReport> {
+    return this.call('checkFootage', options);
+  }
+
+  /** False when no check was under way. */
+  cancelCheck(): Promise<boolean> {
+    return this.call('cancelCheck');
+  }
+
+  /** Backs up the catalogue and what the rules name. Rejects with `busy` or `backup`. */
+  backUp(): Promise<BackupReport> {
+    return this.call('backUp');
   }
 
   /** Ends files in an orderly way, then the thread; inside the 15 s that Node-RED gives. */

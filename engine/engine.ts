@@ -25,6 +25,7 @@ import { Demand, MAX_LATE_MS } from './recording/demand.ts';
 import type { WriterReply } from './recording/file-writer.ts';
 import { Track, type Demanded, type TrackOutput } from './recording/track.ts';
 import type { WriteQueue } from './recording/write-queue.ts';
+import type { BackupReport, CheckOptions, CheckReport, CopyReport } from './upkeep/types.ts';
 import {
   EngineError,
   type CameraMessage,
@@ -583,6 +584,25 @@ export class Engine {
   /** Holds what is announced. Rejects with `no-announcement`. */
   veto(...args: Parameters<RetentionCalls['veto']>): Promise<Hold[]> {
     return this.retain('veto', ...args);
+  }
+
+  /** Copies what is announced, then deletes it. Rejects with `no-announcement`, `busy` or `copy`. */
+  copyAnnounced(id: string, folder: string): Promise<CopyReport> {
+    return this.retain('copy', id, folder);
+  }
+
+  /** Compares catalogue and files. Rejects with `busy` or `cancelled`. */
+  checkFootage(options: CheckOptions): Promise<CheckReport> {
+    return this.retain('compare', options);
+  }
+
+  cancelCheck(): Promise<boolean> {
+    return this.retain('cancelCompare');
+  }
+
+  /** Rejects with `busy` or `backup`. */
+  backUp(): Promise<BackupReport> {
+    return this.retain('backUp');
   }
 
   private async retain<K extends keyof RetentionCalls>(

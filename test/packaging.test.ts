@@ -14,6 +14,7 @@ const LANGUAGES = ['en-US', 'de'];
 interface Manifest {
   name: string;
   scripts: Record<string, string>;
+  bin: Record<string, string>;
   dependencies: Record<string, string>;
   'node-red': { nodes: Record<string, string> };
   'node-red-dashboard-2': { widgets: Record<string, { output: string; component: string }> };
@@ -154,6 +155,18 @@ describe('the packed package', function () {
       const sets = registry.getNodeList().filter(({ module }) => module === manifest.name);
       assert.deepEqual(sets.flatMap((set) => set.types).sort(), [...types].sort());
       for (const set of sets) assert.equal(set.err, undefined);
+    });
+
+    it('has its shell commands', () => {
+      for (const path of Object.values(manifest.bin)) {
+        const command = join(userDir, 'node_modules', manifest.name, path);
+        assert.match(readFileSync(command, 'utf8'), /^#!/);
+        const { status, stderr } = spawnSync(process.execPath, [command], { encoding: 'utf8' });
+        assert.equal(status, 2, stderr);
+        assert.match(stderr, /usage:/);
+        const checked = spawnSync(process.execPath, [command, 'reconcile', userDir], { encoding: 'utf8' });
+        assert.equal(checked.status, 0, checked.stderr);
+      }
     });
 
     it('finds every icon, example and resource', () => {

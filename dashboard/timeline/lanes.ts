@@ -8,8 +8,8 @@ export type CauseSpan = [start: number, end: number, cause: string];
 export interface TagCurve {
   name: string;
   unit: string | null;
-  /** Each holds until the next. */
-  points: [time: number, value: number][];
+  /** What was least, most and last in a part; it holds until the next. */
+  points: [time: number, min: number, max: number, last: number][];
 }
 
 export interface Lane {
@@ -32,13 +32,37 @@ export interface LaneJson {
   deleted?: CauseSpan[];
   motion: string;
   events?: Record<string, string>;
-  tags?: TagCurve[];
+}
+
+export interface TagJson extends TagCurve {
+  source: string;
+}
+
+/** Lanes of process values are told from those of cameras by what no camera's id has. */
+const TAG = 'tag:';
+
+export function isTag(lane: string): boolean {
+  return lane.startsWith(TAG);
+}
+
+export function tagOf(lane: string): string {
+  return lane.slice(TAG.length);
+}
+
+export function laneOfTag(name: string): string {
+  return TAG + name;
+}
+
+/** A process value as a lane of its own. */
+export function tagLane({ source, name, unit, points }: TagJson, columns: number): Lane {
+  const nothing = { recorded: [], gaps: [], deleted: [], motion: new Uint8Array(columns), events: new Map() };
+  return { ...nothing, camera: laneOfTag(`${source}:${name}`), tags: [{ name, unit, points }] };
 }
 
 export function laneOf(json: LaneJson, columns: number): Lane {
-  const { camera, recorded, gaps, deleted = [], tags = [] } = json;
+  const { camera, recorded, gaps, deleted = [] } = json;
   const counts = Object.entries(json.events ?? {}).map(([kind, text]) => [kind, bytesOf(text, columns)] as const);
-  return { camera, recorded, gaps, deleted, tags, motion: bytesOf(json.motion, columns), events: new Map(counts) };
+  return { camera, recorded, gaps, deleted, tags: [], motion: bytesOf(json.motion, columns), events: new Map(counts) };
 }
 
 function bytesOf(base64: string, columns: number): Uint8Array {
@@ -107,12 +131,4 @@ export function at(lane: Lane, time: number, end: number): Found {
   if (deleted) return { what: 'deleted', cause: deleted[2], start: deleted[0], end: deleted[1] };
   if (gap) return { what: 'gap', cause: gap[2], start: gap[0], end: gap[1] };
   return { what: 'nothing', start: time, end: time };
-}
-
-/** The first column of a kind that is not hidden with something in it, from `column` on in the direction. Null for none. */
-export function nextColumn(lane: Lane, column: number, step: 1 | -1, hidden: ReadonlySet<string>): number | null {
-  const shown = [...lane.events].filter(([kind]) => !hidden.has(kind)).map(([, counts]) => counts);
-  for (let i = column; i >= 0 && i < lane.motion.length; i += step)
-    if (shown.some((counts) => counts[i]! > 0)) return i;
-  return null;
 }

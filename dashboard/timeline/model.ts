@@ -7,8 +7,7 @@ import type { Feed } from '../shared/feed.ts';
 import { NvrError, type Session } from '../shared/session.ts';
 import { MasterClock } from './clock.ts';
 import { EventStore, type EventView } from './events.ts';
-import { findAfter, findBefore } from './find-event.ts';
-import { laneOf, type Lane, type LaneJson } from './lanes.ts';
+import { isTag, laneOf, tagLane, tagOf, type Lane, type LaneJson, type TagJson } from './lanes.ts';
 import { around, fitted, levelOf, panned, xOf, zoomed, type View } from './scale.ts';
 import { Strips, type LoadedStrip } from './strips.ts';
 import { SyncController } from './sync.ts';
@@ -19,8 +18,6 @@ import { isZone, Zone } from './zone.ts';
 export const MAX_CAMERAS = 9;
 export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16] as const;
 export const EVENT_KINDS = ['motion', 'recording', 'external', 'onvif-event', 'scene-change', 'camera'] as const;
-/** Kinds that every server's api/events knows. */
-const ASKED_KINDS = ['motion', 'scene-change', 'recording'] as const;
 
 export interface CameraInfo {
   camera: string;
@@ -87,7 +84,9 @@ export class Timeline {
     hidden: new Set<string>(),
     /** Kinds that there are in what was seen. */
     kinds: new Set<string>(),
-    tags: new Set<string>(),
+    /** Process values that are shown, and all that there are, as `source:name`. */
+    tags: [] as string[],
+    allTags: [] as string[],
     zone: 'UTC',
     /** Of the view, ms. */
     span: HOUR_MS,
@@ -228,7 +227,6 @@ export class Timeline {
         for (const lane of tile.lanes.values()) {
           some ||= lane.recorded.length > 0;
           for (const kind of lane.events.keys()) ui.kinds.add(kind);
-          if (lane.tags.length > 0) ui.tags.add(lane.camera);
         }
       }
     }
@@ -240,6 +238,13 @@ export class Timeline {
   async loadCameras(): Promise<void> {
     const { cameras } = await this.options.session.get<{ cameras: CameraInfo[] }>('api/cameras');
     this.ui.cameras = cameras.map(({ camera, name, state }) => ({ camera, name, state }));
+  }
+
+  /** Process values are for those who may see all cameras. */
+  async loadTags(): Promise<void> {
+    if (this.options.session.view.cameras !== '*') return;
+    const { tags } = await this.options.session.get<{ tags: { source: string; name: string }[] }>('api/tags');
+    this.ui.allTags = tags.map(({ source, name }) => `${source}:${name}`);
   }
 
   select(cameras: readonly string[]): void {
@@ -264,7 +269,15 @@ export class Timeline {
     this.sync.remove(player);
   }
 
+  /** Which process values are shown, as `source:name`. */
+  showTags(tags: readonly string[]): void {
+    this.ui.tags = [...tags];
+    this.tiles.clear();
+    this.invalidate();
+  }
+
   nameOf(camera: string): string {
+    if (isTag(camera)) return tagOf(camera);
     return this.ui.cameras.find((one) => one.camera === camera)?.name || camera;
   }
 
@@ -401,20 +414,13 @@ export class Timeline {
   // -- events
 
   async goToEvent(direction: 'next' | 'previous'): Promise<EventView | null> {
-    const around_ = this.ui.event?.start ?? this.time;
-    const cameras = [...this.ui.selected];
-    const kinds = this.kindsShown();
-    const sources = {
-      lanes: (range: View, columns: number): Promise<Lane[]> => this.fetchLanes(range, columns),
-      events: (range: View, limit: number): Promise<EventView[]> => this.fetchEvents(range, limit),
-    };
-    if (cameras.length === 0 || kinds.length === 0) return null;
-    const found =
+    const from = Math.floor(this.ui.event?.start ?? this.time);
+    const [found] =
       direction === 'previous'
-        ? await findBefore(sources, around_ - 1)
-        : await findAfter(sources, around_, this.now, this.ui.hidden);
+        ? await this.fetchEvents({ start: 0, end: from }, 1)
+        : await this.fetchEvents({ start: from + 1, end: Math.ceil(this.now) + 1 }, 1, 'oldest');
     if (found) this.openEvent(found);
-    return found;
+    return found ?? null;
   }
 
   openEvent(event: EventView): void {
@@ -425,7 +431,7 @@ export class Timeline {
   }
 
   kindsShown(): string[] {
-    return ASKED_KINDS.filter((kind) => !this.ui.hidden.has(kind));
+    return EVENT_KINDS.filter((kind) => !this.ui.hidden.has(kind));
   }
 
   toggleKind(kind: string): void {
@@ -490,20 +496,24 @@ export class Timeline {
   private async fetchLanes({ start, end }: View, columns: number): Promise<Lane[]> {
     const cameras = this.ui.selected.join(',');
     if (cameras === '') return [];
-    const { lanes } = await this.options.session.get<{ lanes: LaneJson[] }>('api/timeline', {
+    const answer = await this.options.session.get<{ lanes: LaneJson[]; tags?: TagJson[] }>('api/timeline', {
       ...{ cameras, start, end, width: columns, stream: this.options.stream },
+      ...(this.ui.tags.length > 0 ? { tags: this.ui.tags.join(',') } : {}),
     });
-    return lanes.map((lane) => laneOf(lane, columns));
+    return [
+      ...answer.lanes.map((lane) => laneOf(lane, columns)),
+      ...(answer.tags ?? []).map((tag) => tagLane(tag, columns)),
+    ];
   }
 
-  private async fetchEvents({ start, end }: View, limit: number): Promise<EventView[]> {
+  private async fetchEvents({ start, end }: View, limit: number, order = 'newest'): Promise<EventView[]> {
     const cameras = this.ui.selected.join(',');
     const types = this.kindsShown().join(',');
     if (cameras === '' || types === '') return [];
     const { events } = await this.options.session.get<{ events: EventJson[] }>('api/events', {
-      ...{ cameras, types, start: Math.round(start), end: Math.round(end), limit },
+      ...{ cameras, types, start: Math.round(start), end: Math.round(end), limit, order },
     });
-    return events.map(eventOf);
+    return events.flatMap((event) => viewsOf(event, this.ui.selected));
   }
 
   private async loadStrip(
@@ -521,7 +531,9 @@ export class Timeline {
 interface EventJson {
   id: string;
   type: string;
-  camera: string;
+  camera: string | null;
+  /** Of all that it is about. */
+  cameras?: string[];
   start: number;
   end: number | null;
   label?: string | null;
@@ -530,18 +542,12 @@ interface EventJson {
   zones?: string[];
 }
 
-function eventOf({ id, type, camera, start, end, label, cause, score, zones }: EventJson): EventView {
-  return {
-    id,
-    kind: type,
-    camera,
-    start,
-    end,
-    label: label ?? null,
-    cause: cause ?? null,
-    score: score ?? null,
-    zones: zones ?? [],
-  };
+/** One for each camera that is shown: an event may be about several. */
+function viewsOf(event: EventJson, shown: readonly string[]): EventView[] {
+  const { id, type, camera, start, end, label = null, cause = null, score = null, zones = [] } = event;
+  return (event.cameras ?? [camera])
+    .filter((one) => one !== null && shown.includes(one))
+    .map((one) => ({ id, kind: type, camera: one!, start, end, label, cause, score, zones }));
 }
 
 export function messageOf(error: unknown): string {

@@ -1,13 +1,12 @@
 /** Draws a timeline on a canvas: days, ticks, and a lane for each camera. What a tile shows is made into paths once. */
 import type { EventView } from './events.ts';
-import type { Lane, TagCurve } from './lanes.ts';
+import { isTag, laneOfTag, type Lane, type TagCurve } from './lanes.ts';
 import { columnMs, tileMs, tilesOf, xOf, type View } from './scale.ts';
 import { midnights, ticksOf } from './ticks.ts';
 import type { Tile, TileStore } from './tiles.ts';
 import type { Zone } from './zone.ts';
 
 export const AXIS_HEIGHT = 34;
-const TAG_HEIGHT = 30;
 /** Parts of a lane, in pixels from its top. */
 const EVENTS_TOP = 5;
 const EVENTS_HEIGHT = 9;
@@ -35,8 +34,6 @@ export interface LaneBox {
   camera: string;
   top: number;
   height: number;
-  /** Of the part with footage; below it are process values. */
-  body: number;
 }
 
 export interface Scene {
@@ -59,13 +56,12 @@ export interface Scene {
   now: number;
 }
 
-/** The lanes below each other. @param tags cameras with process values */
-export function layOut(cameras: readonly string[], tags: ReadonlySet<string>, laneHeight: number): LaneBox[] {
+/** The lanes below each other: cameras, then process values. */
+export function layOut(cameras: readonly string[], tags: readonly string[], laneHeight: number): LaneBox[] {
   let top = AXIS_HEIGHT;
-  return cameras.map((camera) => {
-    const height = laneHeight + (tags.has(camera) ? TAG_HEIGHT : 0);
-    const box = { camera, top, height, body: laneHeight };
-    top += height;
+  return [...cameras, ...tags.map(laneOfTag)].map((camera) => {
+    const box = { camera, top, height: laneHeight };
+    top += laneHeight;
     return box;
   });
 }
@@ -219,8 +215,8 @@ function drawLane(
   const { view, width, level, tiles } = scene;
   context.fillStyle = palette.line;
   context.fillRect(0, box.top, width, 1);
-  const bar = { top: box.top + BAR_TOP, height: box.body - BAR_TOP - BAR_BOTTOM };
-  const single = scene.events(box.camera, view);
+  const bar = { top: box.top + BAR_TOP, height: box.height - BAR_TOP - BAR_BOTTOM };
+  const single = isTag(box.camera) ? null : scene.events(box.camera, view);
   for (const index of tilesOf(view, level)) {
     const span = { start: index * tileMs(level), end: (index + 1) * tileMs(level) };
     const [left, right] = [xOf(view, width, span.start), xOf(view, width, span.end)];
@@ -262,7 +258,7 @@ function drawLane(
       }
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
       context.globalAlpha = 1;
-      lane.tags.forEach((curve, i) => drawCurve(context, scene, palette, curve, box, i));
+      for (const curve of lane.tags) drawCurve(context, scene, palette, curve, box);
     }
     context.restore();
   }
@@ -327,32 +323,35 @@ function drawEvents(
   }
 }
 
-/** Steps: a value holds until the next. */
+/** Steps: a value holds until the next; what it was in between is a line from the least to the most. */
 function drawCurve(
   context: CanvasRenderingContext2D,
   { view, width }: Scene,
   palette: Palette,
-  curve: TagCurve,
+  { points }: TagCurve,
   box: LaneBox,
-  place: number,
 ): void {
-  const { points } = curve;
-  if (points.length === 0 || box.height === box.body) return;
-  const values = points.map(([, value]) => value);
-  const [least, most] = [Math.min(...values), Math.max(...values)];
-  const [top, tall] = [box.top + box.body + 4, TAG_HEIGHT - 9];
+  if (points.length === 0) return;
+  let [least, most] = [Infinity, -Infinity];
+  for (const [, min, max] of points) [least, most] = [Math.min(least, min), Math.max(most, max)];
+  const [top, tall] = [box.top + 6, box.height - 12];
   const y = (value: number): number => top + (most > least ? 1 - (value - least) / (most - least) : 0.5) * tall;
-  const colours = [palette.primary, palette.motion, palette.soft];
-  context.strokeStyle = colours[place % colours.length]!;
+  context.strokeStyle = palette.primary;
   context.lineWidth = 1.5;
   context.beginPath();
-  points.forEach(([time, value], i) => {
+  let before: number | null = null;
+  for (const [time, min, max, last] of points) {
     const x = xOf(view, width, time);
-    if (i === 0) context.moveTo(x, y(value));
-    else context.lineTo(x, y(points[i - 1]![1]));
-    context.lineTo(x, y(value));
-  });
-  context.lineTo(xOf(view, width, view.end), y(points.at(-1)![1]));
+    if (before === null) context.moveTo(x, y(last));
+    else context.lineTo(x, y(before));
+    if (max > min) {
+      context.lineTo(x, y(min));
+      context.lineTo(x, y(max));
+    }
+    context.lineTo(x, y(last));
+    before = last;
+  }
+  context.lineTo(xOf(view, width, view.end), y(before!));
   context.stroke();
 }
 

@@ -31,7 +31,7 @@ const FAR_MS = 400;
 const CORRECT_MS = 800;
 /** Sound and motion at up to so much more or less speed seem right. */
 const MAX_BEND = 0.15;
-/** A frame of what is asked for while nothing plays. */
+/** Less than a frame: what stands is the very frame of the clock, of all players. */
 const STILL_MS = 15;
 /** The clock waits for a slow player no longer than this at once; then others go on without it. */
 const PATIENCE_MS = 4000;
@@ -108,7 +108,7 @@ export class SyncController {
     const error = position - time;
     if (!clock.playing) {
       player.setRate(0);
-      if (Math.abs(error) > STILL_MS + 1000 / 12) this.seek(player, time);
+      if (Math.abs(error) > STILL_MS) this.seek(player, time);
       return false;
     }
     const what = correction(error, clock.rate);

@@ -121,6 +121,11 @@ export class Catalog {
     }
   }
 
+  /** To look at only: it is not brought up to date, nor moved aside when it is broken. */
+  static view(file: string): Catalog {
+    return new Catalog(new Sqlite(file, { readonly: true, fileMustExist: true, timeout: 5000 }), null);
+  }
+
   private static connect(file: string): Database {
     const db = new Sqlite(file, { timeout: 5000 });
     try {
@@ -252,18 +257,39 @@ export class Catalog {
     return this.sql(`SELECT 1 FROM leftover WHERE ${of}`).get(storage, path) !== undefined;
   }
 
-  /** True for a file that a row knows in another folder, with the same pictures: it becomes a leftover. */
-  leaveDouble(storage: string, path: string, gops: Uint8Array): boolean {
+  /**
+   * A file that a row knows in another folder, with the same pictures, becomes a leftover; or it is that of the row, if
+   * the one there is gone: it was moved. Null for a file that no row knows.
+   */
+  settleDouble(
+    storage: string,
+    path: string,
+    gops: Uint8Array,
+    isGone: (twin: string) => boolean,
+  ): 'double' | 'moved' | null {
     return this.transaction(() => {
       const twin = this.sql(
-        `SELECT s.bytes FROM storage st JOIN segment s ON s.storage_id = st.id
+        `SELECT s.id, s.bytes, st.path AS storage FROM storage st JOIN segment s ON s.storage_id = st.id
          WHERE st.path <> ? AND s.path = ? AND s.state = 'closed' AND s.doomed IS NULL AND s.gops = ?`,
-      ).get(storage, path, gops) as { bytes: number } | undefined;
-      if (!twin) return false;
+      ).get(storage, path, gops) as { id: number; bytes: number; storage: string } | undefined;
+      if (!twin) return null;
       const id = this.idOf('storage', 'path', storage);
+      if (isGone(twin.storage)) {
+        this.sql('UPDATE segment SET storage_id = ? WHERE id = ?').run(id, twin.id);
+        return 'moved';
+      }
       this.sql('INSERT OR REPLACE INTO leftover (storage_id, path, bytes) VALUES (?, ?, ?)').run(id, path, twin.bytes);
-      return true;
+      return 'double';
     });
+  }
+
+  /** The file is gone, and its copy in a bucket takes its place; false when there is none. */
+  useCopy(storage: string, path: string): boolean {
+    const { changes } = this.sql(
+      `UPDATE segment SET storage_id = copy_id, copy_id = NULL
+       WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ? AND copy_id IS NOT NULL`,
+    ).run(storage, path);
+    return changes > 0;
   }
 
   openGap(gap: Omit<GapRow, 'end'> & { end: number | null }): void {

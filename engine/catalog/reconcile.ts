@@ -1,5 +1,5 @@
 /** Makes catalogue and files agree again after a crash, a lost catalogue, or files that someone moved or deleted. */
-import { readdirSync, unlinkSync } from 'node:fs';
+import { existsSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSegmentPath } from '../recording/segment-path.ts';
 import { deleteMarked, diskOfFiles } from '../retention/deletion.ts';
@@ -17,16 +17,28 @@ export interface ReconcileReport {
   empty: number;
   /** Files that a row knows in another folder, for a move was cut short; they will be removed. */
   doubles: number;
+  /** Files that are in another folder than their row said. */
+  moved: number;
+  /** Rows whose file is gone, and has a copy in a bucket. */
+  copies: number;
 }
 
 export class Reconciler {
-  readonly report: ReconcileReport = { indexed: 0, missing: 0, empty: 0, doubles: 0 };
+  readonly report: ReconcileReport = { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0 };
   private readonly catalog: Catalog;
   private readonly nextGapId: () => number;
 
-  constructor(catalog: Catalog, nextGapId: () => number) {
+  private readonly isGone: (storage: string, path: string) => boolean;
+
+  /** @param isGone {@link isGone} where nobody waits: it looks at other disks, which may hang */
+  constructor(
+    catalog: Catalog,
+    nextGapId: () => number,
+    isGone: (storage: string, path: string) => boolean = () => false,
+  ) {
     this.catalog = catalog;
     this.nextGapId = nextGapId;
+    this.isGone = isGone;
   }
 
   /**
@@ -44,8 +56,9 @@ export class Reconciler {
   /**
    * Every folder of a storage against the rows, one folder a step so that the thread can answer in between. Files
    * that began at or after `before` belong to whoever records now.
+   * @param forget whether rows are given up whose files are not there
    */
-  *walk(storage: string, before: number): Generator<string> {
+  *walk(storage: string, before: number, forget = true): Generator<string> {
     const onDisk = new Set(hourFolders(storage));
     // A mount point without its disk is a folder like any other, but for the marker.
     const reachable = diskOfFiles.present(storage);
@@ -61,7 +74,7 @@ export class Reconciler {
         rows.delete(path);
       }
       // A storage that is not mounted has not lost its files.
-      if (!reachable) continue;
+      if (!reachable || !forget) continue;
       for (const row of rows.values()) {
         // One that is being deleted is told as such by whoever deletes it.
         if (row.state === 'closed' && row.start < before && row.doomed === null) this.forget(row);
@@ -69,7 +82,8 @@ export class Reconciler {
     }
   }
 
-  private readFile(storage: string, path: string, row: SegmentRow | null): void {
+  /** Reads a file and indexes it; one without a single whole picture is deleted. @param row what is known of it */
+  readFile(storage: string, path: string, row: SegmentRow | null): void {
     const file = join(storage, path);
     const parsed = parseSegmentPath(path);
     let scanned = null;
@@ -85,8 +99,10 @@ export class Reconciler {
       return;
     }
     const index = { timescale: scanned.init.video.timescale, offset: scanned.offset, gops: scanned.gops };
-    if (!row && this.catalog.leaveDouble(storage, path, encodeGopIndex(index))) {
-      this.report.doubles++;
+    const isGone = (twin: string): boolean => this.isGone(twin, path);
+    const known = row ? null : this.catalog.settleDouble(storage, path, encodeGopIndex(index), isGone);
+    if (known) {
+      this.report[known === 'moved' ? 'moved' : 'doubles']++;
       return;
     }
     repairSegmentFile(file, scanned);
@@ -117,22 +133,28 @@ export class Reconciler {
     this.report.indexed++;
   }
 
-  private forget(row: SegmentRow): void {
+  /** The row of a file that is gone becomes a gap; false where it has a copy, which takes its place. */
+  forget(row: SegmentRow): boolean {
+    if (this.catalog.useCopy(row.storage, row.path)) {
+      this.report.copies++;
+      return false;
+    }
     this.catalog.transaction(() => {
       this.catalog.dropSegment(row.storage, row.path);
-      if (row.end === null) return; // how long it was is not known; the `restart` gap covers it
-      this.catalog.openGap({
-        id: this.nextGapId(),
-        camera: row.camera,
-        stream: row.stream,
-        start: row.start,
-        end: row.end,
-        cause: 'file-missing',
-      });
+      if (row.end !== null) this.tellMissing(row); // else how long it was is not known; the `restart` gap covers it
     });
     this.report.missing++;
+    return true;
+  }
+
+  tellMissing({ camera, stream, start, end }: Pick<SegmentRow, 'camera' | 'stream' | 'start' | 'end'>): void {
+    this.catalog.openGap({ id: this.nextGapId(), camera, stream, start, end, cause: 'file-missing' });
   }
 }
+
+/** Not there, although its storage folder is. */
+export const isGone = (storage: string, path: string): boolean =>
+  diskOfFiles.present(storage) && !existsSync(join(storage, path));
 
 /** Entries of a folder; none when it is gone. */
 function list(folder: string): string[] {
@@ -144,7 +166,8 @@ function list(folder: string): string[] {
   }
 }
 
-function hourFolders(storage: string): string[] {
+/** `<camera>/<day>/<hour>` of all that lie in a storage folder. */
+export function hourFolders(storage: string): string[] {
   const below = (folder: string, pattern: RegExp): string[] =>
     list(join(storage, folder))
       .filter((name) => pattern.test(name))

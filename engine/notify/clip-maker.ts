@@ -18,8 +18,8 @@ import { SCHEMA, type ClipJob, type ClipMessage, type MadeClip } from './types.t
 const THUMBNAIL_WIDTH = 640;
 /** What was filmed is on disk after this, or will not be. */
 const LATE_MS = 12_000;
-export const LOOK_AGAIN_MS = 1000;
-/** Where the end of a range may be missing: a camera's frames do not end with it. */
+export const LOOK_AGAIN_MS = 500;
+/** So near to the end of a range may a gap end that goes on: it is told in steps. */
 const TAIL_MS = 1000;
 /** A catalogue or disk that does not answer is waited for; then the message says that there is no clip. */
 const GIVE_UP_MS = 3_600_000;
@@ -138,7 +138,8 @@ export class ClipMaker {
     let coverage: Coverage | null = null;
     try {
       coverage = await query.call('coverage', camera, stream, { start, end }, now());
-      if (isGrowing(coverage, now())) throw new NotYet(null);
+      const { final } = await query.call('playable', camera, stream, { start, end }, now());
+      if (!final && !isOver(coverage, now())) throw new NotYet(null);
       return await this.complete(job, name, { ...bare, coverage });
     } catch (error) {
       this.ended.signal.throwIfAborted();
@@ -235,11 +236,9 @@ export class ClipMaker {
   }
 }
 
-/** The end of the range may still come to the disk. */
-function isGrowing({ recorded, gaps, deleted, end }: Coverage, nowMs: number): boolean {
-  if (nowMs - end > LATE_MS) return false;
-  const told = Math.max(...[...recorded, ...gaps, ...deleted].map((range) => range.end), 0);
-  return told < end - TAIL_MS;
+/** Nothing more comes to the disk: it is told why, or it is too late. */
+function isOver({ gaps, deleted, end }: Coverage, nowMs: number): boolean {
+  return nowMs - end > LATE_MS || Math.max(...[...gaps, ...deleted].map((range) => range.end), 0) >= end - TAIL_MS;
 }
 
 /** Under a name of its own, without a second copy where the disk can do that. */

@@ -18,6 +18,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
+import { crc32 } from '../media/crc32.ts';
 import { EngineError } from '../types.ts';
 import type { Place, Removal, Room, TakeJob } from './place.ts';
 import type { BucketAccess } from './types.ts';
@@ -31,6 +32,7 @@ const SOCKET_MS = 20_000;
 
 interface Sums {
   bytes: number;
+  crc32: number;
   sha256: string;
   md5: string;
   /** As most servers have it for what came in parts: of the sums of these, with their number. */
@@ -74,7 +76,7 @@ export class BucketPlace implements Place {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       throw new EngineError('gone', `${from} is not there any more`, { cause: error });
     });
-    if (sums.bytes !== bytes || (hash !== null && sums.sha256 !== hash)) {
+    if (sums.bytes !== bytes || (hash !== null && sums.crc32 !== hash)) {
       throw new EngineError('damaged', `${from} is not what was recorded: it stays where it is`);
     }
     const upload = new Upload({
@@ -199,6 +201,7 @@ export class BucketPlace implements Place {
 async function sumsOf(stream: Readable, alive: () => void): Promise<Sums> {
   const [sha256, md5, ofParts] = [createHash('sha256'), createHash('md5'), createHash('md5')];
   let part = createHash('md5');
+  let crc = 0;
   let parts = 0;
   let inPart = 0;
   let bytes = 0;
@@ -211,6 +214,7 @@ async function sumsOf(stream: Readable, alive: () => void): Promise<Sums> {
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     sha256.update(chunk);
     md5.update(chunk);
+    crc = crc32(chunk, crc);
     bytes += chunk.length;
     for (let at = 0; at < chunk.length;) {
       const piece = chunk.subarray(at, at + PART_BYTES - inPart);
@@ -222,6 +226,6 @@ async function sumsOf(stream: Readable, alive: () => void): Promise<Sums> {
     alive();
   }
   if (inPart > 0) endPart();
-  const sums = { bytes, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
+  const sums = { bytes, crc32: crc, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
   return { ...sums, md5OfParts: `${ofParts.digest('hex')}-${parts}` };
 }

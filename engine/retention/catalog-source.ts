@@ -1,7 +1,11 @@
 /** The catalogue as what plans are made from: every question is a range of one index. Read-only, synchronous. */
 import type { Database, Statement } from 'better-sqlite3';
-import type { Amount, FootageSource, Placed, Selection } from './source.ts';
-import { KINDS, type Segment } from './types.ts';
+import type { TimeRange } from '../types.ts';
+import { isOnly, MARGIN_MS, type Amount, type FootageSource, type Placed, type Selection } from './source.ts';
+import { KINDS, type Only, type Segment } from './types.ts';
+
+/** Longer events are found by their end no more. */
+const LONGEST_EVENT_MS = 86_400_000;
 
 /** More than one plan moves, with what it has to pass over. */
 const MAX_PLACED = 2000;
@@ -102,5 +106,34 @@ export class CatalogSource implements FootageSource {
       amount.files += files;
     }
     return amount;
+  }
+
+  shown(camera: string, only: Only, range: TimeRange): TimeRange[] {
+    const id = this.cameraIds.get(camera);
+    if (id === undefined) return [];
+    // What says nothing of labels and zones need not be read from disk.
+    const details =
+      only.labels || only.zones ? "e.data ->> '$.label', coalesce(e.data ->> '$.zones', '[]')" : "NULL, '[]'";
+    const queries = [
+      `SELECT l.start_ms, coalesce(l.end_ms, @end), e.type, ${details} FROM event_camera l JOIN event e ON e.row = l.event
+       WHERE l.camera_id = @id AND l.motion IN (0, 1)
+       AND l.start_ms > @start - ${LONGEST_EVENT_MS} AND l.start_ms < @end AND coalesce(l.end_ms, @end) > @start`,
+    ];
+    if (only.triggers && !only.labels && !only.zones) {
+      queries.push(
+        `SELECT start_ms, coalesce(end_ms, @end), trigger, NULL, '[]' FROM recording
+         WHERE camera_id = @id AND stream IN ('main', 'sub') AND trigger <> 'continuous'
+         AND start_ms < @end AND coalesce(end_ms, @end) > @start`,
+      );
+    }
+    const window = { id, start: range.start - MARGIN_MS, end: range.end + MARGIN_MS };
+    const rows = queries.flatMap(
+      (sql) => this.db.prepare(sql).raw().all(window) as [number, number, string, string | null, string][],
+    );
+    return rows
+      .filter(([start, end, trigger, label, zones]) =>
+        isOnly(only, { camera, start, end, trigger, label, zones: only.zones ? (JSON.parse(zones) as string[]) : [] }),
+      )
+      .map(([start, end]) => ({ start: start - MARGIN_MS, end: end + MARGIN_MS }));
   }
 }

@@ -5,6 +5,7 @@
 import type { Database, Statement } from 'better-sqlite3';
 import { JOIN_MS } from '../catalog/coverage.ts';
 import type { StreamName } from '../types.ts';
+import type { CopyItem } from '../upkeep/types.ts';
 import { EventHolds } from './event-holds.ts';
 import { isHeld } from './rules.ts';
 import type { DeletionReason, Hold, Planned } from './types.ts';
@@ -82,6 +83,20 @@ export class DeletionStore {
       );
       return marked.map(({ id }) => get.get(id) as Marked);
     });
+  }
+
+  /** Where what is still there is, and what it must be. */
+  filesOf(items: readonly Planned[]): CopyItem[] {
+    const get = this.sql(
+      `SELECT st.path AS storage, s.path, s.bytes, s.hash FROM segment s JOIN storage st ON st.id = s.storage_id
+       WHERE s.id = ? AND s.start_ms = ? AND s.doomed IS NULL`,
+    );
+    return items.flatMap(({ id, start }) => (get.get(id, start) as CopyItem | undefined) ?? []);
+  }
+
+  /** As a transaction that others wait for. */
+  write<T>(call: () => T): T {
+    return this.transaction(call);
   }
 
   /** What is marked: of a deletion that was cut short. */

@@ -16,6 +16,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { crc32 } from '../media/crc32.ts';
 import { EngineError } from '../types.ts';
 import { diskOfFiles, MARKER } from './deletion.ts';
 import type { Place, Removal, Room, TakeJob } from './place.ts';
@@ -87,17 +88,17 @@ export class FolderPlace implements Place {
     try {
       const made = mkdirSync(dirname(file), { recursive: true });
       const target = openSync(partial, 'w');
-      let copied: string;
+      let copied: { sha256: string; crc32: number };
       try {
         copied = this.copy(source, target, bytes, alive);
         fsyncSync(target);
       } finally {
         closeSync(target);
       }
-      if (hash !== null && copied !== hash) {
+      if (hash !== null && copied.crc32 !== hash) {
         throw new EngineError('damaged', `${from} is not what was recorded: it stays where it is`);
       }
-      if (this.hashOf(partial, bytes, alive) !== copied) {
+      if (this.hashOf(partial, bytes, alive) !== copied.sha256) {
         throw new EngineError(
           'bad-copy',
           `the tier ${this.root} gives back other bytes than were written: check its disk`,
@@ -109,7 +110,7 @@ export class FolderPlace implements Place {
         fsyncFolder(folder);
         if (!made || folder === this.root || folder === dirname(made)) break;
       }
-      return { hash: copied };
+      return { hash: copied.sha256 };
     } catch (error) {
       removeFile(partial);
       if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
@@ -121,21 +122,24 @@ export class FolderPlace implements Place {
     }
   }
 
-  private copy(source: number, target: number, bytes: number, alive: () => void): string {
+  private copy(source: number, target: number, bytes: number, alive: () => void): { sha256: string; crc32: number } {
     const { read, write } = this.calls;
-    const sum = createHash('sha256');
+    const sha256 = createHash('sha256');
+    let crc = 0;
     let done = 0;
     for (;;) {
       const count = read(source, this.buffer, 0, CHUNK_BYTES, done);
       if (count === 0) break;
-      sum.update(this.buffer.subarray(0, count));
+      const chunk = this.buffer.subarray(0, count);
+      sha256.update(chunk);
+      crc = crc32(chunk, crc);
       for (let at = 0; at < count;) at += write(target, this.buffer, at, count - at, done + at);
       done += count;
       if (done % SYNC_BYTES === 0) fdatasyncSync(target);
       alive();
     }
     if (done !== bytes) throw new EngineError('damaged', `a file has ${done} bytes where ${bytes} were recorded`);
-    return sum.digest('hex');
+    return { sha256: sha256.digest('hex'), crc32: crc };
   }
 
   private hashOf(file: string, bytes: number, alive: () => void): string {

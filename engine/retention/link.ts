@@ -5,7 +5,18 @@ import type { RetentionMessage, RetentionSpec, WriteRate } from './types.ts';
 
 export type RetentionCalls = Pick<
   Retention,
-  'set' | 'run' | 'preview' | 'hold' | 'release' | 'holds' | 'veto' | 'close'
+  | 'set'
+  | 'run'
+  | 'preview'
+  | 'hold'
+  | 'release'
+  | 'holds'
+  | 'veto'
+  | 'copy'
+  | 'compare'
+  | 'cancelCompare'
+  | 'backUp'
+  | 'close'
 >;
 
 export type RetentionRequest = { id: number; call: keyof RetentionCalls; args: unknown[] } | { rates: WriteRate[] };

@@ -11,8 +11,8 @@ export interface Movable {
   /** Relative to the storage folder, there and here. */
   path: string;
   bytes: number;
-  /** SHA-256 in hexadecimal, when it is known. */
-  hash: string | null;
+  /** CRC-32, when it is known. */
+  hash: number | null;
 }
 
 export interface Leftover {
@@ -24,13 +24,10 @@ export class MoveStore {
   private readonly db: Database;
   private readonly statements = new Map<string, Statement>();
   private readonly onLock: (ms: number) => void;
-  private readonly hash: string;
 
   constructor(db: Database, onLock: (ms: number) => void = () => undefined) {
     this.db = db;
     this.onLock = onLock;
-    const columns = db.prepare("SELECT name FROM pragma_table_info('segment')").pluck().all();
-    this.hash = columns.includes('hash') ? 'hash' : 'NULL';
   }
 
   private sql(text: string): Statement {
@@ -64,14 +61,14 @@ export class MoveStore {
   begin({ id, storage, to, start }: Move): Movable | null {
     return this.transaction(() => {
       const found = this.sql(
-        `SELECT path, bytes, ${this.hash} AS hash FROM segment
+        `SELECT path, bytes, hash FROM segment
          WHERE id = ? AND start_ms = ? AND storage_id = ? AND state = 'closed' AND doomed IS NULL`,
-      ).get(id, start, this.idOf(storage)) as { path: string; bytes: number; hash: unknown } | undefined;
+      ).get(id, start, this.idOf(storage)) as Movable | undefined;
       if (!found) return null;
       this.sql('INSERT OR IGNORE INTO storage (path) VALUES (?)').run(to);
-      const { path, bytes } = found;
+      const { path } = found;
       this.sql('INSERT OR REPLACE INTO leftover (storage_id, path, bytes) VALUES (?, ?, 0)').run(this.idOf(to), path);
-      return { path, bytes, hash: hexOf(found.hash) };
+      return found;
     });
   }
 
@@ -151,9 +148,4 @@ export class MoveStore {
       closeSync(fd);
     }
   }
-}
-
-function hexOf(hash: unknown): string | null {
-  if (hash instanceof Uint8Array && hash.length === 32) return Buffer.from(hash).toString('hex');
-  return typeof hash === 'string' && /^[0-9a-f]{64}$/i.test(hash) ? hash.toLowerCase() : null;
 }

@@ -7,8 +7,8 @@ export interface TakeJob {
   /** In the folder or bucket. */
   path: string;
   bytes: number;
-  /** SHA-256 that it must have, in hexadecimal; null when that is not known. */
-  hash: string | null;
+  /** CRC-32 that it must have; null when that is not known. */
+  hash: number | null;
 }
 
 export interface Removal {
@@ -29,7 +29,7 @@ export interface Room {
 export interface Place {
   /** Whether it is there. */
   probe(): Promise<Room>;
-  /** The file is there when this resolves: whole, compared with its source, and on the disk. */
+  /** The file is there when this resolves (with its SHA-256): whole, compared with its source, and on the disk. */
   take(job: TakeJob, alive: () => void): Promise<{ hash: string }>;
   /** Removes files; what is not there is removed. For each null, or what went wrong. */
   remove(files: readonly Removal[], alive: () => void): Promise<(string | null)[]>;

@@ -7,10 +7,15 @@ import type { Clock } from '../clock.ts';
 import { EngineError } from '../types.ts';
 import type { DeletionStore, Marked } from './deletion-store.ts';
 import { deleteMarked, type FileEffects } from './deletion.ts';
-import { forecast, isEmergency, MAX_PLANNED, planFrom } from './rules.ts';
+import { isEmergency, runsShort } from './room.ts';
+import { forecast, MAX_PLANNED, planFrom } from './rules.ts';
+import { isBucket } from './tiers.ts';
 import { Shares, sharesOf } from './shares.ts';
 import type { FootageSource } from './source.ts';
 import type { Tiering } from './tiering.ts';
+import { filesToShow } from './thumbnails.ts';
+import type { Upkeep } from './upkeep.ts';
+import type { BackupReport, CheckOptions, CheckReport, CopyReport } from '../upkeep/types.ts';
 import type {
   Hold,
   Plan,
@@ -21,6 +26,7 @@ import type {
   RuleSet,
   RunResult,
   Space,
+  Still,
   WriteRate,
 } from './types.ts';
 
@@ -39,6 +45,11 @@ export interface RetentionEffects {
   tell(message: RetentionMessage): void;
   /** After a batch, outside of transactions. */
   settle(): void;
+  /** Forgets rows of times without footage, a short transaction a step. */
+  prune: (holds: readonly Hold[], now: number) => Iterable<number>;
+  /** A small picture of a file; null when there is none. */
+  still(of: Planned): Promise<Still | null>;
+  upkeep: Pick<Upkeep, 'set' | 'check' | 'compare' | 'cancel' | 'backUp' | 'copy' | 'close' | 'problem'>;
 }
 
 export const PASS_MS = 60_000;
@@ -52,6 +63,7 @@ const MAX_PENDING = 20_000;
 const MAX_HOLDS = 1000;
 /** Others get as much time as a batch took, and at least this. */
 const PAUSE_MS = 5;
+const PRUNE_MS = 3_600_000;
 /** Holds that ended are remembered for as long. */
 const ENDED_HOLD_MS = 30 * 86_400_000;
 
@@ -59,6 +71,8 @@ interface Announcement {
   id: string;
   due: number;
   items: Planned[];
+  /** They stay until they are somewhere else. */
+  copying: boolean;
 }
 
 export type NewHold = Omit<Hold, 'id' | 'created'>;
@@ -70,6 +84,7 @@ export class Retention {
   private pending: Announcement[] = [];
   private running: Promise<RunResult> | null = null;
   private lastPass = -Infinity;
+  private lastPrune = -Infinity;
   private lastPlan: Pick<Plan, 'blocked' | 'unmet'> = { blocked: false, unmet: [] };
   private problem: string | null = null;
   private batch = MIN_BATCH;
@@ -93,6 +108,7 @@ export class Retention {
   /** Null: nothing is deleted any more. What was announced under other rules is announced anew. */
   set(spec: RetentionSpec | null): void {
     if (JSON.stringify(spec) === JSON.stringify(this.spec)) return;
+    this.effects.upkeep.set(spec?.backup ?? null);
     this.spec = spec;
     this.pending = [];
     this.lastPass = -Infinity;
@@ -174,25 +190,85 @@ export class Retention {
     return [...ranges].map(([of, range]) => this.hold({ ...why, camera: of, ...range }));
   }
 
+  /**
+   * Copies what was announced somewhere else; then it goes at once. Rejects with `no-announcement`, `busy`, or what went
+   * wrong: then all of it stays as long as if it had been announced just now.
+   */
+  async copy(id: string, folder: string): Promise<CopyReport> {
+    const { clock, store, upkeep } = this.effects;
+    const one = this.pending.find((announcement) => announcement.id === id);
+    if (!one || one.items.length === 0) {
+      throw new EngineError('no-announcement', `nothing is announced as ${id}: it may be gone already, or be held`);
+    }
+    const remote = one.items.find(({ storage }) => isBucket(storage));
+    if (remote) {
+      throw new EngineError(
+        'copy',
+        `a part of it lies in ${remote.storage}, from where nothing is copied: hold it with a veto, and fetch it there`,
+      );
+    }
+    if (one.copying) throw new EngineError('busy', 'this is being copied already: wait until it is done');
+    one.copying = true;
+    try {
+      const report = await upkeep.copy(id, store.filesOf(one.items), folder);
+      one.due = clock.now();
+      one.copying = false;
+      await this.running?.catch(() => undefined);
+      await this.run();
+      return report;
+    } catch (error) {
+      if (one.copying) one.due = Math.max(one.due, clock.now() + this.vetoMs);
+      throw error;
+    } finally {
+      one.copying = false;
+    }
+  }
+
+  /** Compares catalogue and files. Rejects with `busy` or `cancelled`. */
+  compare(options: CheckOptions): Promise<CheckReport> {
+    return this.effects.upkeep.compare(options);
+  }
+
+  /** False when none was under way. */
+  cancelCompare(): boolean {
+    return this.effects.upkeep.cancel('check');
+  }
+
+  /** Rejects with `busy`, or what went wrong. */
+  backUp(): Promise<BackupReport> {
+    return this.effects.upkeep.backUp();
+  }
+
   async close(): Promise<void> {
     this.closed = true;
     this.cancelCheck();
     this.effects.tiering?.close();
+    this.effects.upkeep.close();
     await this.running?.catch(() => undefined);
   }
 
   private check(): void {
     if (this.closed) return;
     this.cancelCheck = this.effects.clock.after(CHECK_MS, () => this.check());
-    if (!this.spec || this.running) return;
+    if (!this.spec) return;
+    this.effects.upkeep.check();
+    if (this.running) return;
     const now = this.effects.clock.now();
     const since = this.effects.clock.monotonic() - this.lastPass;
-    const due = this.pending.some((one) => one.due <= now);
-    if (since < PASS_MS && !due && (this.lastPlan.blocked || !isEmergency(this.space()))) return;
+    const due = this.pending.some((one) => one.due <= now && !one.copying);
+    if (since < PASS_MS && !due && !this.isUrgent(this.spec)) return;
     this.run().catch((error: unknown) => {
       this.problem = error instanceof Error ? error.message : String(error);
       this.tellState();
     });
+  }
+
+  /** Room runs out, and the last plan could do something about it. */
+  private isUrgent({ rules }: RetentionSpec): boolean {
+    const { blocked, unmet } = this.lastPlan;
+    const space = this.space();
+    if (!blocked && isEmergency(space)) return true;
+    return !unmet.some(({ reason }) => reason === 'min-free') && runsShort(space, rules.minFree, CHECK_MS);
   }
 
   private async pass(): Promise<RunResult> {
@@ -209,20 +285,24 @@ export class Retention {
       const now = clock.now();
       const space = this.space().filter(({ storage }) => !broken.has(storage));
       const going = this.due(now, isEmergency(space));
-      const waiting = this.pending.flatMap((one) => one.items);
+      const itemsOf = (copying: boolean): Planned[] =>
+        this.pending.filter((one) => one.copying === copying).flatMap((one) => one.items);
+      const [waiting, kept] = [itemsOf(false), itemsOf(true)];
       const from = clock.monotonic();
       const plan = planFrom(this.effects.source(), this.spec.rules, store.kept(now), now, space, {
         pending: [...waiting, ...going],
-        limit: Math.max(0, Math.min(MAX_PLANNED, MAX_PENDING - waiting.length)),
+        kept,
+        limit: Math.max(0, Math.min(MAX_PLANNED, MAX_PENDING - waiting.length - kept.length)),
       });
       this.longest.planMs = Math.max(this.longest.planMs, clock.monotonic() - from);
       this.lastPlan = { blocked: plan.blocked, unmet: plan.unmet };
       const waits = (item: Planned): boolean => this.vetoMs > 0 && item.reason !== 'emergency';
       const announced = plan.items.filter(waits);
-      this.announce(announced, now);
+      const announcement = this.register(announced, now);
       going.push(...plan.items.filter((item) => !waits(item)));
       const before = done.files;
       await this.deleteAll(going, done, broken);
+      if (announcement) await this.announce(announcement, announced, now);
       const progress = announced.length > 0 || done.files > before;
       // The rules may have been taken away meanwhile; without progress there is nothing to repeat.
       if (this.closed || plan.complete || !progress || !(this.spec as RetentionSpec | null)) break;
@@ -237,8 +317,23 @@ export class Retention {
       });
     }
     this.effects.tiering?.run(this.space());
+    await this.prune();
     this.tellState();
     return { files: done.files, bytes: done.bytes, shares: done.list, blocked: this.lastPlan.blocked };
+  }
+
+  private async prune(): Promise<void> {
+    const { clock, store, prune } = this.effects;
+    if (clock.monotonic() - this.lastPrune < PRUNE_MS) return;
+    this.lastPrune = clock.monotonic();
+    for (const rows of prune(store.kept(clock.now()), clock.now())) {
+      if (this.closed) return;
+      if (rows > 0) await this.pause(PAUSE_MS);
+    }
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.effects.clock.after(ms, resolve));
   }
 
   private get vetoMs(): number {
@@ -248,20 +343,32 @@ export class Retention {
   /** Takes what was announced long enough ago; all of it when room runs out. */
   private due(now: number, emergency: boolean): Planned[] {
     // After a clock that went back nothing waits longer than it was to.
-    const isDue = (one: Announcement): boolean => emergency || one.due <= now || one.due > now + this.vetoMs;
+    const isDue = (one: Announcement): boolean =>
+      !one.copying && (emergency || one.due <= now || one.due > now + this.vetoMs);
     const due = this.pending.filter(isDue);
     this.pending = this.pending.filter((one) => !due.includes(one) && one.items.length > 0);
     return due.flatMap((one) => one.items);
   }
 
-  private announce(items: Planned[], now: number): void {
-    if (items.length === 0) return;
-    const shares = sharesOf(items);
-    const announcement = { id: randomUUID(), due: now + this.vetoMs, items };
+  private register(items: Planned[], now: number): Announcement | null {
+    if (items.length === 0) return null;
+    const announcement = { id: randomUUID(), due: now + this.vetoMs, items, copying: false };
     this.pending.push(announcement);
-    const { id, due } = announcement;
-    const { files, bytes, list } = shares;
-    this.effects.tell({ type: 'about-to-delete', id, time: now, due, files, bytes, shares: list });
+    return announcement;
+  }
+
+  private async announce({ id, due }: Announcement, items: Planned[], now: number): Promise<void> {
+    const stills: Still[] = [];
+    // Nobody waits for a slow disk or a server.
+    const near = items.filter(({ storage }) => !this.effects.tiering?.has(storage));
+    for (const item of this.spec?.stills ? filesToShow(near) : []) {
+      // A picture is a courtesy: a file that has none is announced all the same.
+      const still = await this.effects.still(item).catch(() => null);
+      if (still) stills.push(still);
+    }
+    const { files, bytes, list } = sharesOf(items);
+    const pictures = this.spec?.stills ? { stills } : {};
+    this.effects.tell({ type: 'about-to-delete', id, time: now, due, files, bytes, shares: list, ...pictures });
   }
 
   private async deleteAll(items: readonly Planned[], done: Shares, broken: Set<string>): Promise<void> {
@@ -278,7 +385,7 @@ export class Retention {
         this.batch = Math.round(Math.min(MAX_BATCH, Math.max(MIN_BATCH, this.batch * factor)));
       }
       const tookMs = clock.monotonic() - from;
-      await new Promise<void>((resolve) => void clock.after(Math.max(PAUSE_MS, tookMs), resolve));
+      await this.pause(Math.max(PAUSE_MS, tookMs));
     }
   }
 
@@ -341,7 +448,7 @@ export class Retention {
     const cameras = source.cameras();
     this.effects.tell({
       ...{ type: 'storage', time: now, emergency: isEmergency(space), ...this.lastPlan, ...this.longest },
-      problem: this.problem ?? this.effects.tiering?.problem ?? null,
+      problem: this.problem ?? this.effects.upkeep.problem ?? this.effects.tiering?.problem ?? null,
       tiers: this.effects.tiering?.states ?? [],
       storages: space.map((one) => ({
         ...one,

@@ -2,6 +2,7 @@
 import { mergeRanges, subtractRanges } from '../catalog/coverage.ts';
 import type { TimeRange } from '../types.ts';
 import { isBucket, stuck } from './tiers.ts';
+import { AHEAD_MS, bytesOf, disksOf, emergencyBytes, freeWanted } from './room.ts';
 import { mergeOldest, sourceOf, type Amount, type FootageSource } from './source.ts';
 import {
   KINDS,
@@ -10,7 +11,6 @@ import {
   type Kind,
   type Plan,
   type Planned,
-  type Quota,
   type Rule,
   type RuleForecast,
   type RuleSet,
@@ -18,8 +18,6 @@ import {
   type Space,
 } from './types.ts';
 
-/** Less room than is written in this time is an emergency. */
-export const EMERGENCY_MS = 3_600_000;
 /** One plan deletes no more files; the next goes on. */
 export const MAX_PLANNED = 5000;
 const DAY_S = 86_400;
@@ -49,7 +47,7 @@ function limitsOfRule({ keep, thin }: Rule): Limit[] {
 /** How long each kind of a camera's footage is kept: as long as any rule does. */
 export function limitsOf(rules: readonly Rule[], camera: string): Record<Kind, Limit> {
   const longest = rules
-    .filter((rule) => appliesTo(rule, camera))
+    .filter((rule) => appliesTo(rule, camera) && !rule.only)
     .map(limitsOfRule)
     .reduce<Limit[] | null>((all, own) => all?.map((a, k) => (own[k]!.ms > a.ms ? own[k]! : a)) ?? own, null);
   const [continuous, motion, event] = longest ?? KINDS.map(() => ({ ms: Infinity, reason: 'age' }) satisfies Limit);
@@ -71,17 +69,27 @@ export function isHeld(
   );
 }
 
-/** The times until `end` whose files no hold protects. */
-function freeRanges(camera: string, holds: readonly Hold[], now: number, end: number): TimeRange[] {
+/** The times until `end` whose files neither a hold protects nor what is in `kept`. */
+function freeRanges(
+  camera: string,
+  holds: readonly Hold[],
+  now: number,
+  end: number,
+  kept: readonly TimeRange[] = [],
+): TimeRange[] {
   const window = { start: 0, end };
   const held = holds.filter((hold) => (hold.camera ?? camera) === camera && (hold.until === null || hold.until > now));
-  return end > 0 ? subtractRanges(window, mergeRanges(held, window)) : [];
+  return end > 0 ? subtractRanges(window, mergeRanges([...held, ...kept], window)) : [];
 }
 
-/** Bytes of a quota, of so large a disk; Infinity for none (or a percentage of a disk whose size is not known). */
-function bytesOf(quota: Quota | undefined, totalBytes: number | null): number {
-  const percent = quota?.percent !== undefined && totalBytes !== null ? (totalBytes * quota.percent) / 100 : Infinity;
-  return Math.min(quota?.bytes ?? Infinity, percent);
+/** The times of events that rules keep for longer than all else of a camera. Free where there are no such rules. */
+function keptRanges(source: FootageSource, rules: readonly Rule[], camera: string, now: number): TimeRange[] {
+  return rules.flatMap((rule) => {
+    const { only, keep } = rule;
+    if (!only || keep.eventMs === undefined || !appliesTo(rule, camera)) return [];
+    const window = { start: now - keep.eventMs, end: now };
+    return source.shown(camera, only, window).map(({ start, end }) => ({ start: Math.max(start, window.start), end }));
+  });
 }
 
 function quotaOf({ quotaBytes, quotaPercent }: Rule, space: readonly Space[]): number {
@@ -108,6 +116,8 @@ function totalOf(space: readonly Space[]): number | null {
 export interface PlanOptions {
   /** Already on their way: counted as gone, not planned again. */
   pending?: readonly Planned[];
+  /** On their way, nobody knows for how long: not planned again; they count as gone, but not as room on their disk. */
+  kept?: readonly Planned[];
   limit?: number;
 }
 
@@ -117,17 +127,19 @@ class Draft {
   readonly unmet: Plan['unmet'] = [];
   private readonly going = new Set<number>();
   private readonly freed = new Map<string, number>();
+  private readonly leaving = new Map<string, number>();
   private readonly limit: number;
 
-  constructor({ pending = [], limit = MAX_PLANNED }: PlanOptions) {
+  constructor({ pending = [], kept = [], limit = MAX_PLANNED }: PlanOptions) {
     this.limit = limit;
+    for (const segment of kept) this.count(segment, this.leaving);
     for (const segment of pending) this.count(segment);
   }
 
-  private count(segment: Segment): void {
+  private count(segment: Segment, bytes = this.freed): void {
     this.going.add(segment.id);
     const key = `${segment.storage}\n${segment.camera}`;
-    this.freed.set(key, (this.freed.get(key) ?? 0) + segment.bytes);
+    bytes.set(key, (bytes.get(key) ?? 0) + segment.bytes);
   }
 
   get full(): boolean {
@@ -136,9 +148,12 @@ class Draft {
 
   /** Bytes that what was planned frees. */
   freedOf(cameras: readonly string[], storages: readonly string[]): number {
-    let sum = 0;
-    for (const storage of storages) for (const camera of cameras) sum += this.freed.get(`${storage}\n${camera}`) ?? 0;
-    return sum;
+    return sumOf(this.freed, cameras, storages);
+  }
+
+  /** Bytes that will be gone at some time. */
+  goneOf(cameras: readonly string[], storages: readonly string[]): number {
+    return this.freedOf(cameras, storages) + sumOf(this.leaving, cameras, storages);
   }
 
   /** Takes from the list until so many bytes were; returns what is missing. */
@@ -164,6 +179,12 @@ class Draft {
   }
 }
 
+function sumOf(bytes: ReadonlyMap<string, number>, cameras: readonly string[], storages: readonly string[]): number {
+  let sum = 0;
+  for (const storage of storages) for (const camera of cameras) sum += bytes.get(`${storage}\n${camera}`) ?? 0;
+  return sum;
+}
+
 /** Plans over a catalogue of any size: reads no more of it than what goes. */
 export function planFrom(
   source: FootageSource,
@@ -181,7 +202,7 @@ export function planFrom(
   const folders = everywhere.filter((storage) => !isBucket(storage));
   const used = (of: readonly string[], where: readonly string[]): number =>
     of.reduce((sum, camera) => sum + where.reduce((all, storage) => all + source.used(camera, storage).bytes, 0), 0) -
-    draft.freedOf(of, where);
+    draft.goneOf(of, where);
   const oldest = (of: readonly string[], where: readonly string[], kinds: readonly Kind[] = KINDS): Iterable<Segment> =>
     mergeOldest(
       of.flatMap((camera) => {
@@ -191,12 +212,13 @@ export function planFrom(
     );
 
   const limits = new Map(cameras.map((camera) => [camera, limitsOf(rules, camera)]));
-  const aged = cameras.flatMap((camera) =>
-    KINDS.map((kind) => {
-      const ranges = freeRanges(camera, holds, now, now - limits.get(camera)![kind].ms);
+  const aged = cameras.flatMap((camera) => {
+    const kept = keptRanges(source, rules, camera, now);
+    return KINDS.map((kind) => {
+      const ranges = freeRanges(camera, holds, now, now - limits.get(camera)![kind].ms, kept);
       return source.oldest({ camera, kind, ranges, storages: everywhere });
-    }),
-  );
+    });
+  });
   draft.take(mergeOldest(aged), ({ camera, kind }) => limits.get(camera)![kind].reason, Infinity);
 
   for (const rule of rules) {
@@ -219,13 +241,13 @@ export function planFrom(
   if (overall > 0) draft.meet(oldest(cameras, folders), 'total-quota', '', overall);
 
   let blocked = false;
-  for (const { disk, own, free, size, perSecond } of disksOf(space)) {
-    const wanted = bytesOf(minFree, size);
-    const lacking = (wanted === Infinity ? 0 : wanted) - free - draft.freedOf(cameras, own);
+  for (const one of disksOf(space)) {
+    const { disk, own, free } = one;
+    const lacking = freeWanted(one, minFree, AHEAD_MS) - free - draft.freedOf(cameras, own);
     if (lacking > 0) makeRoom(own, 'min-free', disk, lacking);
     // What is least worth goes first, on all cameras, before anything better.
     const worthFirst = KINDS.map((kind) => () => oldest(cameras, own, [kind]));
-    const short = (perSecond * EMERGENCY_MS) / 1000 - free - draft.freedOf(cameras, own);
+    const short = emergencyBytes(one) - free - draft.freedOf(cameras, own);
     if (!draft.meet(inTurn(worthFirst), 'emergency', disk, short)) blocked = true;
   }
   return { items: draft.items, complete: !draft.full, blocked, unmet: draft.unmet };
@@ -241,35 +263,6 @@ export function plan(
   options: PlanOptions = {},
 ): Plan {
   return planFrom(sourceOf(segments), rules, holds, now, space, options);
-}
-
-interface Disk {
-  disk: string;
-  /** Its storage folders. */
-  own: string[];
-  free: number;
-  size: number | null;
-  perSecond: number;
-}
-
-function disksOf(space: readonly Space[]): Disk[] {
-  const disks = new Map<string, Disk>();
-  for (const { disk, storage, freeBytes, totalBytes, bytesPerSecond } of space) {
-    if (freeBytes === null) continue;
-    const known = disks.get(disk);
-    if (known) {
-      known.own.push(storage);
-      known.perSecond += bytesPerSecond;
-    } else {
-      disks.set(disk, { disk, own: [storage], free: freeBytes, size: totalBytes, perSecond: bytesPerSecond });
-    }
-  }
-  return [...disks.values()];
-}
-
-/** True when a disk has less room than is written to it in {@link EMERGENCY_MS}. */
-export function isEmergency(space: readonly Space[]): boolean {
-  return disksOf(space).some(({ free, perSecond }) => free < (perSecond * EMERGENCY_MS) / 1000);
 }
 
 /** One list after the other; each is begun when it is its turn. */
@@ -290,8 +283,9 @@ export function forecast(
   const aged = new Map<string, Amount>();
   for (const camera of cameras) {
     const limits = limitsOf(rules, camera);
+    const kept = keptRanges(source, rules, camera, now);
     const sums = KINDS.map((kind) =>
-      source.sum({ camera, kind, ranges: freeRanges(camera, holds, now, now - limits[kind].ms) }),
+      source.sum({ camera, kind, ranges: freeRanges(camera, holds, now, now - limits[kind].ms, kept) }),
     );
     aged.set(camera, sums.reduce(add));
   }

@@ -1,6 +1,6 @@
 /** What a plan is made from, and the same from a plain list. */
 import type { TimeRange } from '../types.ts';
-import type { Kind, Segment } from './types.ts';
+import type { Kind, Only, Segment } from './types.ts';
 
 /** Files of one camera and kind that lie within one of the ranges (sorted, apart from each other). */
 export interface Selection {
@@ -36,9 +36,30 @@ export interface FootageSource {
   placed(of: Placed): Iterable<Segment>;
   /** The sum of what `oldest` would give. */
   sum(of: Selection): Amount;
+  /** When such events were that touch the range, with what belongs to them ({@link MARGIN_MS}); in no order. */
+  shown(camera: string, only: Only, range: TimeRange): TimeRange[];
 }
 
-export function sourceOf(segments: readonly Segment[]): FootageSource {
+/** Footage so long before and after something happened belongs to it. */
+export const MARGIN_MS = 10_000;
+
+/** An event, or a recording that was started by something. */
+export interface Happening {
+  camera: string;
+  start: number;
+  end: number;
+  label: string | null;
+  zones: readonly string[];
+  trigger: string;
+}
+
+export function isOnly({ labels, zones, triggers }: Only, { label, zones: touched, trigger }: Happening): boolean {
+  if (labels && (label === null || !labels.includes(label))) return false;
+  if (zones && !touched.some((zone) => zones.includes(zone))) return false;
+  return triggers?.includes(trigger) ?? true;
+}
+
+export function sourceOf(segments: readonly Segment[], happenings: readonly Happening[] = []): FootageSource {
   const sorted = [...segments].sort((a, b) => a.start - b.start);
   const oldest = ({ camera, kind, ranges, storages }: Selection): Segment[] =>
     sorted.filter(
@@ -67,6 +88,11 @@ export function sourceOf(segments: readonly Segment[]): FootageSource {
       const own = oldest(of);
       return { bytes: own.reduce((sum, { bytes }) => sum + bytes, 0), files: own.length };
     },
+    shown: (camera, only, range) =>
+      happenings
+        .filter((one) => one.camera === camera && isOnly(only, one))
+        .map(({ start, end }) => ({ start: start - MARGIN_MS, end: end + MARGIN_MS }))
+        .filter(({ start, end }) => start < range.end && end > range.start),
   };
 }
 

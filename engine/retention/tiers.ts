@@ -1,9 +1,10 @@
 /** Where footage lies as it gets older: which files move, from where to where, and why. Pure. */
+import { AHEAD_MS, bytesOf, disksOf, emergencyBytes, freeWanted } from './room.ts';
 import { mergeOldest, type FootageSource } from './source.ts';
 import { KINDS, type Kind, type RuleSet, type Segment, type Space, type Tier } from './types.ts';
 
-/** Less room than is written in this time moves early what would move later. Deleting begins at half of it. */
-const EARLY_MS = 2 * 3_600_000;
+/** So many times the room below which files are deleted moves early what would move later: two hours of writing. */
+const EARLY = 2;
 /** Moved to one tier by one plan; the next goes on. */
 export const MAX_MOVES = 500;
 
@@ -118,18 +119,10 @@ export function shortage(
   return (storage) => {
     const own = space.find((one) => one.storage === storage);
     if (!own) return 0;
-    const { disk, freeBytes, totalBytes } = own;
-    const bytesOf = (quota: { bytes?: number; percent?: number } | undefined): number =>
-      Math.min(
-        quota?.bytes ?? Infinity,
-        quota?.percent !== undefined && totalBytes !== null ? (totalBytes * quota.percent) / 100 : Infinity,
-      );
-    const over = used(storage) - bytesOf(storages?.[storage]);
-    if (freeBytes === null) return Math.max(0, over);
-    const wanted = bytesOf(minFree);
-    const onDisk = space.filter((one) => one.disk === disk);
-    const written = onDisk.reduce((sum, { bytesPerSecond }) => sum + bytesPerSecond, 0);
-    const lacking = Math.max(wanted === Infinity ? 0 : wanted, (written * EARLY_MS) / 1000) - freeBytes;
-    return Math.max(0, over, lacking);
+    const over = used(storage) - bytesOf(storages?.[storage], own.totalBytes);
+    const disk = disksOf(space).find((one) => one.own.includes(storage));
+    if (!disk) return Math.max(0, over);
+    const wanted = Math.max(freeWanted(disk, minFree, AHEAD_MS), EARLY * emergencyBytes(disk));
+    return Math.max(0, over, wanted - disk.free);
   };
 }

@@ -1,4 +1,5 @@
 /** The words of retention: what footage is, what keeps it, and why it goes. All times are epoch ms, all sizes bytes. */
+import type { BackupReport, CheckProgress, CheckReport, CopyReport } from '../upkeep/types.ts';
 
 /** What a file shows, from what may go first to what must stay longest. Their places are `segment.kind` in the catalogue. */
 export const KINDS = ['continuous', 'motion', 'event'] as const;
@@ -19,12 +20,25 @@ export interface Rule {
   id: string;
   cameras: readonly string[] | '*';
   keep: KeepTimes;
+  /**
+   * Of such events only. Then the rule says nothing but how long their footage is kept at least (`keep.eventMs`): it
+   * never makes anything go earlier.
+   */
+  only?: Only;
   /** Of all its cameras together. */
   quotaBytes?: number;
   /** As `quotaBytes`, of the size of all disks together. The smaller of both counts. */
   quotaPercent?: number;
   /** Earlier than its time everything goes but footage of this kind and above. */
   thin?: { afterMs: number; keep: 'motion' | 'events' };
+}
+
+/** Events that have one of each list that there is. */
+export interface Only {
+  labels?: readonly string[];
+  zones?: readonly string[];
+  /** What kind of event it is (`motion`, `onvif-event`, …), or what made a recording start (`manual`, `panic`, …). */
+  triggers?: readonly string[];
 }
 
 export interface Quota {
@@ -153,6 +167,27 @@ export interface RetentionSpec {
   vetoMs: number;
   /** For the tiers that are buckets, by `to`. */
   buckets?: Readonly<Record<string, BucketAccess>>;
+  /** Announce with pictures. */
+  stills?: boolean;
+  backup?: BackupSpec | null;
+}
+
+export interface BackupSpec {
+  /** `HH:MM` by the wall clock; null for none but on command. */
+  at: string | null;
+  /** Beside the catalogue when empty. */
+  folder: string;
+  keep: number;
+  /** Files of the configuration, by the name they get. Never any with secrets. */
+  files: { name: string; file: string }[];
+}
+
+/** A picture of what is announced. */
+export interface Still {
+  camera: string;
+  time: number;
+  /** JPEG. */
+  image: Uint8Array;
 }
 
 /** Files of one camera that go, or went, for one reason. */
@@ -214,7 +249,24 @@ export interface AboutToDeleteMessage {
   files: number;
   bytes: number;
   shares: Share[];
+  /** Where they were asked for. */
+  stills?: Still[];
 }
+
+export type CheckMessage = { type: 'check'; time: number } & (
+  ({ phase: 'progress' } & CheckProgress) | ({ phase: 'end'; seconds: number } & CheckReport)
+);
+
+export type BackupMessage = { type: 'backup'; time: number } & (
+  | { phase: 'progress'; done: number }
+  /** `folder` is the backup, or where it was to go when there is an error. */
+  | ({ phase: 'end'; error: string | null } & BackupReport)
+);
+
+/** Of what was announced under this id. */
+export type CopyMessage = { type: 'copy'; time: number; id: string; folder: string } & (
+  { phase: 'progress'; done: number } | ({ phase: 'end'; error: string | null } & CopyReport)
+);
 
 export interface HoldMessage {
   type: 'hold';
@@ -245,7 +297,14 @@ export interface RetentionStateMessage {
 }
 
 export type RetentionMessage =
-  DeletedMessage | MovedMessage | AboutToDeleteMessage | HoldMessage | RetentionStateMessage;
+  | DeletedMessage
+  | MovedMessage
+  | AboutToDeleteMessage
+  | HoldMessage
+  | RetentionStateMessage
+  | CheckMessage
+  | BackupMessage
+  | CopyMessage;
 
 /** What a run did. */
 export interface RunResult {

@@ -43,6 +43,10 @@ export type EngineCalls = {
       | 'releaseHold'
       | 'holds'
       | 'veto'
+      | 'copyAnnounced'
+      | 'checkFootage'
+      | 'cancelCheck'
+      | 'backUp'
       | 'shutdown'
   ]: Engine[K];
 };
@@ -133,6 +137,7 @@ async function answer({ id, call, args }: EngineRequest): Promise<void> {
 const SLOW: readonly (keyof EngineCalls)[] = [
   ...(['opened', 'snapshot', 'coverage', 'events', 'shutdown'] as const),
   ...(['setRetention', 'runRetention', 'previewRetention', 'hold', 'releaseHold', 'holds', 'veto'] as const),
+  ...(['copyAnnounced', 'checkFootage', 'cancelCheck', 'backUp'] as const),
 ];
 
 // What a crash left behind is put in order before anything new is recorded; order of requests is kept.

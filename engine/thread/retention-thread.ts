@@ -3,7 +3,8 @@
  * retention/retention.ts. A disk that is slow to delete holds up nothing else. `workerData` is the {@link EngineConfig}.
  */
 import { statfsSync, statSync } from 'node:fs';
-import { parentPort, workerData } from 'node:worker_threads';
+import { dirname, join } from 'node:path';
+import { parentPort, Worker, workerData } from 'node:worker_threads';
 import Sqlite from 'better-sqlite3';
 import { systemClock } from '../clock.ts';
 import { CatalogSource } from '../retention/catalog-source.ts';
@@ -13,8 +14,14 @@ import { PlaceLink } from '../retention/place-link.ts';
 import { Tiering } from '../retention/tiering.ts';
 import { diskOfFiles } from '../retention/deletion.ts';
 import type { RetentionCalls, RetentionReply, RetentionRequest } from '../retention/link.ts';
+import { pruneSteps } from '../retention/pruning.ts';
 import { Retention } from '../retention/retention.ts';
+import { stillOf } from '../retention/thumbnails.ts';
+import { Upkeep, type UpkeepEffects } from '../retention/upkeep.ts';
 import { EngineError, type EngineConfig } from '../types.ts';
+import { backupsIn } from '../upkeep/backup.ts';
+import type { UpkeepReply } from '../upkeep/types.ts';
+import { sibling } from './sibling.ts';
 import { placeBackend } from './place-backend.ts';
 
 const port = parentPort!;
@@ -27,11 +34,14 @@ db.pragma('foreign_keys = ON');
 // Done between batches instead, when nobody waits for this connection.
 db.pragma('wal_autocheckpoint = 0');
 
-function storages(): string[] {
+function knownStorages(): string[] {
   const known = db.prepare('SELECT path FROM storage').pluck().all() as string[];
-  const folders = [...new Set([...config.storages, ...known])].filter((storage) => !tiering.has(storage));
-  return folders.filter((storage) => diskOfFiles.present(storage));
+  return [...new Set([...config.storages, ...known])];
 }
+
+/** That are there, but for tiers. */
+const storages = (): string[] =>
+  knownStorages().filter((storage) => !tiering.has(storage) && diskOfFiles.present(storage));
 
 let lock: Sqlite.Database | null = null;
 /** Held until this thread ends, however it does. */
@@ -64,9 +74,41 @@ const tiering = new Tiering({
 const CHECKPOINT_EVERY = 8;
 let batches = 0;
 
+/** A thread for each job, gone with it. */
+const startJob: UpkeepEffects['start'] = (job, onProgress) => {
+  const worker = new Worker(sibling('upkeep-thread', import.meta.url), { workerData: job });
+  let reason = new EngineError('cancelled', `the ${job.kind} was ended before it was done`);
+  const done = new Promise<Extract<UpkeepReply, { result: unknown }>['result']>((resolve, reject) => {
+    worker.on('message', (reply: UpkeepReply) => {
+      if ('progress' in reply) onProgress(reply.progress);
+      else if ('result' in reply) resolve(reply.result);
+      else reject(new EngineError(reply.error.code, reply.error.message));
+    });
+    worker.on('error', (error: unknown) => {
+      reason = new EngineError('upkeep', error instanceof Error ? error.message : String(error));
+    });
+    worker.on('exit', () => reject(reason)); // too late to matter when it has answered
+  });
+  return { done, stop: () => void worker.terminate() };
+};
+
+const upkeep = new Upkeep({
+  clock: systemClock,
+  tell: (message) => tell({ message }),
+  start: startJob,
+  catalog: config.catalog,
+  storages: knownStorages,
+  lastBackup: (folder) => backupsIn(folder).at(-1)?.time ?? null,
+  backupFolder: join(dirname(config.catalog), 'backups'),
+});
+
+const store = new DeletionStore(db, (ms) => retention.locked(ms));
 const retention: Retention = new Retention({
   clock: systemClock,
-  store: new DeletionStore(db, (ms) => retention.locked(ms)),
+  store,
+  upkeep,
+  prune: (holds, now) => pruneSteps(db, (call) => store.write(call), holds, now),
+  still: (of) => stillOf(db, config.ffmpegPath, of),
   source: () => new CatalogSource(db),
   files: diskOfFiles,
   tiering,

@@ -3,9 +3,11 @@ import { isAbsolute, resolve } from 'node:path';
 import type { NewHold } from '../../engine/retention/retention.ts';
 import {
   KINDS,
+  type BackupSpec,
   type BucketAccess,
   type Hold,
   type Kind,
+  type Only,
   type Quota,
   type RetentionSpec,
   type Rule,
@@ -13,6 +15,7 @@ import {
   type Tier,
 } from '../../engine/retention/types.ts';
 import { EngineError } from '../../engine/types.ts';
+import type { CheckOptions } from '../../engine/upkeep/types.ts';
 import { cameraOf, rangeOf, type Payload } from '../shared/message.ts';
 
 export interface RetentionProperties {
@@ -23,6 +26,11 @@ export interface RetentionProperties {
   total: string;
   minFree: string;
   veto: string;
+  stills?: boolean;
+  /** `HH:MM`; no nightly backup when empty. */
+  backupAt?: string;
+  backupFolder?: string;
+  backupKeep?: string | number;
   /** `[{to, after, least}]`, from warm to cold. Absent in flows from before there were tiers, as what follows. */
   tiers?: unknown;
   /** Name of the bucket behind the last folder; empty for none. */
@@ -89,7 +97,26 @@ function camerasOf(value: unknown, name: string): string[] | '*' {
   return ids;
 }
 
-/** A line of the table: `{cameras, continuous, motion, event, quota, thinAfter, thinKeep}`, all of them texts. */
+/** Words between commas. */
+function wordsOf(value: unknown): string[] | null {
+  const words = plain(value)
+    .split(/[,;]/)
+    .map((word) => word.trim())
+    .filter((word) => word !== '');
+  return words.length > 0 ? words : null;
+}
+
+/** The events that a line is about; null when it is about all footage. */
+function onlyOf(line: Record<string, unknown>): Only | null {
+  const [labels, zones, triggers] = ['labels', 'zones', 'triggers'].map((field) => wordsOf(line[field]));
+  if (!labels && !zones && !triggers) return null;
+  return { ...(labels ? { labels } : {}), ...(zones ? { zones } : {}), ...(triggers ? { triggers } : {}) };
+}
+
+/**
+ * A line of the table: `{cameras, continuous, motion, event, quota, thinAfter, thinKeep, labels, zones, triggers}`, all of
+ * them texts.
+ */
 function toRule(value: unknown, place: number): Rule {
   const line = (value ?? {}) as Record<string, unknown>;
   const name = `rule ${place + 1}`;
@@ -98,6 +125,13 @@ function toRule(value: unknown, place: number): Rule {
   const eventMs = parseAge(line['event'], name);
   const quota = parseSize(line['quota'], name);
   const afterMs = parseAge(line['thinAfter'], name);
+  const only = onlyOf(line);
+  if (only) {
+    if (eventMs === null || all !== null || motionMs !== null || quota || afterMs !== null) {
+      throw bad(`${name}: with labels, zones or triggers it says how long such events are kept, and nothing else`);
+    }
+    return { id: name, cameras: camerasOf(line['cameras'], name), keep: { eventMs }, only };
+  }
   // What is thinned out is kept until then.
   const continuousMs = all ?? (motionMs === null && eventMs === null ? null : afterMs);
   if (continuousMs === null && (motionMs !== null || eventMs !== null)) {
@@ -200,16 +234,68 @@ export function toRuleSet(properties: RetentionProperties, folders: readonly str
   };
 }
 
-/** Throws `bad-rule`. @param folders where cameras are recorded to */
+const MAX_BACKUPS = 1000;
+
+/** @param files of the configuration. Throws `bad-rule`. */
+function toBackup({ backupAt, backupFolder, backupKeep }: RetentionProperties, files: BackupSpec['files']): BackupSpec {
+  const at = plain(backupAt);
+  if (at !== '' && !/^([01]?\d|2[0-3]):[0-5]\d$/.test(at)) {
+    throw bad(`backup: write a time of day such as 03:00, not '${at.slice(0, 40)}'`);
+  }
+  const folder = plain(backupFolder);
+  if (folder !== '' && !isAbsolute(folder)) throw bad(`backup: ${folder.slice(0, 200)} is not an absolute path`);
+  const keep = plain(backupKeep) === '' ? 7 : Number(plain(backupKeep));
+  if (!Number.isInteger(keep) || keep < 1 || keep > MAX_BACKUPS) {
+    throw bad(`backup: keep 1 to ${MAX_BACKUPS} backups, not '${plain(backupKeep).slice(0, 40)}'`);
+  }
+  return { at: at === '' ? null : at, folder, keep, files };
+}
+
+/** What a retention node has that is not in its dialog. */
+export interface RetentionSurroundings {
+  /** Where cameras are recorded to. */
+  folders: readonly string[];
+  credentials?: RetentionCredentials;
+  /** Of the configuration, for backups. */
+  files?: BackupSpec['files'];
+}
+
+/** Throws `bad-rule`. */
 export function toRetentionSpec(
   node: string,
   properties: RetentionProperties,
-  folders: readonly string[],
-  credentials: RetentionCredentials = {},
+  { folders, credentials = {}, files = [] }: RetentionSurroundings,
 ): RetentionSpec {
-  const rules = toRuleSet(properties, folders);
-  const vetoMs = parseAge(properties.veto, 'veto time') ?? 0;
-  return { node, rules, vetoMs, buckets: accessOf(properties, credentials) };
+  return {
+    ...{ node, rules: toRuleSet(properties, folders), vetoMs: parseAge(properties.veto, 'veto time') ?? 0 },
+    ...{ buckets: accessOf(properties, credentials), stills: properties.stills === true },
+    backup: toBackup(properties, files),
+  };
+}
+
+/** Reading for a check leaves the disk to the recorders. */
+const BYTES_PER_SECOND = 20e6;
+const MAX_BYTES_PER_SECOND = 1e9;
+
+/** `{camera?, start?, end?, verify?, repair?, rate?}`; `rate` in MB/s. Throws `bad-message`. */
+export function readCheck(payload: Payload): CheckOptions {
+  const { start, end, rate = BYTES_PER_SECOND / 1e6, verify, repair } = payload;
+  if (typeof rate !== 'number' || !(rate > 0) || rate * 1e6 > MAX_BYTES_PER_SECOND) {
+    throw new EngineError('bad-message', 'rate must be MB/s to read for verify, up to 1000');
+  }
+  return {
+    camera: cameraOf(payload['camera']),
+    range: start === undefined && end === undefined ? null : rangeOf(payload),
+    ...{ verify: verify === true, repair: repair === true, bytesPerSecond: rate * 1e6 },
+  };
+}
+
+/** Throws `bad-message`. */
+export function readCopy(payload: Payload): { id: string; folder: string } {
+  const [id, folder] = [textAt(payload, 'id'), textAt(payload, 'folder')];
+  if (id === '') throw new EngineError('bad-message', 'copy needs the id of an announcement');
+  if (!isAbsolute(folder)) throw new EngineError('bad-message', 'copy needs the absolute path of a folder: folder');
+  return { id, folder };
 }
 
 const textAt = (payload: Payload, key: string, fallback = ''): string => {

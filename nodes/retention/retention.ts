@@ -1,10 +1,15 @@
 /** Deletes footage that its rules no longer keep, and keeps what is held. */
+import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { basename, resolve } from 'node:path';
 import type { Node, NodeAPI, NodeDef, NodeMessage } from 'node-red';
-import type { RetentionMessage, RetentionStateMessage } from '../../engine/retention/types.ts';
+import type { BackupSpec, RetentionMessage, RetentionStateMessage } from '../../engine/retention/types.ts';
 import { EngineError } from '../../engine/types.ts';
 import { cameraOf, commandOf, payloadOf } from '../shared/message.ts';
 import { openNode, refuse, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import {
+  readCheck,
+  readCopy,
   readHold,
   readReason,
   toRetentionSpec,
@@ -13,13 +18,10 @@ import {
   type RetentionProperties,
 } from './retention-spec.ts';
 
-const COMMANDS = ['run', 'hold', 'release', 'holds', 'veto'] as const;
+const COMMANDS = ['run', 'hold', 'release', 'holds', 'veto', 'copy', 'check', 'backup'] as const;
 const OUTPUT: Record<RetentionMessage['type'], number> = {
-  deleted: 0,
-  moved: 0,
-  hold: 0,
-  'about-to-delete': 1,
-  storage: 2,
+  ...{ deleted: 0, moved: 0, hold: 0, check: 0, backup: 0, copy: 0 },
+  ...{ 'about-to-delete': 1, storage: 2 },
 };
 
 export default function register(RED: NodeAPI): void {
@@ -29,7 +31,9 @@ export default function register(RED: NodeAPI): void {
   ): void {
     RED.nodes.createNode(this, properties);
     const opened = openNode(RED, this, properties.nvr, ({ config }) =>
-      toRetentionSpec(this.id, properties, config.storages, this.credentials),
+      toRetentionSpec(this.id, properties, {
+        ...{ folders: config.storages, credentials: this.credentials, files: configurationOf(RED) },
+      }),
     );
     if (!opened) return;
     const { host, spec } = opened;
@@ -49,7 +53,16 @@ export default function register(RED: NodeAPI): void {
     };
     const onRetention = (message: RetentionMessage): void => {
       if (message.type === 'storage') show(message);
-      out(message);
+      if ('phase' in message && message.phase === 'progress') this.status(progressOf(message));
+      if ('phase' in message && message.phase === 'end' && message.type !== 'hold') {
+        if (host.retentionState) this.status(statusOf(host.retentionState));
+        else this.status({ fill: 'grey', shape: 'dot', text: 'retention.status.waiting' });
+      }
+      // Nobody asked for it just now, so nobody is told by an error of a message.
+      if (message.type === 'backup' && message.phase === 'end' && message.error !== null) {
+        this.error(`the backup failed: ${message.error}`, { topic: 'retention/backup', payload: message });
+      }
+      out(withBuffers(message));
     };
     host.on('retention', onRetention);
     this.status({ fill: 'grey', shape: 'dot', text: 'retention.status.waiting' });
@@ -76,6 +89,19 @@ export default function register(RED: NodeAPI): void {
         }
         case 'veto':
           await host.veto(idOf(), cameraOf(payload['camera']), readReason(payload));
+          return;
+        case 'copy': {
+          const { id: announcement, folder } = readCopy(payload);
+          await host.copyAnnounced(announcement, folder);
+          return;
+        }
+        case 'check':
+          // Progress and result tell themselves.
+          if (payload['cancel'] === true) await host.cancelCheck();
+          else await host.checkFootage(readCheck(payload));
+          return;
+        case 'backup':
+          await host.backUp();
           return;
         case 'holds':
           Object.assign(msg, { topic: 'retention/holds', payload: { type: 'holds', holds: await host.holds() } });
@@ -110,6 +136,24 @@ export default function register(RED: NodeAPI): void {
       response.status(status).json({ message: textOf(error) });
     });
   });
+}
+
+/** The flow file, which has no credentials in it; those are in a file of their own. */
+function configurationOf({ settings }: NodeAPI): BackupSpec['files'] {
+  const { flowFile, userDir = '.' } = settings as { flowFile?: string; userDir?: string };
+  const names = flowFile === undefined ? ['flows.json', `flows_${hostname()}.json`] : [flowFile];
+  const file = names.map((name) => resolve(userDir, name)).find((path) => existsSync(path));
+  return file === undefined ? [] : [{ name: basename(file), file }];
+}
+
+/** Pictures as Node-RED has them. */
+function withBuffers(message: RetentionMessage): RetentionMessage {
+  if (message.type !== 'about-to-delete' || !message.stills) return message;
+  return { ...message, stills: message.stills.map((still) => ({ ...still, image: Buffer.from(still.image) })) };
+}
+
+function progressOf({ type, done }: { type: string; done: number }): { fill: 'blue'; shape: 'dot'; text: string } {
+  return { fill: 'blue', shape: 'dot', text: `${type} ${Math.floor(done * 100)} %` };
 }
 
 function statusOf({ blocked, problem, emergency, unmet, storages }: RetentionStateMessage): {

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { Rig } from '../support/rig.ts';
 
 const run = promisify(execFile);
-const SCRIPT = fileURLToPath(new URL('../../scripts/reconcile.ts', import.meta.url));
+const SCRIPT = fileURLToPath(new URL('../../cli/flow-nvr.ts', import.meta.url));
 
 /** A catalogue can be lost; the files tell all that is needed to make it again. */
 describe('a lost catalogue', function () {
@@ -32,7 +32,7 @@ describe('a lost catalogue', function () {
   it('is rebuilt from the files by npm run reconcile', async () => {
     const files = await rig.files();
     await withoutCatalog();
-    await run(process.execPath, [SCRIPT, rig.storage]);
+    await run(process.execPath, [SCRIPT, 'reconcile', rig.storage]);
     const rows = rig.segments();
     assert.equal(rows.length, files.length);
     for (const { camera, stream, start, end } of rows) {

@@ -37,10 +37,8 @@ describe('who gets a token for the dashboard', () => {
   async function serve(settings: object, dashboard: Partial<DashboardSettings> = {}): Promise<number> {
     const app = express();
     const RED = { settings, log: { error: (text: string) => errors.push(text) } } as unknown as NodeAPI;
-    const place = {
-      service: { tokens } as unknown as NvrService,
-      dashboard: { access: 'control', open: false, ...dashboard },
-    };
+    const wanted: DashboardSettings = { access: 'control', open: false, ...dashboard };
+    const place = { service: { tokens } as unknown as NvrService, dashboard: wanted };
     app.get('/nvr/dashboard/token', ...dashboardToken(RED, place));
     server = app.listen(0, '0.0.0.0');
     await once(server, 'listening');

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { parseAge, parseSize, toRetentionSpec } from '../../nodes/retention/retention-spec.ts';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  parseAge,
+  parseSize,
+  readCheck,
+  readCopy,
+  toRetentionSpec,
+  toRuleSet,
+} from '../../nodes/retention/retention-spec.ts';
 import { CAMERA, Harness, RECORDER, type TestMessage } from './harness.ts';
 
 const RETENTION = {
@@ -75,16 +84,92 @@ describe('retention', function () {
     assert.ok(existsSync(payload['file'] as string));
   });
 
+  it('announces with pictures, copies, and deletes what was copied', async () => {
+    const usb = mkdtempSync(join(tmpdir(), 'flow-nvr-usb-'));
+    try {
+      await harness.load(flow({ veto: '1 h', stills: true }));
+      const { payload } = await segment();
+      await pause(1500);
+      const about = harness.message('about', () => true);
+      command({ command: 'run' });
+      const { id, files, stills } = (await about).payload as {
+        id: string;
+        files: number;
+        stills: { camera: string; image: Buffer }[];
+      };
+      assert.ok(stills.length > 0 && Buffer.isBuffer(stills[0]!.image) && stills[0]!.camera === 'yard');
+      assert.equal(stills[0]!.image.readUInt16BE(0), 0xffd8, 'a JPEG');
+      const copied = harness.message('done', (msg) => msg.payload['type'] === 'copy' && msg.payload['phase'] === 'end');
+      const deleted = done('deleted');
+      command({ command: 'copy', id, folder: usb });
+      assert.equal((await copied).payload['error'], null);
+      assert.equal((await deleted).payload['files'], files);
+      assert.equal(existsSync(payload['file'] as string), false);
+      assert.equal(readdirSync(usb, { recursive: true }).filter((name) => String(name).endsWith('.mp4')).length, files);
+    } finally {
+      rmSync(usb, { recursive: true, force: true });
+    }
+  });
+
+  it('checks while recording and backs up, and no secret is in the backup', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'flow-nvr-backups-'));
+    try {
+      await harness.load(flow({ rules: [], backupFolder: folder, backupKeep: '2' }));
+      await segment();
+      const end = (type: string): Promise<TestMessage> =>
+        harness.message('done', (msg) => msg.payload['type'] === type && msg.payload['phase'] === 'end');
+      const checked = end('check');
+      command({ command: 'check', verify: true, rate: 1000 });
+      const { faults, files, bytes } = (await checked).payload as { faults: number; files: number; bytes: number };
+      assert.ok(faults === 0 && files > 0 && bytes > 1000, `${faults} ${files} ${bytes}`);
+      const backedUp = end('backup');
+      command({ command: 'backup' });
+      const { error, folder: made } = (await backedUp).payload as { error: string | null; folder: string };
+      assert.equal(error, null);
+      assert.ok(existsSync(join(made, 'catalog.sqlite')));
+      const manifest = JSON.parse(readFileSync(join(made, 'nvr.json'), 'utf8')) as { files: string[] };
+      assert.ok(manifest.files.every((name) => !/cred|keys|settings/.test(name)));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it('reads rules of labels, zones and triggers, backups and checks', () => {
+    const properties = { rules: [], storages: [], total: '', minFree: '', veto: '' };
+    const rule = (line: object): unknown => toRuleSet({ ...properties, rules: [line] }, []).rules[0];
+    assert.deepEqual(rule({ cameras: 'yard', event: '1 d', labels: 'person, fork lift', triggers: 'panic' }), {
+      ...{ id: 'rule 1', cameras: ['yard'], keep: { eventMs: 86_400_000 } },
+      only: { labels: ['person', 'fork lift'], triggers: ['panic'] },
+    });
+    assert.throws(() => rule({ zones: 'door' }), /how long such events/);
+    assert.throws(() => rule({ zones: 'door', event: '1 d', continuous: '1 d' }), /nothing else/);
+    const backup = (of: object): unknown => toRetentionSpec('n', { ...properties, ...of }, { folders: [] }).backup;
+    assert.deepEqual(backup({ backupAt: '3:30', backupFolder: '/b', backupKeep: '3' }), {
+      ...{ at: '3:30', folder: '/b', keep: 3, files: [] },
+    });
+    assert.deepEqual(backup({}), { at: null, folder: '', keep: 7, files: [] });
+    for (const wrong of [{ backupAt: 'noon' }, { backupAt: '24:00' }, { backupFolder: 'b' }, { backupKeep: '0' }])
+      assert.throws(() => backup(wrong), /^\S*Error: backup:/);
+    assert.throws(() => readCopy({ folder: '/usb' }), /needs the id/);
+    assert.throws(() => readCopy({ id: 'x', folder: 'usb' }), /absolute path/);
+    assert.throws(() => readCheck({ start: 5 }), /epoch milliseconds/);
+    assert.deepEqual(readCheck({ camera: 'yard', start: 1, end: 2, verify: true }), {
+      ...{ camera: 'yard', range: { start: 1, end: 2 }, verify: true, repair: false, bytesPerSecond: 20e6 },
+    });
+  });
+
   it('refuses what it cannot do with what to do', async () => {
     await harness.load(flow({}));
     const rows: [object, RegExp][] = [
-      [{ command: 'dance' }, /use run, hold, release, holds, veto/],
+      [{ command: 'dance' }, /use run, hold, release, holds, veto, copy, check, backup/],
       [{ command: 'hold', start: 1, end: 2 }, /name the case/],
       [{ command: 'hold', name: 'x', start: 5, end: 1 }, /end must be later/],
       [{ command: 'hold', name: 'x', start: 1, end: 2, until: 'soon' }, /until must be/],
       [{ command: 'release' }, /needs the id/],
       [{ command: 'release', id: 'none' }, /no hold none/],
       [{ command: 'veto' }, /announced/],
+      [{ command: 'copy', id: 'x', folder: '/usb' }, /nothing is announced/],
+      [{ command: 'check', rate: -1 }, /MB\/s/],
     ];
     for (const [payload, expected] of rows)
       assert.match(await harness.errorOf('retention-node', { payload }), expected);
@@ -105,7 +190,7 @@ describe('retention', function () {
       ...{ total: '1 TB', minFree: '5 %', veto: '10 min', storages: [{ path: '/a', quota: '1 GB' }, { path: '' }] },
       rules: [{ cameras: 'yard, door', event: '9 d', thinAfter: '2 d', thinKeep: 'events', quota: '50 %' }],
     };
-    const { rules, vetoMs } = toRetentionSpec('n', properties, []);
+    const { rules, vetoMs } = toRetentionSpec('n', properties, { folders: [] });
     assert.deepEqual(
       [rules.total, rules.minFree, rules.storages, vetoMs],
       [...[{ bytes: 1e12 }, { percent: 5 }, { '/a': { bytes: 1e9 } }, 600_000]],
@@ -128,7 +213,7 @@ describe('retention', function () {
   it('reads tiers and a bucket', () => {
     const properties = { rules: [], storages: [], total: '', minFree: '', veto: '' };
     const read = (of: object, credentials: object = { accessKey: 'a', secretKey: 'b' }) =>
-      toRetentionSpec('n', { ...properties, ...of }, ['/hot'], credentials);
+      toRetentionSpec('n', { ...properties, ...of }, { folders: ['/hot'], credentials });
     assert.deepEqual(read({}).rules.tiers, []);
     const tiers = [
       { to: '/warm/', after: '2 d' },

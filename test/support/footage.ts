@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import type { Catalog } from '../../engine/catalog/catalog.ts';
 import { encodeGopIndex, ticksOf, type Gop } from '../../engine/catalog/gop-index.ts';
 import { copyRebased, FragmentParser, type Fragment } from '../../engine/media/fragment.ts';
@@ -170,7 +171,8 @@ export function addFootage(catalog: Catalog, storage: string, media: Buffer, opt
       });
       if (open) return;
       const frames = file.gops.reduce((sum, gop) => sum + gop.frames, 0);
-      catalog.closeSegment({ storage, path, endMs, bytes: file.data.length, frames, gops: file.gopIndex });
+      const bytes = file.data.length;
+      catalog.closeSegment({ storage, path, endMs, bytes, frames, gops: file.gopIndex, hash: crc32(file.data) });
     });
   }
   return files;

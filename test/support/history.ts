@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Catalog } from '../../engine/catalog/catalog.ts';
+import { ROWS_PER_MS, wordsOf } from '../../engine/events/words.ts';
 import { addFootage, FPS, linkFile, numberedMedia, repeated } from './footage.ts';
 
 const MINUTE_MS = 60_000;
@@ -45,25 +46,10 @@ export function makeHistory(storage: string, options: HistoryOptions): History {
     const add = db.prepare('INSERT INTO camera (key) VALUES (?) ON CONFLICT DO NOTHING');
     for (const camera of cameras) add.run(camera);
     const id = db.prepare('SELECT id FROM camera WHERE key = ?').pluck();
-    const span = end - oldest;
     cameras.forEach((camera, i) => {
       const of = id.get(camera) as number;
       // Before the files: each event would look for its own otherwise.
-      db.prepare(
-        `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < @count - 1)
-         INSERT INTO event (id, type, camera_id, source, start_ms, end_ms, data)
-         SELECT @camera || '-' || i, 'motion', @of, NULL, at, at + 2000 + i % 20 * 1000, '{"score":0.5,"zones":["Gate"]}'
-         FROM (SELECT i, CAST(@oldest + (i + 0.37 + @shift) * @span / @count + (i * 7919) % 5000 AS INTEGER) AS at FROM n)
-         WHERE at < @end`,
-      ).run({
-        camera,
-        of,
-        oldest,
-        span,
-        end,
-        count: Math.max(1, Math.floor(events / cameras.length)),
-        shift: i * 0.05,
-      });
+      addEvents(db, { camera, of, oldest, end, count: Math.floor(events / cameras.length), shift: i * 0.05 });
       if (days > 0) {
         db.prepare(
           `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < @count - 1)
@@ -109,4 +95,40 @@ export function makeHistory(storage: string, options: HistoryOptions): History {
   }
   catalog.close();
   return { start, end, frameAt: (time) => Math.floor(((time - start) % LOOP_MS) / (1000 / FPS)) };
+}
+
+function addEvents(
+  db: Catalog['db'],
+  {
+    camera,
+    of,
+    oldest,
+    end,
+    count,
+    shift,
+  }: Record<'of' | 'oldest' | 'end' | 'count' | 'shift', number> & { camera: string },
+): void {
+  const event = db.prepare(
+    `INSERT INTO event (row, id, type, camera_id, start_ms, end_ms, data, indexed)
+     VALUES (CAST(? AS INTEGER), ?, 'motion', ?, ?, ?, ?, 1)`,
+  );
+  const link = db.prepare(
+    'INSERT INTO event_camera (camera_id, motion, start_ms, end_ms, event) VALUES (?, 1, ?, ?, CAST(? AS INTEGER))',
+  );
+  const words = db.prepare('INSERT INTO event_words (rowid, words) VALUES (CAST(? AS INTEGER), ?)');
+  const data = JSON.stringify({ cameras: [camera], score: 0.5, zones: ['Gate'] });
+  const said = wordsOf({
+    ...{ eventId: '', kind: 'motion', correlationId: null, source: null, cameras: [camera], start: 0, end: 0 },
+    ...{ sourceTime: null, uncertaintyMs: 0, preMs: 0, postMs: 0, label: null, severity: 'info', zones: ['Gate'] },
+    ...{ score: 0.5, boxes: [], tags: [], notes: [], acknowledged: null },
+  });
+  for (let i = 0; i < count; i++) {
+    const start = Math.floor(oldest + ((i + 0.37 + shift) * (end - oldest)) / count) + ((i * 7919) % 5000);
+    if (start >= end) continue;
+    // Each camera has its own place in a millisecond.
+    const row = start * ROWS_PER_MS + of;
+    event.run(row, `${camera}-${i}`, of, start, start + 2000 + (i % 20) * 1000, data);
+    link.run(of, start, start + 2000 + (i % 20) * 1000, row);
+    words.run(row, said);
+  }
 }

@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { crc32 } from 'node:zlib';
 import { Catalog } from '../../engine/catalog/catalog.ts';
 import { Reconciler } from '../../engine/catalog/reconcile.ts';
 import { segmentPath } from '../../engine/recording/segment-path.ts';
@@ -79,7 +80,7 @@ export async function killing(lives: number, random: () => number, log: (line: s
         ...{ startMs: old ? startMs - 100 * MINUTE : startMs, startTicks: 0 },
       });
       const endMs = (old ? startMs - 100 * MINUTE : startMs) + MINUTE;
-      catalog.closeSegment({ storage: hot, path, endMs, bytes, frames: 1, gops: Buffer.from(path) });
+      catalog.closeSegment({ storage: hot, path, endMs, bytes, frames: 1, gops: Buffer.from(path), hash: crc32(data) });
       const kind = KINDS.indexOf(KINDS[Math.floor(made / 3) % 3]!);
       catalog.db.prepare('UPDATE segment SET kind = ? WHERE path = ?').run(kind, path);
       if (!old) hashes.set(path, createHash('sha256').update(data).digest('hex'));
@@ -187,7 +188,7 @@ export async function killing(lives: number, random: () => number, log: (line: s
     const reconciler = new Reconciler(catalog, () => gap--);
     reconciler.finishOpen([hot, warm, cold]);
     for (const folder of [hot, warm, cold]) Array.from(reconciler.walk(folder, Infinity));
-    const { indexed, missing, empty, doubles } = reconciler.report;
+    const { indexed, missing, empty, doubles, copies } = reconciler.report;
     catalog.close();
     return {
       lost,
@@ -195,7 +196,7 @@ export async function killing(lives: number, random: () => number, log: (line: s
       unknown: [...names, ...objects].filter((name) => !known.has(name)),
       uploads: bucket.uploads.length,
       leftovers,
-      differences: indexed + missing + empty + doubles,
+      differences: indexed + missing + empty + doubles + copies,
       files: hashes.size,
     };
   }

@@ -40,8 +40,9 @@ export class Mosquitto {
     const broker = new Mosquitto(await freePort(), folder);
     for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o644 });
     const listener = `listener ${broker.port} 127.0.0.1`;
-    // It keeps nothing of its own; root would otherwise become the user mosquitto, who cannot read the folder.
-    const config = [listener, 'persistence false', 'user root', ...lines].join('\n').replaceAll('{folder}', folder);
+    // It keeps nothing unless told to; root would otherwise become the user mosquitto, who cannot read the folder.
+    const keeps = lines.some((line) => line.startsWith('persistence ')) ? [] : ['persistence false'];
+    const config = [listener, ...keeps, 'user root', ...lines].join('\n').replaceAll('{folder}', folder);
     await writeFile(join(folder, 'mosquitto.conf'), `${config}\n`);
     await broker.start();
     return broker;

@@ -9,8 +9,17 @@ import { segmentPath } from '../../engine/recording/segment-path.ts';
 import { CatalogSource } from '../../engine/retention/catalog-source.ts';
 import { DeletionStore } from '../../engine/retention/deletion-store.ts';
 import { deleteMarked, diskOfFiles } from '../../engine/retention/deletion.ts';
+import { LEDGER_MS, pruneSteps } from '../../engine/retention/pruning.ts';
 import { forecast, plan, planFrom } from '../../engine/retention/rules.ts';
-import { KINDS, type Hold, type Kind, type Planned, type RuleSet, type Segment } from '../../engine/retention/types.ts';
+import {
+  KINDS,
+  type Hold,
+  type Kind,
+  type Only,
+  type Planned,
+  type RuleSet,
+  type Segment,
+} from '../../engine/retention/types.ts';
 import type { RecordingTrigger } from '../../engine/types.ts';
 
 const T0 = Date.UTC(2026, 4, 1);
@@ -168,6 +177,54 @@ describe('retention in the catalogue', () => {
     );
   });
 
+  it('finds events by label, zone and trigger', () => {
+    const event = (id: string, type: string, minute: number, data: object): void => {
+      const start = T0 + minute * MINUTE;
+      catalog.putEvent({ id, type, camera: 'yard', source: null, start, end: start + 5000, data });
+    };
+    add({ minute: 0 });
+    event('a', 'motion', 1, { zones: ['gate'] });
+    event('b', 'motion', 2, { zones: ['door'], label: 'person' });
+    event('c', 'external', 3, { label: 'person' });
+    catalog.startRecording({ id: 'p', camera: 'yard', stream: 'main', trigger: 'panic', startMs: T0 + 4 * MINUTE });
+    catalog.endRecording('p', T0 + 5 * MINUTE);
+    const source = new CatalogSource(catalog.db);
+    const minutes = (only: Only, start = 0, end = 60): number[] =>
+      source
+        .shown('yard', only, { start: T0 + start * MINUTE, end: T0 + end * MINUTE })
+        .map((range) => Math.floor((range.start + 10_000 - T0) / MINUTE))
+        .sort();
+    assert.deepEqual(minutes({ labels: ['person'] }), [2, 3]);
+    assert.deepEqual(minutes({ labels: ['person'], zones: ['door', 'gate'] }), [2]);
+    assert.deepEqual(minutes({ zones: ['gate'] }), [1]);
+    assert.deepEqual(minutes({ triggers: ['panic', 'external'] }), [3, 4]);
+    assert.deepEqual(minutes({ triggers: ['motion'] }, 1.5), [2]);
+    assert.deepEqual(minutes({ labels: ['person'] }, 0, 2.5), [2]);
+    assert.deepEqual(source.shown('nobody', { labels: ['person'] }, { start: 0, end: T0 * 2 }), []);
+  });
+
+  it('forgets what is long before the oldest footage, a little at a time', () => {
+    const before = T0 - LEDGER_MS;
+    add({ minute: 0 });
+    for (let i = 1; i <= 120; i++) {
+      const start = before - i * MINUTE;
+      catalog.openGap({ id: i, camera: 'yard', stream: 'main', start, end: start + 1, cause: 'stalled' });
+      const minute = { start, cells: Buffer.alloc(72), seconds: 0, peak: 0, data: Buffer.alloc(1) };
+      catalog.putActivity('yard', minute);
+    }
+    catalog.openGap({ id: 900, camera: 'yard', stream: 'main', start: before - 5, end: null, cause: 'stalled' });
+    catalog.openGap({ id: 901, camera: 'yard', stream: 'main', start: before - 5, end: before + 5, cause: 'stalled' });
+    catalog.startRecording({ id: 'r', camera: 'yard', stream: 'sub', trigger: 'continuous', startMs: before - 9 });
+    catalog.endRecording('r', before - 8);
+    catalog.db.exec("INSERT INTO init (data) VALUES (x'00')");
+    const count = (table: string): number =>
+      catalog.db.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number;
+    const run = (holds: Hold[]): number[] => [...pruneSteps(catalog.db, (call) => store.write(call), holds, T0 * 2)];
+    assert.equal(Math.max(...run([hold({ start: T0 - 10 * MINUTE - LEDGER_MS })])), 1, 'nothing but a header');
+    assert.ok(run([]).every((rows) => rows <= 50));
+    assert.deepEqual(['gap', 'activity', 'activity_seconds', 'recording', 'init'].map(count), [2, 0, 0, 0, 1]);
+  });
+
   it('deletes files, then rows, and remembers what was deleted as ranges', () => {
     const files = Array.from({ length: 6 }, (_, minute) => add({ minute, file: true }));
     store.putHold(hold({ start: T0 + 3 * MINUTE, end: T0 + 3 * MINUTE + 1 }));
@@ -280,7 +337,7 @@ describe('retention in the catalogue', () => {
       [false, false, true],
     );
     for (const step of reconciler.walk(folder, Infinity)) assert.ok(step);
-    assert.deepEqual(reconciler.report, { indexed: 0, missing: 0, empty: 0, doubles: 0 });
+    assert.deepEqual(reconciler.report, { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0 });
     assert.equal(rows('segment').length, 1);
     assert.equal(rows('deleted').length, 1);
     assert.equal(rows('gap').length, 0);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { forecast, isEmergency, limitsOf, plan } from '../../engine/retention/rules.ts';
-import { sourceOf } from '../../engine/retention/source.ts';
+import { AHEAD_MS, isEmergency } from '../../engine/retention/room.ts';
+import { forecast, limitsOf, plan, planFrom } from '../../engine/retention/rules.ts';
+import { MARGIN_MS, sourceOf, type Happening } from '../../engine/retention/source.ts';
 import {
   KINDS,
   type DeletionReason,
@@ -131,7 +132,13 @@ describe('retention rules', () => {
 });
 
 /** The same in the plainest words: every file asked by itself, every list sorted whole. */
-function model(segments: Segment[], set: RuleSet, holds: Hold[], space: Space[]): Map<number, DeletionReason> {
+function model(
+  segments: Segment[],
+  set: RuleSet,
+  holds: Hold[],
+  space: Space[],
+  happenings: Happening[],
+): Map<number, DeletionReason> {
   const gone = new Map<number, DeletionReason>();
   const held = (s: Segment): boolean =>
     holds.some(
@@ -156,8 +163,21 @@ function model(segments: Segment[], set: RuleSet, holds: Hold[], space: Space[])
     sum(segments.filter((s) => gone.has(s.id) && folders.includes(s.storage)));
   const known = (s: Segment): boolean => space.some(({ storage }) => storage === s.storage);
   for (const s of segments.filter((one) => known(one) && !held(one))) {
-    const own = set.rules.filter((r) => names(r, s.camera)).map((r) => keeps(r, s));
-    if (own.length > 0 && !own.includes('yes')) gone.set(s.id, 'age');
+    const own = set.rules.filter((r) => names(r, s.camera) && !r.only).map((r) => keeps(r, s));
+    const special = set.rules.some(({ only, keep, cameras }) =>
+      happenings.some(
+        ({ camera, start, end, label, zones, trigger }) =>
+          only &&
+          camera === s.camera &&
+          (cameras === '*' || cameras.includes(camera)) &&
+          (only.labels?.some((one) => one === label) ?? true) &&
+          (only.zones?.some((one) => zones.includes(one)) ?? true) &&
+          (only.triggers?.some((one) => one === trigger) ?? true) &&
+          s.start < end + MARGIN_MS &&
+          s.end > Math.max(start - MARGIN_MS, NOW - keep.eventMs!),
+      ),
+    );
+    if (own.length > 0 && !own.includes('yes') && !special) gone.set(s.id, 'age');
   }
   const shrink = (which: (s: Segment) => boolean, reason: DeletionReason, over: () => number): void => {
     for (const s of present()
@@ -185,19 +205,24 @@ function model(segments: Segment[], set: RuleSet, holds: Hold[], space: Space[])
   shrink(known, 'total-quota', () => sum(present().filter(known)) - limit);
   for (const one of space) {
     const own = (s: Segment): boolean => s.storage === one.storage;
-    const wanted = set.minFree ? least(set.minFree.bytes, set.minFree.percent, one.totalBytes!) : 0;
+    const least0 = set.minFree ? least(set.minFree.bytes, set.minFree.percent, one.totalBytes!) : Infinity;
+    const wanted = least0 + (one.bytesPerSecond * AHEAD_MS) / 1000;
     const free = (): number => one.freeBytes! + freed([one.storage]);
     if (Number.isFinite(wanted)) shrink(own, 'min-free', () => wanted - free());
     for (const kind of KINDS) {
       shrink(
         (s) => own(s) && s.kind === kind,
         'emergency',
-        () => one.bytesPerSecond * 3600 - free(),
+        () => emergency(one) - free(),
       );
     }
   }
   return gone;
 }
+
+/** An hour of writing, or a twentieth of the disk (never less than half a minute of writing) where that is less. */
+const emergency = ({ bytesPerSecond, totalBytes }: Space): number =>
+  Math.min(bytesPerSecond * 3600, Math.max(totalBytes! * 0.05, bytesPerSecond * 30));
 
 const ms = fc.integer({ min: 0, max: 40 }).map((days) => days * DAY);
 const optional = <T>(name: string, value: fc.Arbitrary<T>): fc.Arbitrary<Record<string, T>> =>
@@ -216,8 +241,31 @@ const ruleArbitrary = merged(
   optional('quotaPercent', fc.integer({ min: 0, max: 100 })),
   optional('thin', fc.record({ afterMs: ms, keep: fc.constantFrom('motion', 'events') })),
 ) as fc.Arbitrary<Rule>;
+const some = (...names: string[]): fc.Arbitrary<string[]> => fc.subarray(names, { minLength: 1 });
+const specialArbitrary = fc.record({
+  id: fc.constant('s'),
+  cameras: fc.oneof(fc.constant('*' as const), fc.subarray(CAMERAS)),
+  keep: ms.map((eventMs) => ({ eventMs })),
+  only: merged(
+    optional('labels', some('car', 'person')),
+    optional('zones', some('gate', 'door')),
+    optional('triggers', some('motion', 'panic')),
+  ),
+}) as fc.Arbitrary<Rule>;
+const happeningArbitrary = fc
+  .record({
+    camera: fc.constantFrom(...CAMERAS),
+    age: fc.integer({ min: 0, max: 41 * DAY }),
+    length: fc.integer({ min: 0, max: 3_600_000 }),
+    label: fc.constantFrom(null, 'car', 'person'),
+    zones: fc.subarray(['gate', 'door']),
+    trigger: fc.constantFrom('motion', 'panic'),
+  })
+  .map(({ age, length, ...of }): Happening => ({ ...of, start: NOW - age, end: NOW - age + length }));
 const setArbitrary = merged(
-  fc.record({ rules: fc.array(ruleArbitrary, { maxLength: 4 }) }),
+  fc
+    .tuple(fc.array(ruleArbitrary, { maxLength: 4 }), fc.array(specialArbitrary, { maxLength: 3 }))
+    .map(([plain, special]) => ({ rules: [...plain, ...special] })),
   optional('total', quota),
   optional('storages', fc.dictionary(fc.constantFrom(...FOLDERS), quota)),
   optional('minFree', quota),
@@ -267,12 +315,20 @@ const spaceArbitrary = fc.tuple(
   ),
 );
 
+const everything = fc.tuple(
+  segmentsArbitrary,
+  setArbitrary,
+  holdsArbitrary,
+  spaceArbitrary,
+  fc.array(happeningArbitrary, { maxLength: 8 }),
+);
+
 describe('a plan', () => {
   it('is what a plain model does, for any rules, holds and footage', () => {
     fc.assert(
-      fc.property(segmentsArbitrary, setArbitrary, holdsArbitrary, spaceArbitrary, (segments, set, holds, disks) => {
-        const made = plan(segments, set, holds, NOW, disks);
-        const expected = model(segments, set, holds, disks);
+      fc.property(everything, ([segments, set, holds, disks, happenings]) => {
+        const made = planFrom(sourceOf(segments, happenings), set, holds, NOW, disks);
+        const expected = model(segments, set, holds, disks, happenings);
         const plain = (reason: DeletionReason): DeletionReason => (reason === 'thin' ? 'age' : reason);
         assert.deepEqual(
           made.items.map(({ id, reason }) => [id, plain(reason)]).sort(),
@@ -292,11 +348,12 @@ describe('a plan', () => {
             );
           }
         }
-        const short = disks.some(({ storage, freeBytes, bytesPerSecond }) => {
+        const short = disks.some((disk) => {
+          const { storage, freeBytes } = disk;
           const freed = made.items
             .filter((item) => item.storage === storage)
             .reduce((sum, item) => sum + item.bytes, 0);
-          return freeBytes + freed < bytesPerSecond * 3600;
+          return freeBytes + freed < emergency(disk);
         });
         assert.equal(made.blocked, short);
       }),

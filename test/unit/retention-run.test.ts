@@ -10,6 +10,7 @@ import { diskOfFiles } from '../../engine/retention/deletion.ts';
 import { RetentionLink, type RetentionReply, type RetentionRequest } from '../../engine/retention/link.ts';
 import { WriteRates } from '../../engine/retention/rates.ts';
 import { PASS_MS, Retention } from '../../engine/retention/retention.ts';
+import type { CopyItem, CopyReport } from '../../engine/upkeep/types.ts';
 import type {
   AboutToDeleteMessage,
   RetentionMessage,
@@ -31,6 +32,7 @@ describe('a retention run', () => {
   let check: () => void;
   let messages: RetentionMessage[];
   let largest: number;
+  let copied: (items: CopyItem[]) => Promise<CopyReport>;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'flow-nvr-retention-'));
     writeFileSync(join(folder, '.flow-nvr'), '');
@@ -45,6 +47,12 @@ describe('a retention run', () => {
     store.mark = (items, at) => {
       largest = Math.max(largest, items.length);
       return mark(items, at);
+    };
+    copied = () => Promise.resolve({ files: 0, bytes: 0 });
+    const upkeep = {
+      ...{ set: () => undefined, check: () => undefined, cancel: () => false, close: () => undefined, problem: null },
+      ...{ compare: () => Promise.reject(new Error('none')), backUp: () => Promise.reject(new Error('none')) },
+      copy: (_id: string, items: CopyItem[]) => copied(items),
     };
     retention = new Retention({
       clock: {
@@ -69,6 +77,9 @@ describe('a retention run', () => {
       diskOf: () => ({ disk: 'd', freeBytes: free, totalBytes: 2e12 }),
       tell: (message) => messages.push(message),
       settle: () => undefined,
+      prune: () => [],
+      still: ({ camera, start }) => Promise.resolve({ camera, time: start, image: Buffer.from('jpeg') }),
+      upkeep,
     });
   });
   afterEach(() => {
@@ -141,6 +152,40 @@ describe('a retention run', () => {
     retention.release(held[0]!.id);
     assert.throws(() => retention.release(held[0]!.id), /no hold/);
     assert.equal(messages.filter((message) => message.type === 'hold').length, 2);
+  });
+
+  it('copies first what it is asked to, and keeps it when that fails', async () => {
+    const files = add(10);
+    retention.set(spec({ vetoMs: 10 * MINUTE, stills: true }));
+    await retention.run();
+    const [first] = announced();
+    assert.deepEqual(
+      first?.stills?.map(({ time }) => time),
+      [T0, T0 + 2 * MINUTE],
+    );
+    await assert.rejects(retention.copy('other', '/usb'), { code: 'no-announcement' });
+    copied = () => Promise.reject(new Error('the stick is full'));
+    now += 9 * MINUTE;
+    await assert.rejects(retention.copy(first.id, '/usb'), /full/);
+    now += 2 * MINUTE;
+    await retention.run();
+    assert.equal(left(files), 10, 'as if it had been announced when that failed');
+    let end: (report: CopyReport) => void = () => undefined;
+    let asked: CopyItem[] = [];
+    copied = (items) => {
+      asked = items;
+      return new Promise((resolve) => (end = resolve));
+    };
+    const copy = retention.copy(first.id, '/usb');
+    await assert.rejects(retention.copy(first.id, '/usb'), { code: 'busy' });
+    now += 60 * MINUTE;
+    free = 0;
+    retention.setRates([{ camera: 'yard', storage: folder, bytesPerSecond: 0.0001 }]);
+    await retention.run();
+    assert.deepEqual([left(files.slice(0, 5)), left(files.slice(5))], [5, 4], 'not even when room runs out');
+    end({ files: 5, bytes: 50 });
+    assert.equal((await copy).files, 5);
+    assert.deepEqual([asked.length, asked[0]?.bytes, left(files.slice(0, 5))], [5, 10, 0]);
   });
 
   it('waits for no veto when room runs out, and says when nothing may go', async () => {

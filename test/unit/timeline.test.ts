@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { MasterClock } from '../../dashboard/timeline/clock.ts';
-import { at, laneOf, nextColumn, spliced, type Lane } from '../../dashboard/timeline/lanes.ts';
-import { findAfter, findBefore } from '../../dashboard/timeline/find-event.ts';
+import { at, laneOf, spliced, type Lane } from '../../dashboard/timeline/lanes.ts';
 import { pressed, type KeyActions } from '../../dashboard/timeline/keys.ts';
 import { MediaMap, partsOf } from '../../dashboard/timeline/media-map.ts';
 import { correction, SyncController, type Cover, type SyncedPlayer } from '../../dashboard/timeline/sync.ts';
@@ -258,19 +257,6 @@ describe('timeline: lanes', () => {
     assert.deepEqual(at(some, 400, 0), { what: 'gap', cause: 'stalled', start: 400, end: 600 });
     assert.deepEqual(at(some, 700, 0), { what: 'deleted', cause: 'age', start: 600, end: 800 });
     assert.equal(at(some, 900, 0).what, 'nothing');
-  });
-
-  it('finds the next column with an event, but of hidden kinds', () => {
-    const counts = (column: number): Uint8Array => Uint8Array.from({ length: 10 }, (_, i) => (i === column ? 1 : 0));
-    const some = lane(0, 10, 1, {
-      events: new Map([
-        ['motion', counts(3)],
-        ['external', counts(7)],
-      ]),
-    });
-    assert.equal(nextColumn(some, 0, 1, new Set()), 3);
-    assert.equal(nextColumn(some, 0, 1, new Set(['motion'])), 7);
-    assert.equal(nextColumn(some, 2, -1, new Set()), null);
   });
 });
 
@@ -574,64 +560,6 @@ describe('timeline: where footage stands in its media', () => {
       ),
     );
     assert.equal(map.mediaAt(T + 4060), 4);
-  });
-});
-
-describe('timeline: the next event', () => {
-  const sources = (times: readonly number[]) => {
-    const asked = { lanes: 0, events: 0 };
-    return {
-      asked,
-      lanes: ({ start, end }: View, columns: number): Promise<Lane[]> => {
-        asked.lanes++;
-        const counts = new Uint8Array(columns);
-        for (const time of times)
-          if (time >= start && time < end) counts[Math.floor(((time - start) * columns) / (end - start))]! += 1;
-        return Promise.resolve([lane(start, columns, 1, { events: new Map([['motion', counts]]) })]);
-      },
-      events: ({ start, end }: View, limit: number) => {
-        asked.events++;
-        const found = times
-          .filter((time) => time >= start && time < end)
-          .sort((a, b) => b - a)
-          .slice(0, limit);
-        return Promise.resolve(
-          found.map((time) => ({
-            id: `${time}`,
-            kind: 'motion',
-            camera: 'yard',
-            start: time,
-            end: null,
-            label: null,
-            cause: null,
-            score: null,
-            zones: [],
-          })),
-        );
-      },
-    };
-  };
-
-  it('is found wherever it is, in a few questions', async () => {
-    const now = Date.UTC(2026, 5);
-    await fc.assert(
-      fc.asyncProperty(
-        fc.uniqueArray(fc.integer({ min: 1, max: 400 * 86_400 }), { maxLength: 20 }),
-        fc.nat(400 * 86_400),
-        async (ago, from) => {
-          const times = ago.map((seconds) => now - seconds * 1000);
-          const time = now - from * 1000;
-          const { asked, ...source } = sources(times);
-          const found = await findAfter(source, time, now, new Set());
-          const wanted = times.filter((one) => one > time).sort((a, b) => a - b)[0];
-          assert.equal(found?.start, wanted);
-          assert.ok(asked.lanes + asked.events < 16, JSON.stringify(asked));
-          const before = await findBefore(source, time);
-          assert.equal(before?.start, times.filter((one) => one < time).sort((a, b) => b - a)[0]);
-        },
-      ),
-      { numRuns: 100 },
-    );
   });
 });
 

@@ -1,0 +1,113 @@
+#!/usr/bin/env node
+/** `npx flow-nvr …`, `npm run reconcile`, `npm run restore`: what is done to a storage folder from a shell. */
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { Catalog } from '../engine/catalog/catalog.ts';
+import { isGone, Reconciler } from '../engine/catalog/reconcile.ts';
+import { EngineError } from '../engine/types.ts';
+import { checkStorages } from '../engine/upkeep/check.ts';
+import { isInUse, restore } from '../engine/upkeep/restore.ts';
+
+const USAGE = `usage:
+  flow-nvr reconcile [--catalog FILE] STORAGE…
+      makes the catalogue agree with the files, or makes it anew
+  flow-nvr reconcile --check [--verify] [--catalog FILE] STORAGE…
+      tells what does not agree and changes nothing; exit code 1 if anything. --verify reads all footage, too
+  flow-nvr restore [--catalog FILE] BACKUP STORAGE…
+      puts the catalogue of a backup in place; stop Node-RED first
+
+The catalogue is catalog.sqlite in the first storage folder unless --catalog says otherwise.`;
+
+/** Reading for --verify; the disk may be that of a running recorder. */
+const BYTES_PER_SECOND = 200e6;
+
+function fail(message: string, code = 2): never {
+  console.error(message);
+  process.exit(code);
+}
+
+function args(): { command: string; folders: string[]; catalog: string | undefined; check: boolean; verify: boolean } {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        check: { type: 'boolean', default: false },
+        verify: { type: 'boolean', default: false },
+        catalog: { type: 'string' },
+      },
+    });
+    const [command = '', ...folders] = positionals;
+    return { ...values, catalog: values.catalog, command, folders: folders.map((folder) => resolve(folder)) };
+  } catch (error) {
+    fail(`${(error as Error).message}\n${USAGE}`);
+  }
+}
+
+function reconcile(file: string, storages: readonly string[]): void {
+  const catalog = Catalog.open(file);
+  let gapId = Date.now() * 1000;
+  const reconciler = new Reconciler(catalog, () => gapId++, isGone);
+  reconciler.finishOpen(storages);
+  // Files that lie in another folder now are found before any is taken for lost.
+  for (const forget of storages.length > 1 ? [false, true] : [true]) {
+    for (const storage of storages) {
+      for (const hour of reconciler.walk(storage, Infinity, forget)) console.error(hour);
+    }
+  }
+  catalog.close();
+  const { indexed, missing, empty } = reconciler.report;
+  console.log(`${indexed} files indexed, ${missing} rows without a file, ${empty} files without a picture`);
+}
+
+async function check(file: string, storages: readonly string[], verify: boolean): Promise<number> {
+  if (!existsSync(file)) fail(`${file} is not there: without --check it is made from the files`);
+  const alone = !isInUse(file);
+  const catalog = Catalog.view(file);
+  const report = await checkStorages(
+    catalog,
+    storages,
+    { camera: null, range: null, verify, repair: false, bytesPerSecond: BYTES_PER_SECOND },
+    { now: Date.now, pause: (ms) => wait(ms), progress: () => undefined, alone, record: false },
+    new Reconciler(catalog, () => 0),
+  );
+  catalog.close();
+  for (const { kind, storage, path, detail } of report.found) console.log(`${kind}\t${join(storage, path)}\t${detail}`);
+  for (const storage of report.absent) {
+    console.log(`absent\t${storage}\tis no storage folder, or its disk is not mounted`);
+  }
+  const more = report.faults - report.found.length;
+  if (more > 0) console.log(`… and ${more} more`);
+  console.log(`${report.files} files, ${report.faults} differences`);
+  return report.faults > 0 || report.absent.length > 0 ? 1 : 0;
+}
+
+const { command, folders, catalog, check: checking, verify } = args();
+const [backup, ...others] = folders;
+const storages = command === 'restore' ? others : folders;
+const [first] = storages;
+if (!['reconcile', 'restore'].includes(command) || first === undefined || backup === undefined) fail(USAGE);
+for (const folder of folders) if (!existsSync(folder)) fail(`${folder} is not there\n${USAGE}`);
+const file = catalog === undefined ? join(first, 'catalog.sqlite') : resolve(catalog);
+try {
+  if (command === 'restore') {
+    const report = restore(backup, file, storages, (folder) => console.error(folder));
+    if (report.setAside) console.log(`the catalogue that was there is now ${report.setAside}`);
+    for (const storage of report.absent)
+      console.log(`${storage} is not there: its footage is listed, but not to be seen`);
+    if (report.files.length > 0) {
+      console.log(`the backup has ${report.files.join(', ')}, too: copy what you need into Node-RED's user folder`);
+    }
+    const { indexed, moved, missing } = report;
+    console.log(
+      `restored; ${indexed} files were newer than the backup, ${moved} were moved since, ${missing} of its files are gone`,
+    );
+  } else if (checking) {
+    process.exitCode = await check(file, storages, verify);
+  } else {
+    reconcile(file, storages);
+  }
+} catch (error) {
+  fail(error instanceof EngineError ? error.message : String(error), 1);
+}

@@ -1,0 +1,123 @@
+/** Puts a backup's catalogue in place and makes it agree with the files that are there. Node-RED must not be running. */
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import Sqlite, { type Database } from 'better-sqlite3';
+import { Catalog } from '../catalog/catalog.ts';
+import { isGone, Reconciler, type ReconcileReport } from '../catalog/reconcile.ts';
+import { isBucket } from '../retention/tiers.ts';
+import { EngineError } from '../types.ts';
+import { CATALOG_NAME, MANIFEST_NAME, type BackupManifest } from './backup.ts';
+
+export interface RestoreReport extends ReconcileReport {
+  /** Where the catalogue that was there is now; null when there was none. */
+  setAside: string | null;
+  /** Files of the configuration that the backup has; they are not put anywhere. */
+  files: string[];
+  /** Storage folders of the backup that are not there now. */
+  absent: string[];
+}
+
+/** Whether somebody, a Node-RED that runs for example, has the catalogue open. */
+export function isInUse(catalog: string): boolean {
+  if (!existsSync(catalog)) return false;
+  const db = new Sqlite(catalog, { fileMustExist: true, timeout: 0 });
+  try {
+    db.pragma('locking_mode = EXCLUSIVE');
+    db.exec('BEGIN IMMEDIATE; ROLLBACK');
+    return false;
+  } catch (error) {
+    if (/^SQLITE_(BUSY|LOCKED)/.test((error as { code?: string }).code ?? '')) return true;
+    return false; // broken: nobody can be using it
+  } finally {
+    db.close();
+  }
+}
+
+/**
+ * @param storages where the footage is now; where the backup names one other folder, that is taken for the first of them
+ * @param step hears the folders that are compared
+ * Throws `restore`.
+ */
+export function restore(
+  backup: string,
+  catalog: string,
+  storages: readonly string[],
+  step: (folder: string) => void = () => undefined,
+): RestoreReport {
+  const from = join(backup, CATALOG_NAME);
+  if (!existsSync(from)) throw new EngineError('restore', `${backup} is no backup: there is no ${CATALOG_NAME} in it`);
+  if (isInUse(catalog)) throw new EngineError('restore', `${catalog} is in use: stop Node-RED first`);
+  mkdirSync(dirname(catalog), { recursive: true });
+  const part = `${catalog}.partial`;
+  copyFileSync(from, part);
+  verify(part);
+  relocate(part, storages);
+  const setAside = moveAside(catalog);
+  renameSync(part, catalog);
+  const opened = Catalog.open(catalog);
+  try {
+    let gapId = Date.now() * 1000;
+    const reconciler = new Reconciler(opened, () => gapId++, isGone);
+    const all = [...new Set([...storages, ...foldersOf(opened.db)])];
+    const there = all.filter((one) => existsSync(one));
+    // Of moves that were under way then: what they name may be footage by now.
+    opened.db.exec('DELETE FROM leftover');
+    reconciler.finishOpen(there);
+    // Files that were moved since are found before any is taken for lost.
+    for (const forget of [false, true]) {
+      for (const storage of there) for (const folder of reconciler.walk(storage, Infinity, forget)) step(folder);
+    }
+    return {
+      ...{ ...reconciler.report, setAside, files: manifestOf(backup)?.files ?? [] },
+      absent: all.filter((one) => !existsSync(one)),
+    };
+  } finally {
+    opened.close();
+  }
+}
+
+const foldersOf = (db: Database): string[] =>
+  (db.prepare('SELECT path FROM storage').pluck().all() as string[]).filter((path) => !isBucket(path));
+
+function manifestOf(backup: string): BackupManifest | null {
+  const file = join(backup, MANIFEST_NAME);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as BackupManifest) : null;
+}
+
+function verify(file: string): void {
+  const db = new Sqlite(file, { fileMustExist: true });
+  try {
+    const found = db.pragma('integrity_check(1)', { simple: true }) as string;
+    if (found !== 'ok') throw new EngineError('restore', `the backup is damaged: ${found}`);
+    db.prepare('SELECT count(*) FROM segment').get();
+  } catch (error) {
+    if (error instanceof EngineError) throw error;
+    throw new EngineError('restore', `the backup cannot be read: ${(error as Error).message}`, { cause: error });
+  } finally {
+    db.close();
+  }
+}
+
+/** Footage that is somewhere else now, on another computer for example. */
+function relocate(file: string, storages: readonly string[]): void {
+  const db = new Sqlite(file, { fileMustExist: true });
+  try {
+    const known = foldersOf(db);
+    const unknown = storages.filter((one) => !known.includes(one));
+    const gone = known.filter((one) => !storages.includes(one) && !existsSync(one));
+    if (unknown.length === 1 && gone.length === 1) {
+      db.prepare('UPDATE storage SET path = ? WHERE path = ?').run(unknown[0], gone[0]);
+    }
+  } finally {
+    db.close();
+  }
+}
+
+function moveAside(catalog: string): string | null {
+  if (!existsSync(catalog)) return null;
+  const aside = `${catalog}.before-restore-${new Date().toISOString().replaceAll(':', '-')}`;
+  for (const suffix of ['-wal', '-shm', '']) {
+    if (existsSync(catalog + suffix)) renameSync(catalog + suffix, aside + suffix);
+  }
+  return aside;
+}

@@ -1,0 +1,318 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import Sqlite from 'better-sqlite3';
+import { Catalog } from '../../engine/catalog/catalog.ts';
+import { Reconciler } from '../../engine/catalog/reconcile.ts';
+import { backUp, backupsIn } from '../../engine/upkeep/backup.ts';
+import { checkStorages } from '../../engine/upkeep/check.ts';
+import { copyFootage } from '../../engine/upkeep/copy.ts';
+import { isInUse, restore } from '../../engine/upkeep/restore.ts';
+import type { CheckOptions, CheckReport, CopyItem } from '../../engine/upkeep/types.ts';
+import { lastTimeOf, Upkeep, type RunningJob } from '../../engine/retention/upkeep.ts';
+import type { RetentionMessage } from '../../engine/retention/types.ts';
+import { addFootage, numberedMedia } from '../support/footage.ts';
+
+const T0 = Date.UTC(2026, 4, 1, 10);
+const CLI = join(import.meta.dirname, '../../cli/flow-nvr.ts');
+
+describe('upkeep', () => {
+  let media: Buffer;
+  let root: string;
+  let storage: string;
+  let file: string;
+  let catalog: Catalog;
+  let files: string[];
+  before(() => {
+    media = numberedMedia({ seconds: 6, width: 320, height: 180, kbps: 300 });
+  });
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'flow-nvr-upkeep-'));
+    storage = join(root, 'nvr');
+    mkdirSync(storage);
+    writeFileSync(join(storage, '.flow-nvr'), '');
+    file = join(storage, 'catalog.sqlite');
+    catalog = Catalog.open(file);
+    const made = addFootage(catalog, storage, media, { camera: 'yard', startMs: T0, segmentMs: 1000 });
+    files = made.map(({ path }) => join(storage, path));
+    assert.equal(files.length, 6);
+  });
+  afterEach(() => {
+    catalog.close();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  const check = (options: Partial<CheckOptions> = {}, alone = true): Promise<CheckReport> =>
+    checkStorages(
+      catalog,
+      [storage],
+      { ...{ camera: null, range: null, verify: false, repair: false, bytesPerSecond: Infinity }, ...options },
+      {
+        now: () => Date.now() + 60_000,
+        pause: () => Promise.resolve(),
+        progress: () => undefined,
+        alone,
+        record: true,
+      },
+      new Reconciler(catalog, () => gapId++),
+    );
+  let gapId = 1;
+  const kinds = (report: CheckReport): string[] => report.found.map(({ kind }) => kind).sort();
+  const gaps = (): unknown[][] =>
+    catalog.db
+      .prepare('SELECT start_ms - ?, end_ms - ?, cause FROM gap ORDER BY start_ms')
+      .raw()
+      .all(T0, T0) as unknown[][];
+  /** A byte in the middle of the media. */
+  const flip = (path: string): void => {
+    const data = readFileSync(path);
+    data[data.length - 500]! ^= 1;
+    writeFileSync(path, data);
+  };
+
+  it('finds nothing wrong where nothing is, and reads all when asked', async () => {
+    const { files: looked, faults } = await check();
+    assert.deepEqual([looked, faults], [6, 0]);
+    const total = files.reduce((sum, one) => sum + statSync(one).size, 0);
+    assert.equal((await check({ verify: true })).bytes, total);
+    assert.equal((await check({ camera: 'door' })).files, 0);
+    assert.equal((await check({ range: { start: T0 + 2500, end: T0 + 3500 } })).files, 2);
+    assert.equal((await check({ range: { start: T0 + 86_400_000, end: T0 + 86_500_000 } })).files, 0);
+  });
+
+  it('finds every kind of fault, changes nothing, and makes all right when asked', async () => {
+    unlinkSync(files[0]!);
+    appendFileSync(files[1]!, 'tail');
+    truncateSync(files[2]!, 6000);
+    flip(files[3]!);
+    catalog.db.prepare("DELETE FROM segment WHERE path LIKE '%00-04%'").run();
+    catalog.db.prepare("UPDATE segment SET state = 'open' WHERE path LIKE '%00-05%'").run();
+    writeFileSync(files[4]!.replace('00-04', '00-30'), 'no video');
+    const before = readdirSync(storage, { recursive: true }).sort();
+    const expected = ['hash', 'no-file', 'no-row', 'no-row', 'open', 'size', 'size'];
+    assert.deepEqual(kinds(await check({ verify: true })), expected);
+    assert.deepEqual(
+      kinds(await check({ verify: true }, false)),
+      expected.filter((kind) => kind !== 'open'),
+      'not while recording',
+    );
+    assert.deepEqual(readdirSync(storage, { recursive: true }).sort(), before);
+    assert.deepEqual(gaps(), []);
+
+    const repaired = await check({ verify: true, repair: true });
+    assert.equal(repaired.repaired, 7);
+    assert.deepEqual(repaired.counts, { hash: 1, 'no-file': 1, 'no-row': 2, open: 1, size: 2 });
+    assert.deepEqual(repaired.found.map(({ path, repair }) => [path.slice(-16, -14), repair]).sort(), [
+      ['00', 'gap'],
+      ['01', 'shortened'],
+      ['02', 'quarantined'],
+      ['03', 'quarantined'],
+      ['04', 'indexed'],
+      ['05', 'indexed'],
+      ['30', 'quarantined'],
+    ]);
+    assert.equal((await check({ verify: true })).faults, 0);
+    assert.deepEqual(gaps(), [
+      [0, 1000, 'file-missing'],
+      [2000, 3000, 'file-missing'],
+      [3000, 4000, 'file-missing'],
+    ]);
+    const aside = readdirSync(join(storage, '.quarantine'), { recursive: true }).filter((name) =>
+      String(name).endsWith('.mp4'),
+    );
+    assert.equal(aside.length, 4, 'nothing was deleted');
+  });
+
+  it('leaves alone what is being written or deleted', async () => {
+    catalog.db.prepare("UPDATE segment SET doomed = 'age' WHERE path LIKE '%00-00%'").run();
+    unlinkSync(files[0]!);
+    catalog.db.prepare("DELETE FROM segment WHERE path LIKE '%00-04%'").run();
+    const later = new Date(Date.now() + 60_000);
+    utimesSync(files[4]!, later, later);
+    assert.equal((await check({}, false)).faults, 0);
+  });
+
+  it('learns the hash of a file that has none when it is whole', async () => {
+    catalog.db.prepare('UPDATE segment SET hash = NULL').run();
+    const all = readFileSync(files[2]!);
+    all.writeUInt32BE(7, all.length - 3000);
+    assert.equal((await check({ verify: true })).hashed, 6);
+    assert.equal(
+      catalog.db.prepare('SELECT hash FROM segment ORDER BY start_ms').pluck().get(),
+      crc32(readFileSync(files[0]!)),
+    );
+    flip(files[0]!);
+    assert.deepEqual(kinds(await check({ verify: true })), ['hash']);
+  });
+
+  it('says so when a storage folder is not there, and does not take its footage for lost', async () => {
+    renameSync(storage, `${storage}-away`);
+    const report = await check({ repair: true });
+    renameSync(`${storage}-away`, storage);
+    assert.deepEqual([report.absent, report.faults], [[storage], 0]);
+  });
+
+  it('is there for shells, too', () => {
+    const run = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
+      spawnSync(process.execPath, [CLI, ...args], { encoding: 'utf8' });
+    catalog.close();
+    assert.deepEqual([run('reconcile', '--check', '--verify', storage).status, run('reconcile').status], [0, 2]);
+    flip(files[1]!);
+    assert.equal(run('reconcile', '--check', storage).status, 0);
+    const found = run('reconcile', '--check', '--verify', storage);
+    assert.equal(found.status, 1);
+    assert.match(found.stdout, /^hash\t.*00-01.*\n6 files, 1 differences\n$/);
+    catalog = Catalog.open(file);
+  });
+
+  it('backs up while others write, keeps the newest, and leaves no half of one', async () => {
+    const folder = join(root, 'backups');
+    const flows = join(root, 'flows.json');
+    writeFileSync(flows, '[]');
+    mkdirSync(join(folder, '.nvr-2026-01-01T00-00-00.000Z.partial'), { recursive: true });
+    const source = { catalog: file, storages: [storage], files: [{ name: 'flows.json', file: flows }] };
+    const others = setInterval(
+      () => catalog.openGap({ id: gapId++, camera: 'yard', stream: 'main', start: 1, end: 2, cause: 'stalled' }),
+      1,
+    );
+    for (let day = 0; day < 4; day++) await backUp(source, { folder, keep: 2 }, T0 + day * 86_400_000);
+    clearInterval(others);
+    assert.deepEqual(
+      backupsIn(folder).map(({ time }) => (time - T0) / 86_400_000),
+      [2, 3],
+    );
+    assert.equal(readdirSync(folder).length, 2);
+    const made = join(folder, backupsIn(folder)[1]!.name);
+    assert.deepEqual(readdirSync(made).sort(), ['catalog.sqlite', 'flows.json', 'nvr.json']);
+    assert.equal(statSync(join(made, 'flows.json')).mode & 0o777, 0o600);
+    await assert.rejects(backUp({ ...source, catalog: join(root, 'none') }, { folder, keep: 2 }, T0), /ENOENT|unable/);
+    assert.equal(readdirSync(folder).length, 2);
+    const damaged = join(root, 'damaged.sqlite');
+    const data = readFileSync(join(made, 'catalog.sqlite'));
+    writeFileSync(damaged, data.fill(7, 4096 * 3, 4096 * 6));
+    await assert.rejects(backUp({ ...source, catalog: damaged }, { folder, keep: 2 }, T0));
+    assert.equal(readdirSync(folder).length, 2);
+  });
+
+  it('restores a backup and makes it agree with the files that there are now', async () => {
+    const folder = join(root, 'backups');
+    catalog.db.prepare("DELETE FROM segment WHERE path LIKE '%00-05%'").run();
+    catalog.putEvent({ id: 'e', type: 'motion', camera: 'yard', source: null, start: T0, end: T0 + 10, data: {} });
+    const { folder: made } = await backUp({ catalog: file, storages: [storage], files: [] }, { folder, keep: 1 }, T0);
+    unlinkSync(files[0]!);
+    assert.ok(isInUse(file));
+    assert.throws(() => restore(made, file, [storage]), /stop Node-RED/);
+    catalog.close();
+    assert.throws(() => restore(root, file, [storage]), /no backup/);
+    // On another disk, as after the loss of the first.
+    const moved = join(root, 'moved');
+    renameSync(storage, moved);
+    const report = restore(made, join(moved, 'catalog.sqlite'), [moved]);
+    assert.deepEqual([report.indexed, report.missing, report.absent], [1, 1, []]);
+    assert.ok(report.setAside && existsSync(report.setAside));
+    storage = moved;
+    catalog = Catalog.open(join(moved, 'catalog.sqlite'));
+    assert.equal((await check()).faults, 0);
+    assert.equal((await check()).files, 5);
+    assert.equal(catalog.db.prepare("SELECT count(*) FROM event WHERE id = 'e'").pluck().get(), 1);
+    assert.deepEqual(gaps(), [[0, 1000, 'file-missing']]);
+    const broken = join(root, 'broken');
+    mkdirSync(broken);
+    writeFileSync(join(broken, 'catalog.sqlite'), Buffer.alloc(9000, 1));
+    catalog.close();
+    assert.throws(() => restore(broken, join(moved, 'catalog.sqlite'), [moved]), /cannot be read|damaged/);
+    catalog = Catalog.open(join(moved, 'catalog.sqlite'));
+    assert.equal((await check()).files, 5, 'as it was');
+  });
+
+  it('copies footage and reads it again; what is not as it was recorded is told', async () => {
+    const items = catalog.db
+      .prepare('SELECT path, bytes, hash FROM segment ORDER BY start_ms')
+      .all()
+      .map((row) => ({ ...(row as Omit<CopyItem, 'storage'>), storage }));
+    const usb = join(root, 'usb');
+    const copy = (of: CopyItem[] = items): Promise<object> => copyFootage(of, usb, () => Promise.resolve());
+    await assert.rejects(copy(), /mount its disk/);
+    mkdirSync(usb);
+    assert.equal(((await copy(items.slice(0, 3))) as { files: number }).files, 3);
+    await copy();
+    for (const { path } of items) assert.deepEqual(readFileSync(join(usb, path)), readFileSync(join(storage, path)));
+    rmSync(join(usb, items[4]!.path));
+    flip(files[4]!);
+    await assert.rejects(copy(), /not what was recorded/);
+    assert.ok(!existsSync(join(usb, items[4]!.path)));
+    await assert.rejects(copy([{ ...items[0]!, bytes: 1e15, hash: 1 }]), /too little room/);
+  });
+
+  it('is a catalogue that other programs read', async () => {
+    const { folder } = await backUp({ catalog: file, storages: [storage], files: [] }, { folder: root, keep: 1 }, T0);
+    const db = new Sqlite(join(folder, 'catalog.sqlite'), { readonly: true });
+    assert.equal(db.prepare('SELECT count(*) FROM segment').pluck().get(), 6);
+    db.close();
+    assert.ok(!existsSync(join(folder, 'catalog.sqlite-wal')));
+  });
+});
+
+describe('backups by the clock', () => {
+  it('are due at a time of day, and again after a failure', async () => {
+    const noon = new Date(2026, 4, 5, 12).getTime();
+    assert.equal(lastTimeOf('03:00', noon), new Date(2026, 4, 5, 3).getTime());
+    assert.equal(lastTimeOf('23:30', noon), new Date(2026, 4, 4, 23, 30).getTime());
+    let now = noon;
+    let last: number | null = null;
+    let fail = false;
+    const jobs: string[] = [];
+    const messages: RetentionMessage[] = [];
+    const upkeep = new Upkeep({
+      clock: { now: () => now, monotonic: () => now, after: () => () => undefined },
+      tell: (message) => messages.push(message),
+      start: (job): RunningJob => {
+        jobs.push(job.kind === 'backup' ? job.options.folder : job.kind);
+        const done = fail
+          ? Promise.reject(new Error('no disk'))
+          : Promise.resolve({ folder: '/b', bytes: 1, files: [] });
+        return { done, stop: () => undefined };
+      },
+      ...{ catalog: '/c', storages: () => [], lastBackup: () => last, backupFolder: '/default' },
+    });
+    const later = async (hours: number): Promise<number> => {
+      now += hours * 3_600_000;
+      upkeep.check();
+      await new Promise((resolve) => setImmediate(resolve));
+      return jobs.length;
+    };
+    assert.equal(await later(1), 0, 'nobody asked for any');
+    upkeep.set({ at: '03:00', folder: '', keep: 3, files: [] });
+    assert.equal(await later(0), 1, 'there is none yet');
+    assert.deepEqual(jobs, ['/default']);
+    last = now;
+    assert.equal(await later(13), 1);
+    fail = true;
+    assert.equal(await later(2), 2);
+    assert.match(upkeep.problem ?? '', /no disk/);
+    assert.ok(
+      messages.some((message) => message.type === 'backup' && message.phase === 'end' && message.error !== null),
+    );
+    assert.equal(await later(0.5), 2, 'not at once');
+    fail = false;
+    assert.equal(await later(1), 3);
+    assert.equal(upkeep.problem, null);
+  });
+});
