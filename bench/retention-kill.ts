@@ -14,12 +14,12 @@ const ROUNDS = 4;
 const LIVES = 25;
 
 export default async function retentionKill(options: Options): Promise<BenchResult> {
-  const deleting = await killDeleting(options.short ? 10 : DELETING);
+  const deleting = await killDeleting(options.short ? 8 : DELETING);
   const moving = await killMoving(options.short ? 1 : ROUNDS, options.short ? 6 : LIVES);
-  const kills = (options.short ? 10 : DELETING) + (options.short ? 6 : ROUNDS * LIVES);
+  const kills = (options.short ? 8 : DELETING) + (options.short ? 6 : ROUNDS * LIVES);
   return {
     checks: [
-      check('times killed', kills, 'times', options.short ? 16 : 200, 'atLeast'),
+      check('times killed', kills, 'times', options.short ? 14 : 200, 'atLeast'),
       ...deleting.checks,
       ...moving.checks,
     ],
@@ -39,7 +39,8 @@ async function killMoving(rounds: number, lives: number): Promise<BenchResult> {
   }
   return {
     checks: [
-      check('files moved by those that were killed', sum.moved, 'files', rounds * lives, 'atLeast'),
+      // Some are killed before they began with one: enough must not be.
+      check('files moved by those that were killed', sum.moved, 'files', (rounds * lives) / 2, 'atLeast'),
       check('files lost that were to be moved', sum.lost, 'files', 0),
       check('files that rules delete and that are there', sum.undead, 'files', 0),
       check('files and objects that no row names', sum.unknown, 'files', 0),

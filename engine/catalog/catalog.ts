@@ -321,6 +321,17 @@ export class Catalog {
     ) as SegmentRow[];
   }
 
+  /** The rows of a folder, and the paths of what moves left in it, as of one moment: moves make one of the other. */
+  knownUnder(storage: string, folder: string): { rows: SegmentRow[]; leftovers: Set<string> } {
+    const leftovers = this.sql(
+      `SELECT path FROM leftover WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path >= ? AND path < ?`,
+    ).pluck();
+    return this.db.transaction(() => ({
+      rows: this.segmentsUnder(storage, folder),
+      leftovers: new Set(leftovers.all(storage, `${folder}/`, `${folder}0`) as string[]),
+    }))();
+  }
+
   /** The folders of a storage that rows name. */
   folders(storage: string): string[] {
     const rows = this.sql(

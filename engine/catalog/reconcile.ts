@@ -65,19 +65,21 @@ export class Reconciler {
     for (const folder of new Set([...onDisk, ...this.catalog.folders(storage)])) {
       yield folder;
       const names = onDisk.has(folder) ? list(join(storage, folder)) : [];
-      const rows = new Map(this.catalog.segmentsUnder(storage, folder).map((row) => [row.path, row]));
+      const known = this.catalog.knownUnder(storage, folder);
+      const rows = new Map(known.rows.map((row) => [row.path, row]));
       for (const name of names) {
         const path = `${folder}/${name}`;
         const parsed = parseSegmentPath(path);
         if (!parsed || parsed.startMs >= before) continue;
-        if (!rows.has(path) && !this.catalog.isLeftover(storage, path)) this.readFile(storage, path, null);
+        if (!rows.has(path) && !known.leftovers.has(path)) this.readFile(storage, path, null);
         rows.delete(path);
       }
       // A storage that is not mounted has not lost its files.
       if (!reachable || !forget) continue;
       for (const row of rows.values()) {
-        // One that is being deleted is told as such by whoever deletes it.
-        if (row.state === 'closed' && row.start < before && row.doomed === null) this.forget(row);
+        // One that is being deleted is told as such by whoever deletes it; one may have come since the folder was read.
+        const isLost = row.state === 'closed' && row.start < before && row.doomed === null;
+        if (isLost && !existsSync(join(storage, row.path))) this.forget(row);
       }
     }
   }

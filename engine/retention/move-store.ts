@@ -57,13 +57,16 @@ export class MoveStore {
     return this.idOf(storage) !== undefined;
   }
 
-  /** From now on there may be something of it where it is to go. Null when it is not there, or not so, any more. */
+  /**
+   * From now on there may be something of it where it is to go. Null when it is not there, or not so, any more, or when
+   * its copy is where it is to go: a copy that a row names must never be a leftover as well.
+   */
   begin({ id, storage, to, start }: Move): Movable | null {
     return this.transaction(() => {
       const found = this.sql(
         `SELECT path, bytes, hash FROM segment
-         WHERE id = ? AND start_ms = ? AND storage_id = ? AND state = 'closed' AND doomed IS NULL`,
-      ).get(id, start, this.idOf(storage)) as Movable | undefined;
+         WHERE id = ? AND start_ms = ? AND storage_id = ? AND copy_id IS NOT ? AND state = 'closed' AND doomed IS NULL`,
+      ).get(id, start, this.idOf(storage), this.idOf(to) ?? -1) as Movable | undefined;
       if (!found) return null;
       this.sql('INSERT OR IGNORE INTO storage (path) VALUES (?)').run(to);
       const { path } = found;

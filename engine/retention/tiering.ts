@@ -37,6 +37,8 @@ const FIRST_RETRY_MS = 10_000;
 const LAST_RETRY_MS = 10 * 60_000;
 /** A file that cannot be moved is not tried again before. */
 const SKIP_MS = 3_600_000;
+/** A file of a plan that is out of date: the next plan knows where it is. */
+const STALE_MS = 1000;
 const MAX_SKIPPED = 1000;
 /** What was moved is told so often. */
 const TELL_MS = 60_000;
@@ -246,12 +248,12 @@ export class Tiering {
     try {
       if (move.action === 'release') {
         if (store.release(move)) this.moved(worker, move);
-        else this.skip(move);
+        else this.skip(move, STALE_MS);
         return;
       }
       const file = store.begin(move);
       if (!file) {
-        this.skip(move); // deleted, or moved by another rule
+        this.skip(move, STALE_MS); // deleted, or moved already
         return;
       }
       worker.taking = file.path;
@@ -282,9 +284,9 @@ export class Tiering {
     }
   }
 
-  private skip({ id }: Move): void {
+  private skip({ id }: Move, ms = SKIP_MS): void {
     if (this.skipped.size >= MAX_SKIPPED) this.skipped.delete(this.skipped.keys().next().value!);
-    this.skipped.set(id, this.effects.clock.now() + SKIP_MS);
+    this.skipped.set(id, this.effects.clock.now() + ms);
   }
 
   private moved(worker: Worker, move: Move): void {

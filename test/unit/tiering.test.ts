@@ -28,6 +28,7 @@ import { MoveStore } from '../../engine/retention/move-store.ts';
 import type { PlaceBackend, PlaceReply } from '../../engine/retention/place.ts';
 import { PlaceLink } from '../../engine/retention/place-link.ts';
 import { Tiering } from '../../engine/retention/tiering.ts';
+import type { Move } from '../../engine/retention/tiers.ts';
 import type { MovedMessage, RetentionSpec, Space } from '../../engine/retention/types.ts';
 import { EngineError } from '../../engine/types.ts';
 import { addFootage, numberedMedia, type MadeFile } from '../support/footage.ts';
@@ -313,6 +314,45 @@ describe('moving to a tier', () => {
     await start();
     await until(() => left().length === 0);
     assert.ok(!existsSync(join(hot, twin.path)) && existsSync(join(warm, twin.path)));
+  });
+
+  it('does not send a copy again that a row names: a crash would take it for a leftover', () => {
+    const [path] = add(1);
+    const { id, start } = catalog.db.prepare('SELECT id, start_ms AS start FROM segment WHERE path = ?').get(path) as {
+      id: number;
+      start: number;
+    };
+    const copy = { id, start, storage: hot, to: 's3://b/x', action: 'copy' } as Move;
+    assert.ok(store.commit(copy, store.begin(copy)!));
+    assert.equal(store.begin(copy), null);
+    assert.equal(store.begin({ ...copy, action: 'move' }), null);
+    assert.deepEqual(store.leftovers('s3://b/x'), []);
+    assert.ok(store.release({ ...copy, action: 'release' }));
+  });
+
+  it('compares a folder with what is known of it at one moment', () => {
+    mkdirSync(join(warm, 'yard'), { recursive: true });
+    writeFileSync(join(warm, '.flow-nvr'), '');
+    const [path] = add(1);
+    const { id, start } = catalog.db.prepare('SELECT id, start_ms AS start FROM segment WHERE path = ?').get(path) as {
+      id: number;
+      start: number;
+    };
+    const move = { id, start, storage: hot, to: warm, action: 'move' } as Move;
+    const file = store.begin(move)!;
+    mkdirSync(dirname(join(warm, path!)), { recursive: true });
+    renameSync(join(hot, path!), join(warm, path!));
+    // The move ends just after the rows were read.
+    const knownUnder = catalog.knownUnder.bind(catalog);
+    catalog.knownUnder = (...of) => {
+      const known = knownUnder(...of);
+      assert.ok(store.commit(move, file));
+      return known;
+    };
+    const reconciler = new Reconciler(catalog, () => 1);
+    for (const folder of reconciler.walk(warm, Infinity)) assert.ok(folder);
+    assert.ok(existsSync(join(warm, path!)), 'what cannot be read is not taken for an empty file');
+    assert.equal(placeOf(path!), warm);
   });
 
   it('puts in order what a crash left', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -16,16 +17,18 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import Sqlite from 'better-sqlite3';
 import { Catalog } from '../../engine/catalog/catalog.ts';
-import { Reconciler } from '../../engine/catalog/reconcile.ts';
+import { isGone, Reconciler } from '../../engine/catalog/reconcile.ts';
 import { backUp, backupsIn } from '../../engine/upkeep/backup.ts';
 import { checkStorages } from '../../engine/upkeep/check.ts';
 import { copyFootage } from '../../engine/upkeep/copy.ts';
 import { isInUse, restore } from '../../engine/upkeep/restore.ts';
 import type { CheckOptions, CheckReport, CopyItem } from '../../engine/upkeep/types.ts';
+import { MoveStore } from '../../engine/retention/move-store.ts';
+import type { Move } from '../../engine/retention/tiers.ts';
 import { lastTimeOf, Upkeep, type RunningJob } from '../../engine/retention/upkeep.ts';
 import type { RetentionMessage } from '../../engine/retention/types.ts';
 import { addFootage, numberedMedia } from '../support/footage.ts';
@@ -59,10 +62,14 @@ describe('upkeep', () => {
     rmSync(root, { recursive: true, force: true });
   });
 
-  const check = (options: Partial<CheckOptions> = {}, alone = true): Promise<CheckReport> =>
+  const check = (
+    options: Partial<CheckOptions> = {},
+    alone = true,
+    storages: readonly string[] = [storage],
+  ): Promise<CheckReport> =>
     checkStorages(
       catalog,
-      [storage],
+      storages,
       { ...{ camera: null, range: null, verify: false, repair: false, bytesPerSecond: Infinity }, ...options },
       {
         now: () => Date.now() + 60_000,
@@ -71,7 +78,7 @@ describe('upkeep', () => {
         alone,
         record: true,
       },
-      new Reconciler(catalog, () => gapId++),
+      new Reconciler(catalog, () => gapId++, isGone),
     );
   let gapId = 1;
   const kinds = (report: CheckReport): string[] => report.found.map(({ kind }) => kind).sort();
@@ -167,6 +174,79 @@ describe('upkeep', () => {
     const report = await check({ repair: true });
     renameSync(`${storage}-away`, storage);
     assert.deepEqual([report.absent, report.faults], [[storage], 0]);
+  });
+
+  /** As a move leaves it when `after` is true, and before its source is removed otherwise. */
+  const move = (warm: string, name: string, after: boolean): void => {
+    const to = join(warm, name.slice(storage.length));
+    mkdirSync(dirname(to), { recursive: true });
+    copyFileSync(name, to);
+    if (after) unlinkSync(name);
+    const store = new MoveStore(catalog.db);
+    const { id, start } = catalog.db
+      .prepare('SELECT id, start_ms AS start FROM segment WHERE path = ?')
+      .get(name.slice(storage.length + 1)) as { id: number; start: number };
+    const moved = { id, start, storage, to: warm, action: 'move' } as Move;
+    assert.ok(store.commit(moved, store.begin(moved)!));
+    if (after) store.settle(storage, [name.slice(storage.length + 1)]);
+  };
+  const tier = (): string => {
+    const warm = join(root, 'warm');
+    mkdirSync(warm);
+    writeFileSync(join(warm, '.flow-nvr'), '');
+    return warm;
+  };
+
+  it('knows tiers: what moves is no fault, and a copy in a bucket takes the place of what is lost', async () => {
+    const [warm, bucket] = [tier(), 's3://footage/nvr'];
+    move(warm, files[0]!, true);
+    move(warm, files[1]!, false);
+    // Begun, and whole but for its row.
+    const begun = files[2]!.slice(storage.length + 1);
+    copyFileSync(files[2]!, join(warm, begun));
+    const { db } = catalog;
+    db.prepare('INSERT INTO leftover SELECT id, ?, 0 FROM storage WHERE path = ?').run(begun, warm);
+    db.prepare('INSERT INTO storage (path) VALUES (?)').run(bucket);
+    const inBucket = (column: string, at: number): unknown =>
+      db
+        .prepare(`UPDATE segment SET ${column} = (SELECT id FROM storage WHERE path = ?) WHERE path = ?`)
+        .run(bucket, files[at]!.slice(storage.length + 1));
+    inBucket('storage_id', 3);
+    unlinkSync(files[3]!);
+    inBucket('copy_id', 4);
+    const all = [storage, warm, bucket];
+    const fine = await check({ verify: true }, true, all);
+    assert.deepEqual([fine.files, fine.found, fine.unread, fine.absent], [5, [], [bucket], []]);
+
+    unlinkSync(files[4]!);
+    copyFileSync(files[5]!, join(warm, files[5]!.slice(storage.length)));
+    const repaired = await check({ repair: true }, true, all);
+    assert.deepEqual(repaired.found.map(({ kind, repair }) => [kind, repair]).sort(), [
+      ['no-file', 'copy'],
+      ['no-row', 'double'],
+    ]);
+    assert.equal((await check({}, true, all)).faults, 0);
+    assert.equal(db.prepare("SELECT count(*) FROM segment WHERE state = 'closed'").pluck().get(), 6);
+    assert.deepEqual(gaps(), []);
+  });
+
+  it('restores a backup from before footage moved, and takes none of it for lost', async () => {
+    const folder = join(root, 'backups');
+    const warm = tier();
+    move(warm, files[0]!, true);
+    // Under way as the backup is made, and done after it.
+    const path = files[2]!.slice(storage.length + 1);
+    catalog.db.prepare('INSERT INTO leftover SELECT id, ?, 0 FROM storage WHERE path = ?').run(path, warm);
+    const { folder: made } = await backUp({ catalog: file, storages: [storage], files: [] }, { folder, keep: 1 }, T0);
+    for (const name of files.slice(1, 4)) move(warm, name, true);
+    catalog.close();
+    const report = restore(made, file, [storage]);
+    assert.deepEqual([report.moved, report.indexed, report.missing, report.doubles], [3, 0, 0, 0]);
+    catalog = Catalog.open(file);
+    const sound = await check({ verify: true }, true, [storage, warm]);
+    assert.deepEqual([sound.files, sound.faults, sound.hashed], [6, 0, 0]);
+    assert.deepEqual(gaps(), []);
+    assert.equal(catalog.db.prepare('SELECT count(*) FROM leftover').pluck().get(), 0);
   });
 
   it('is there for shells, too', () => {
