@@ -14,7 +14,7 @@ interface EventsAnswer {
 /** Soon there; those behind it are as large as the server gives them, for who scrolls far. */
 const FIRST_PAGE = 120;
 const PAGE_SIZE = 500;
-const MAX_PAGES = 4;
+const MAX_PAGES = 5;
 /** Of new ones that came while a dropped page is read again; more, and the list begins anew. */
 const MAX_READS = 5;
 const RETRY_MS = 3000;
@@ -106,7 +106,9 @@ export function useAlerts(session: Session, feed: Feed, { onNew, onRead, onShift
   };
 
   const look = (): void => {
-    for (const wanted of list.value.wanted(visible.first, visible.end, PAGE_SIZE / 2)) {
+    // Who scrolls on is kept ahead of; who only looks at the newest loads no more than them.
+    const ahead = visible.end > FIRST_PAGE ? 2 * PAGE_SIZE : FIRST_PAGE / 2;
+    for (const wanted of list.value.wanted(visible.first, visible.end, ahead)) {
       if (!asked.has(wanted.page)) void load(wanted);
     }
     list.value.release(visible.first, visible.end);

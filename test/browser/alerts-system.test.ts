@@ -41,7 +41,7 @@ describe('alerts and system in Chromium', function () {
   let of: Seed;
 
   const card = (eventId: string) => page.locator(`[data-event="${eventId}"]`);
-  const rowOf = (eventId: string): { acknowledged?: { who: string }; notes?: { text: string }[] } => {
+  const rowOf = (eventId: string): { acknowledged?: { who: string }; notes?: { who: string; text: string }[] } => {
     const db = new Sqlite(join(red.userDir, 'nvr', 'catalog.sqlite'), { readonly: true });
     try {
       return JSON.parse(db.prepare('SELECT data FROM event WHERE id = ?').pluck().get(eventId) as string) as object;
@@ -64,7 +64,7 @@ describe('alerts and system in Chromium', function () {
     await red.start();
     await red.deploy(flow({ access: 'admin' }));
     await wait(1000);
-    seedFootage(red.userDir, of, numberedMedia({ seconds: 60, width: 320, height: 180, kbps: 300 }));
+    seedFootage(red.userDir, of, numberedMedia({ seconds: 24, width: 320, height: 180, kbps: 300 }));
     dashboard = await Dashboard.open(red);
     page = await dashboard.page('alerts');
     await card('alert-0').waitFor();
@@ -132,6 +132,13 @@ describe('alerts and system in Chromium', function () {
       const texts = await page.locator('.nvr-alert strong').allTextContents();
       return texts.length > 3 && texts.every((text) => text.includes('Emergency stop'));
     });
+    // All of them, and none but them.
+    await page.getByRole('button', { name: 'Acknowledge all shown' }).click();
+    await page.getByText('Acknowledge all that match the filters?').waitFor();
+    await page.getByRole('button', { name: 'Acknowledge', exact: true }).click();
+    await page.getByText(`${Math.ceil((ALERTS - 5) / 97)} acknowledged`.replace(/^(\d)(\d{3})/, '$1,$2')).waitFor();
+    assert.equal(rowOf('alert-5').acknowledged?.who, 'Dashboard');
+    assert.equal(rowOf('alert-4').acknowledged, undefined);
     await page.getByRole('searchbox').fill('nothingofthekind');
     await page.getByText('Nothing matches these filters').waitFor();
     await page.getByRole('button', { name: 'Clear filters' }).click();
@@ -139,11 +146,15 @@ describe('alerts and system in Chromium', function () {
   });
 
   it('acknowledges, in the catalogue too, and tells the flow', async () => {
+    // The page is another's now: with a name.
+    await page.evaluate(() => localStorage.setItem('flow-nvr-who', 'Anna'));
+    await page.reload();
     await card('alert-0').locator('.nvr-alert-ack').click();
     await until('the row', () => rowOf('alert-0').acknowledged !== undefined);
     await card('alert-0').locator('.nvr-alert-acked').waitFor();
-    const { msg } = await red.waitFor<Told>('alerts', ({ payload }) => payload.action === 'acknowledge', 5000);
-    assert.equal(msg.payload.event?.eventId, 'alert-0');
+    const { msg } = await red.waitFor<Told>('alerts', ({ payload }) => payload.event?.eventId === 'alert-0', 5000);
+    assert.equal(msg.payload.action, 'acknowledge');
+    assert.equal(rowOf('alert-0').acknowledged?.who, 'Anna');
     await page.getByRole('button', { name: 'Unacknowledged' }).click();
     await card('alert-1').waitFor();
     assert.equal(await card('alert-0').count(), 0);
@@ -159,9 +170,12 @@ describe('alerts and system in Chromium', function () {
         () => (document.querySelector<HTMLVideoElement>('.nvr-alert-player video')?.currentTime ?? 0) > 0.2,
       ),
     );
+    assert.equal(await detail.getByRole('textbox', { name: 'Your name' }).inputValue(), 'Anna');
+    await detail.getByRole('textbox', { name: 'Your name' }).fill('Bo');
     await detail.getByRole('textbox', { name: 'Add a note' }).fill('Looked at it');
     await detail.getByRole('button', { name: 'Add', exact: true }).click();
     await until('the note', () => rowOf('alert-0').notes?.[0]?.text === 'Looked at it');
+    assert.equal(rowOf('alert-0').notes?.[0]?.who, 'Bo');
     await detail.getByText('Looked at it').waitFor();
     await detail.getByRole('button', { name: 'Copy link' }).click();
     await red.waitFor<Told>('alerts', ({ payload }) => payload.action === 'share', 5000);
@@ -182,6 +196,8 @@ describe('alerts and system in Chromium', function () {
 
   it('shows how the system is, and restarts a camera', async () => {
     await red.send('say', { count: 12_000 });
+    // What retention foretells comes from what is being written.
+    await red.send('keep', { payload: { command: 'run' } });
     page = await dashboard.page('system');
     await page.getByText('2 of 4 cameras are not online').waitFor();
     assert.deepEqual(await seriousFindings(page, '.nvr-system'), []);
@@ -190,11 +206,16 @@ describe('alerts and system in Chromium', function () {
     await red.waitFor<Told>('system', ({ payload }) => payload.action === 'restart' && payload.ok === true, 5000);
     for (const [tab, text] of [
       ['Coverage', 'disk too slow'],
-      ['Storage', 'Folder 1'],
+      ['Storage', 'The next two weeks'],
       ['About', 'Versions'],
     ] as const) {
       await page.getByRole('tab', { name: tab }).click();
       await page.getByText(text).first().waitFor();
+      if (tab === 'Storage') {
+        const rule = (await page.locator('.nvr-box', { hasText: 'rule 1' }).textContent()) ?? '';
+        assert.match(rule, /Used ?3[45]\.\d GB.*Limit ?36 GB.*Written ?[1-9].* a day/s);
+        assert.match(rule, /\d days/);
+      }
       assert.deepEqual(await seriousFindings(page, '.nvr-system'), [], tab);
     }
     await page.getByRole('tab', { name: 'Log' }).click();
@@ -203,8 +224,8 @@ describe('alerts and system in Chromium', function () {
       /1[23],\d{3} of/.test((await page.locator('.nvr-system-bar').textContent()) ?? ''),
     );
     assert.ok((await page.locator('.nvr-log-line').count()) < 100);
-    await page.getByRole('searchbox').fill('line 17 of');
-    await page.getByText('line 17 of the test').waitFor();
+    await page.getByRole('searchbox').fill('line 11234 of');
+    await page.getByText('line 11234 of the test').waitFor();
     assert.deepEqual(await seriousFindings(page, '.nvr-system'), []);
   });
 

@@ -84,14 +84,14 @@ export function seedAlerts(userDir: string, of: Seed): void {
 }
 
 /**
- * A month of recordings with gaps, and footage of the last minute of one camera. When Node-RED runs: at its start it would look
- * for the files.
+ * A month of recordings with gaps, and footage around the newest alert of one camera. When Node-RED runs: at its start it
+ * would look for the files.
  */
 export function seedFootage(userDir: string, of: Seed, media: Buffer): void {
   const storage = join(userDir, 'nvr');
   const catalog = Catalog.open(join(storage, 'catalog.sqlite'));
   try {
-    addFootage(catalog, storage, media, { camera: 'front', startMs: of.until - 60_000, segmentMs: 30_000 });
+    addFootage(catalog, storage, media, { camera: 'front', startMs: of.until - 10_000, segmentMs: 30_000 });
     const today = Math.floor(of.until / DAY_MS) * DAY_MS;
     catalog.transaction(() => {
       const gap = catalog.sql(
@@ -99,7 +99,7 @@ export function seedFootage(userDir: string, of: Seed, media: Buffer): void {
       );
       const file = catalog.sql(
         `INSERT INTO segment (camera_id, stream, storage_id, path, start_ms, end_ms, start_ticks, bytes, state)
-         SELECT id, 'main', 1, ?, ?, ?, 0, 500000000, 'closed' FROM camera WHERE key = ?`,
+         SELECT id, 'main', 1, ?, ?, ?, 0, 50000000, 'closed' FROM camera WHERE key = ?`,
       );
       for (const [which, camera] of IDS.entries()) {
         for (let day = 1; day <= 29; day++) {
@@ -191,7 +191,12 @@ export function flow({ access, dark = false }: FlowOptions): FlowNode[] {
         camera,
         subUrl: '',
       },
-      ...{ url: `lavfi:testsrc2=size=320x180:rate=${5 + i * 5}`, transport: 'tcp', audio: false, wires: [[], []] },
+      ...{
+        url: `lavfi:testsrc2=size=320x180:rate=${5 + i * 5}`,
+        transport: 'tcp',
+        audio: false,
+        wires: [['record'], []],
+      },
     })),
     ...['gate', 'hall'].map((camera) => ({
       ...{
@@ -209,6 +214,40 @@ export function flow({ access, dark = false }: FlowOptions): FlowNode[] {
       ...{ clock: 'trust', clockOffset: 0, deadband: 0, keep: 400, wires: [[], []] },
     },
     ...entrance('event', ['index']),
+    {
+      ...{
+        id: 'record',
+        type: 'recorder',
+        z: TAB,
+        name: '',
+        nvr: 'store',
+        mode: 'continuous',
+        streams: 'main',
+        preRoll: 5,
+      },
+      ...{ postRoll: 10, segment: 60, schedule: [], wires: [[], []] },
+    },
+    {
+      ...{
+        id: 'keep',
+        type: 'retention',
+        z: TAB,
+        name: '',
+        nvr: 'store',
+        storages: [],
+        total: '',
+        minFree: '',
+        veto: '',
+      },
+      rules: [
+        ...[
+          { cameras: 'front', continuous: '400 d', quota: '36 GB' },
+          { cameras: '', continuous: '400 d', quota: '2 TB' },
+        ],
+      ].map((rule) => ({ ...rule, motion: '', event: '', thinAfter: '', thinKeep: 'motion' })),
+      wires: [[], [], []],
+    },
+    ...entrance('keep', ['keep']),
     {
       ...{ id: 'say', type: 'function', z: TAB, outputs: 0, wires: [] },
       func: 'for (let i = 0; i < msg.count; i++) node[i % 50 === 7 ? "error" : i % 9 === 4 ? "warn" : "log"]("line " + i + " of the test");',
