@@ -58,6 +58,7 @@ const STATUS: Record<string, number> = {
   'unknown-camera': 404,
   'no-stream': 404,
   'codec-change': 409,
+  'too-large': 413,
   busy: 429,
   offline: 503,
   catalog: 503,

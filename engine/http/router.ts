@@ -106,7 +106,9 @@ export function createRouter({ service, log }: RouterEffects): Router {
           else if (method === 'get') answer(nvr, access);
           else
             readBody(request, response, (wrong?: unknown) => {
-              if (wrong) fail(new EngineError('bad-request', 'the body is no JSON, or too long'), request, response);
+              if ((wrong as { status?: unknown } | undefined)?.status === 413)
+                fail(new EngineError('too-large', 'the body is too long'), request, response);
+              else if (wrong) fail(new EngineError('bad-request', 'the body is no JSON'), request, response);
               else answer(nvr, access);
             });
         });
