@@ -58,7 +58,10 @@ export function addEventRoutes(route: Route): void {
   route('post', '/api/events/acknowledge', 'control', async (nvr, request, response, access) => {
     const { query: asked } = fieldsOf(request);
     if (typeof asked !== 'object' || asked === null || Array.isArray(asked))
-      throw new EngineError('bad-request', 'query must be an object: the filters that api/events takes; an empty one is for all events');
+      throw new EngineError(
+        'bad-request',
+        'query must be an object: the filters that api/events takes; an empty one is for all events',
+      );
     const query = filterOfJson(asked as Record<string, unknown>);
     const filter = filterOf(query, camerasFor(query, access), Date.now());
     const acknowledged = await nvr.host.acknowledgeEvents(filter, whoOf(fieldsOf(request), access));
