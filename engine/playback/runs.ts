@@ -76,14 +76,11 @@ function chunksOf(file: FilePart, range: TimeRange): { chunks: Chunk[]; ticks: n
   const msOf = (ticks: number): number => (ticks * 1000) / file.timescale;
   const chunks: Chunk[] = [];
   let ticks = 0;
-  let cut = false;
   for (const [i, gop] of file.gops.entries()) {
     const startMs = file.startMs + msOf(ticks);
     const endMs = startMs + msOf(gop.durationTicks);
     const current = chunks.at(-1);
-    if (startMs >= range.end) {
-      cut = true;
-    } else if (endMs > range.start) {
+    if (endMs > range.start && startMs < range.end) {
       if (current && msOf(current.durationTicks + gop.durationTicks) <= CHUNK_MS) {
         current.gops++;
         current.bytes += gop.bytes;
@@ -100,6 +97,7 @@ function chunksOf(file: FilePart, range: TimeRange): { chunks: Chunk[]; ticks: n
     }
     ticks += gop.durationTicks;
   }
-  if (file.growing && !cut) chunks.pop();
+  // What comes is in no chunk of this range once its end is there.
+  if (file.growing && file.startMs + msOf(ticks) < range.end) chunks.pop();
   return { chunks, ticks };
 }

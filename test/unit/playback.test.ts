@@ -79,6 +79,13 @@ describe('runs of footage', () => {
         assert.deepEqual(told, wanted.slice(0, told.length));
         const growing = files.find((file) => file.growing)?.segment;
         assert.ok(wanted.slice(told.length).every((name) => name.startsWith(`${growing} `)));
+        // And nothing of it where it reaches beyond the range.
+        const whole = files.every(
+          (file) =>
+            !file.growing ||
+            file.gops.reduce((at, { durationTicks }) => at + durationTicks / 90, file.startMs) >= range.end,
+        );
+        if (whole) assert.equal(told.length, wanted.length);
         for (const { gops, durationMs, bytes } of chunks) {
           assert.ok(gops === 1 || durationMs <= CHUNK_MS);
           assert.equal(bytes, Math.round(durationMs)); // a byte for each millisecond here
