@@ -52,7 +52,7 @@ const BENCHES: Record<
     load: () => import('./retention.ts'),
   },
   events: {
-    about: "from a machine's event over MQTT to its clip, with a restart and an outage of the broker",
+    about: "from a machine's event over MQTT to its clip, with a restart and an outage of the broker. [--seconds 500]",
     load: () => import('./events.ts'),
   },
   'event-index': {
