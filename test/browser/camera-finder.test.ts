@@ -36,7 +36,7 @@ describe("finding cameras in camera-source's dialog in Chromium", function () {
       { id: 'store', type: 'nvr-config', name: 'NVR' },
       CAMERA,
     ];
-    await page.evaluate(`RED.nodes.import(${JSON.stringify(flow)}); RED.editor.edit(RED.nodes.node('cam'))`);
+    await page.evaluate(`RED.nodes.import(${JSON.stringify(flow)}); RED.workspaces.show('tab'); RED.editor.edit(RED.nodes.node('cam'))`);
     await page.waitForSelector('#flow-nvr-find-button');
   });
   after(async () => {
@@ -57,6 +57,7 @@ describe("finding cameras in camera-source's dialog in Chromium", function () {
     // One that answers nonsense to everything is no camera; it hides no other.
     await page.waitForFunction(`document.querySelectorAll('.flow-nvr-device').length === 3`);
     await page.waitForFunction(`document.querySelectorAll('.flow-nvr-device input:checked').length === 2`);
+    await page.getByText('wants another account').waitFor();
     assert.match(
       (await page.textContent('.flow-nvr-rows'))!,
       /2 h 5 min behind[\s\S]*wants another account|wants another account[\s\S]*2 h 5 min behind/,
@@ -65,6 +66,11 @@ describe("finding cameras in camera-source's dialog in Chromium", function () {
     await page.waitForFunction(`!document.querySelector('.flow-nvr-device .red-ui-button-small')`);
     assert.ok(Math.abs(sims[1]!.options.clockOffsetMs) < 2000);
     await page.click('.flow-nvr-add button');
+    await page
+      .waitForFunction(`RED.nodes.filterNodes({ type: 'camera-source' }).length === 2`, undefined, { timeout: 5000 })
+      .catch(async () => {
+        throw new Error(`nothing was added; the dialog says: ${(await page.textContent('.flow-nvr-panel')) ?? ''}`);
+      });
     const nodes = await page.evaluate<
       { id: string; type: string; url?: string; onvif?: string; wires: string[][]; credentials?: object }[]
     >(`RED.nodes.createCompleteNodeSet().filter((node) => node.z === 'tab').map((node) => ({ ...node }))`);
