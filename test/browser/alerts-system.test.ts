@@ -1,4 +1,4 @@
-/** The alerts and the system widget in a real dashboard, with a hundred thousand alerts in the catalogue. */
+/** The alerts and the system widget in a real dashboard, with many thousand alerts in the catalogue. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

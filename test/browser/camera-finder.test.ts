@@ -36,7 +36,9 @@ describe("finding cameras in camera-source's dialog in Chromium", function () {
       { id: 'store', type: 'nvr-config', name: 'NVR' },
       CAMERA,
     ];
-    await page.evaluate(`RED.nodes.import(${JSON.stringify(flow)}); RED.workspaces.show('tab'); RED.editor.edit(RED.nodes.node('cam'))`);
+    await page.evaluate(
+      `RED.nodes.import(${JSON.stringify(flow)}); RED.workspaces.show('tab'); RED.editor.edit(RED.nodes.node('cam'))`,
+    );
     await page.waitForSelector('#flow-nvr-find-button');
   });
   after(async () => {
