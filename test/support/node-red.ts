@@ -16,6 +16,7 @@ const PACKAGE = '@flow-nvr/node-red-dashboard-2-nvr';
 const DASHBOARD = '@flowfuse/node-red-dashboard';
 const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
+const DEPLOY_TIMEOUT_MS = 3000;
 /** More than the 15 s that Node-RED gives its nodes to close. */
 const STOP_TIMEOUT_MS = 20_000;
 /** An environment variable by which the processes of one Node-RED are found even when their parent is dead. */
@@ -218,9 +219,17 @@ export class NodeRed {
     }
   }
 
-  /** As the editor's Deploy button. Credentials go in a node's `credentials`, and stay if that is missing. */
+  /**
+   * As the editor's Deploy button; resolves when the flows have started, for Node-RED answers before that. Credentials go in a
+   * node's `credentials`, and stay if that is missing.
+   */
   async deploy(flows: FlowNode[], type: 'full' | 'nodes' | 'flows' = 'full'): Promise<void> {
+    const from = this.log.length;
     await this.#request('POST', '/flows', { flows }, { 'Node-RED-Deployment-Type': type });
+    // Where nothing was changed it may say nothing.
+    const deadline = performance.now() + DEPLOY_TIMEOUT_MS;
+    while (!/Started (modified )?(flows|nodes)/.test(this.log.slice(from)) && performance.now() < deadline)
+      await wait(10);
   }
 
   get(path: string): Promise<unknown> {
