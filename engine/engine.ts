@@ -134,7 +134,8 @@ export class Engine {
   private lastHeartbeat = 0;
   private liveTold = -Infinity;
   private cancelTick: () => void;
-  private readonly ready: Promise<void>;
+  /** Rejected while the catalogue cannot be opened. */
+  private ready: Promise<void>;
 
   constructor(
     config: EngineConfig,
@@ -176,6 +177,7 @@ export class Engine {
           });
         }
         opened();
+        this.ready = Promise.resolve(); // it may have failed before
       } else if (reply.event === 'events') {
         this.tell(reply);
       } else if (reply.event === 'failed') {

@@ -89,7 +89,13 @@ describe('retention while cameras are recorded', function () {
     assert.deepEqual(coverage.gaps, []);
     assert.deepEqual(coverage.unscheduled, []);
 
-    const state = messages.findLast((message) => message.type === 'storage');
+    const stated = () => messages.findLast((message) => message.type === 'storage');
+    // What is written is measured over some seconds.
+    for (let i = 0; i < 40 && !((stated()?.storages[0]?.bytesPerSecond ?? 0) > 0); i++) {
+      await wait(500);
+      await host.runRetention();
+    }
+    const state = stated();
     assert.ok(state && state.storages[0]!.bytesPerSecond > 0, 'it knows what is written');
     assert.deepEqual([state.holds, state.blocked, state.problem], [1, false, null]);
 

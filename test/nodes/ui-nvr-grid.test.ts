@@ -1,23 +1,11 @@
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import helper from 'node-red-node-test-helper';
-import type recorder from '../../nodes/recorder/recorder.ts';
 import grid from '../../nodes/ui-nvr-grid/ui-nvr-grid.ts';
+import { DASHBOARD, PAGE } from './dashboard-page.ts';
 import { Harness } from './harness.ts';
 
-const require = createRequire(import.meta.url);
-/** Dashboard's own nodes. */
-const DASHBOARD = ['base', 'theme', 'page', 'group'].map(
-  (name) => require(`@flowfuse/node-red-dashboard/nodes/config/ui_${name}.js`) as typeof recorder,
-);
-const PAGE = [
-  { id: 'dash', type: 'ui-base', name: 'Dashboard', path: '/dashboard' },
-  { id: 'colours', type: 'ui-theme', name: 'Theme', colors: {}, sizes: {} },
-  { id: 'live-page', type: 'ui-page', name: 'Live', ui: 'dash', path: '/live', layout: 'grid', theme: 'colours' },
-  { id: 'live-group', type: 'ui-group', name: 'Live', page: 'live-page', width: 12, height: 1, order: 1 },
-];
 const GRID = {
-  ...{ id: 'grid-node', type: 'ui-nvr-grid', name: '', nvr: 'storage-settings', group: 'live-group', order: 1 },
+  ...{ id: 'grid-node', type: 'ui-nvr-grid', name: '', nvr: 'storage-settings', group: 'group', order: 1 },
   ...{ width: 12, height: 8, wires: [['out']] },
 };
 

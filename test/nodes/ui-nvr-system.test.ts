@@ -1,21 +1,9 @@
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import helper from 'node-red-node-test-helper';
-import type recorder from '../../nodes/recorder/recorder.ts';
 import system from '../../nodes/ui-nvr-system/ui-nvr-system.ts';
+import { DASHBOARD, PAGE } from './dashboard-page.ts';
 import { Harness } from './harness.ts';
 
-const require = createRequire(import.meta.url);
-/** Dashboard's own nodes. */
-const DASHBOARD = ['base', 'theme', 'page', 'group'].map(
-  (name) => require(`@flowfuse/node-red-dashboard/nodes/config/ui_${name}.js`) as typeof recorder,
-);
-const PAGE = [
-  { id: 'dash', type: 'ui-base', name: 'Dashboard', path: '/dashboard' },
-  { id: 'colours', type: 'ui-theme', name: 'Theme', colors: {}, sizes: {} },
-  { id: 'page', type: 'ui-page', name: 'Page', ui: 'dash', path: '/page', layout: 'grid', theme: 'colours' },
-  { id: 'group', type: 'ui-group', name: 'Page', page: 'page', width: 12, height: 1, order: 1 },
-];
 const SYSTEM = {
   ...{ id: 'widget', type: 'ui-nvr-system', name: '', nvr: 'storage-settings', group: 'group', order: 1 },
   ...{ width: 12, height: 12, wires: [['out']] },

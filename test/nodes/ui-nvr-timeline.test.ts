@@ -1,23 +1,11 @@
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import helper from 'node-red-node-test-helper';
-import type recorder from '../../nodes/recorder/recorder.ts';
 import timeline from '../../nodes/ui-nvr-timeline/ui-nvr-timeline.ts';
+import { DASHBOARD, PAGE } from './dashboard-page.ts';
 import { Harness } from './harness.ts';
 
-const require = createRequire(import.meta.url);
-/** Dashboard's own nodes. */
-const DASHBOARD = ['base', 'theme', 'page', 'group'].map(
-  (name) => require(`@flowfuse/node-red-dashboard/nodes/config/ui_${name}.js`) as typeof recorder,
-);
-const PAGE = [
-  { id: 'dash', type: 'ui-base', name: 'Dashboard', path: '/dashboard' },
-  { id: 'colours', type: 'ui-theme', name: 'Theme', colors: {}, sizes: {} },
-  { id: 'past-page', type: 'ui-page', name: 'Past', ui: 'dash', path: '/past', layout: 'grid', theme: 'colours' },
-  { id: 'past-group', type: 'ui-group', name: 'Past', page: 'past-page', width: 12, height: 1, order: 1 },
-];
 const TIMELINE = {
-  ...{ id: 'past-node', type: 'ui-nvr-timeline', name: '', nvr: 'storage-settings', group: 'past-group', order: 1 },
+  ...{ id: 'past-node', type: 'ui-nvr-timeline', name: '', nvr: 'storage-settings', group: 'group', order: 1 },
   ...{ width: 12, height: 12, zone: 'Europe/Berlin', stream: 'main', wires: [['out']] },
 };
 
