@@ -150,12 +150,16 @@ describe('the timeline in a dashboard', function () {
   it('plays both together, and says why one has nothing', async () => {
     await say({ command: 'seek', time: history.start + 100_000 });
     await say({ command: 'play' });
-    await page.waitForTimeout(2500);
-    for (let i = 0; i < 8; i++) {
+    // A busy machine may drop pictures of one for a moment; it catches up.
+    const seen: string[] = [];
+    let together = 0;
+    await until('together for a second', async () => {
       const { door, yard } = await numbers();
-      assert.ok(apart(door!, yard!) <= 100 / (1000 / FPS), `${door} and ${yard}`);
-      await page.waitForTimeout(150);
-    }
+      seen.push(`${door} and ${yard}`);
+      together = apart(door!, yard!) <= 100 / (1000 / FPS) ? together + 1 : 0;
+      return together === 8 || (await page.waitForTimeout(100), false);
+    }).catch(() => assert.fail(seen.join(', ')));
+    assert.ok(new Set(seen).size > 4, `it plays: ${seen.join(', ')}`);
     await say({ command: 'seek', time: history.start + 119_000 });
     await until('the gap', async () => (await page.locator('[data-camera=yard] .tl-over--gap').count()) === 1);
     await until('its cause', async () =>
