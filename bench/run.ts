@@ -43,6 +43,10 @@ const BENCHES: Record<
     about: "the dashboard's timeline in Chromium: 30 days of 9 cameras drawn and moved, seeks, 9 videos on one clock",
     load: () => import('./timeline.ts'),
   },
+  dashboard: {
+    about: 'the bundled dashboard in Chromium with nine cameras: opening, dropped frames, memory. [--seconds 600]',
+    load: () => import('./dashboard.ts'),
+  },
   ptz: {
     about: 'how soon commands are on the wire, and the CPU of cameras with ONVIF events. [--cameras 100]',
     load: () => import('./ptz.ts'),

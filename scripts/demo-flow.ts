@@ -59,7 +59,7 @@ function cameraNode(template: FlowNode, { id, url }: Camera, row: number): FlowN
 }
 
 /**
- * The bundled flow with other cameras. What is drawn below the demo's moves with their number, and what names the first
+ * The bundled flow with other cameras. What is drawn below the demo's, on their tab, moves with their number, and what names the first
  * of them names the first of the others. Throws when two cameras have one id.
  */
 export function withCameras(flow: readonly FlowNode[], cameras: readonly Camera[]): FlowNode[] {
@@ -74,7 +74,10 @@ export function withCameras(flow: readonly FlowNode[], cameras: readonly Camera[
   const first = cameras[0]!.id;
   const rest = kept
     .filter((node) => node.type !== 'camera-source' && node.id !== DEMO_NOTE)
-    .map((node) => ({ ...node, ...(node.y !== undefined && node.y > bottom ? { y: node.y + shift } : {}) }))
+    .map((node) => ({
+      ...node,
+      ...(node['z'] === template['z'] && node.y !== undefined && node.y > bottom ? { y: node.y + shift } : {}),
+    }))
     .map((node) => JSON.parse(JSON.stringify(node).replaceAll(String(template['camera']), first)) as FlowNode);
   return [...rest, ...cameras.map((camera, row) => cameraNode(template, camera, row))];
 }

@@ -4,26 +4,30 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import {
   AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
+  ListPartsCommand,
+  PutObjectCommand,
   S3Client,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
 import { crc32 } from '../media/crc32.ts';
 import { EngineError } from '../types.ts';
 import type { Place, Removal, Room, TakeJob } from './place.ts';
 import type { BucketAccess } from './types.ts';
 
-/** Larger files go in parts of this; what their ETag is follows from it. */
+/** Larger files go in parts of this (S3 takes 10,000 of them); what their ETag is follows from it. */
 const PART_BYTES = 8 * 1024 * 1024;
 const PARTS_AT_ONCE = 2;
 const REMOVALS_AT_ONCE = 8;
@@ -35,6 +39,7 @@ interface Sums {
   crc32: number;
   sha256: string;
   md5: string;
+  md5OfPart: string[];
   /** As most servers have it for what came in parts: of the sums of these, with their number. */
   md5OfParts: string;
 }
@@ -79,29 +84,75 @@ export class BucketPlace implements Place {
     if (sums.bytes !== bytes || (hash !== null && sums.crc32 !== hash)) {
       throw new EngineError('damaged', `${from} is not what was recorded: it stays where it is`);
     }
-    const upload = new Upload({
-      client: this.client,
-      params: {
-        ...this.of(path),
-        Body: createReadStream(from),
-        ContentType: 'video/mp4',
-        Metadata: { sha256: sums.sha256 },
-      },
-      ...{ partSize: PART_BYTES, queueSize: PARTS_AT_ONCE },
+    await this.ask(async () => {
+      const file = await open(from);
+      try {
+        if (bytes > PART_BYTES) await this.sendParts(file, path, sums, alive);
+        else await this.client.send(new PutObjectCommand({ ...this.as(path, sums), Body: await read(file, 0, bytes) }));
+      } finally {
+        await file.close();
+      }
     });
-    upload.on('httpUploadProgress', alive);
-    await this.ask(() => upload.done());
     alive();
     await this.verify(path, sums, alive);
     return { hash: sums.sha256 };
   }
 
+  private as(path: string, { sha256 }: Sums) {
+    return { ...this.of(path), ContentType: 'video/mp4', Metadata: { sha256 } };
+  }
+
+  /** Goes on with what an upload that was cut short has sent: a part that is there with the right sum is not sent again. */
+  private async sendParts(file: FileHandle, path: string, sums: Sums, alive: () => void): Promise<void> {
+    const of = this.of(path);
+    const begun = await this.begunUpload(path, sums);
+    const UploadId =
+      begun?.id ?? (await this.client.send(new CreateMultipartUploadCommand(this.as(path, sums)))).UploadId;
+    const there = begun?.parts ?? new Map<number, string>();
+    const missing = sums.md5OfPart.map((_, i) => i + 1).filter((number) => !there.has(number));
+    for (let at = 0; at < missing.length; at += PARTS_AT_ONCE) {
+      const some = missing.slice(at, at + PARTS_AT_ONCE).map(async (PartNumber) => {
+        const Body = await read(file, (PartNumber - 1) * PART_BYTES, PART_BYTES);
+        const { ETag } = await this.client.send(new UploadPartCommand({ ...of, UploadId, PartNumber, Body }));
+        there.set(PartNumber, ETag ?? '');
+        alive();
+      });
+      // The file is not closed under one when another fails.
+      const failed = (await Promise.allSettled(some)).find(({ status }) => status === 'rejected');
+      if (failed) throw (failed as PromiseRejectedResult).reason;
+    }
+    const Parts = [...there].sort(([a], [b]) => a - b).map(([PartNumber, ETag]) => ({ PartNumber, ETag }));
+    await this.client.send(new CompleteMultipartUploadCommand({ ...of, UploadId, MultipartUpload: { Parts } }));
+  }
+
+  /** An upload of this file that did not end, with the parts of it that are right; null to begin anew. */
+  private async begunUpload(
+    path: string,
+    { md5OfPart }: Sums,
+  ): Promise<{ id: string; parts: Map<number, string> } | null> {
+    try {
+      const [id] = await this.uploadsOf(path);
+      if (id === undefined) return null;
+      const { Parts = [] } = await this.client.send(new ListPartsCommand({ ...this.of(path), UploadId: id }));
+      const parts = new Map<number, string>();
+      for (const { PartNumber = 0, ETag = '' } of Parts)
+        if (ETag.replaceAll('"', '') === md5OfPart[PartNumber - 1]) parts.set(PartNumber, ETag);
+      return { id, parts };
+    } catch (error) {
+      // There are keys that may write and not list, and servers that cannot.
+      if ([403, 405, 501].includes(statusOf(error) ?? 0)) return null;
+      throw error;
+    }
+  }
+
   /** By the ETag; where a bucket has others (those that encrypt do), by reading it back. */
   private async verify(path: string, sums: Sums, alive: () => void): Promise<void> {
-    const { ContentLength, ETag } = await this.ask(() => this.client.send(new HeadObjectCommand(this.of(path))));
+    const { ContentLength, ETag, Metadata } = await this.ask(() =>
+      this.client.send(new HeadObjectCommand(this.of(path))),
+    );
     const bad = (): EngineError =>
       new EngineError('bad-copy', `the bucket ${this.access.bucket} has other bytes than were sent`);
-    if (ContentLength !== sums.bytes) throw bad();
+    if (ContentLength !== sums.bytes || (Metadata?.['sha256'] ?? sums.sha256) !== sums.sha256) throw bad();
     const tag = (ETag ?? '').replaceAll('"', '');
     if (tag === sums.md5 || tag === sums.md5OfParts) return;
     const { Body } = await this.ask(() => this.client.send(new GetObjectCommand(this.of(path))));
@@ -127,16 +178,19 @@ export class BucketPlace implements Place {
     return results;
   }
 
-  /** Parts of an upload that a crash cut short cost money until they are told to go. */
+  /** Parts of an upload that was cut short cost money until they are told to go. */
   private async abortUploads(path: string): Promise<void> {
+    await this.ask(async () => {
+      for (const UploadId of await this.uploadsOf(path))
+        await this.client.send(new AbortMultipartUploadCommand({ ...this.of(path), UploadId }));
+    });
+  }
+
+  /** Ids of the uploads of this file that were begun and not ended. */
+  private async uploadsOf(path: string): Promise<string[]> {
     const { Bucket, Key } = this.of(path);
-    const { Uploads = [] } = await this.ask(() =>
-      this.client.send(new ListMultipartUploadsCommand({ Bucket, Prefix: Key })),
-    );
-    for (const { UploadId } of Uploads.filter((upload) => upload.Key === Key)) {
-      if (UploadId === undefined) continue;
-      await this.ask(() => this.client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId })));
-    }
+    const { Uploads = [] } = await this.client.send(new ListMultipartUploadsCommand({ Bucket, Prefix: Key }));
+    return Uploads.flatMap((upload) => (upload.Key === Key ? (upload.UploadId ?? []) : []));
   }
 
   /** Rejects with `away`, `not-found`, `bad-copy`. */
@@ -179,12 +233,9 @@ export class BucketPlace implements Place {
 
   /** What to tell: never what the server or the library wrote, which may hold parts of the request. */
   private explain(error: unknown): EngineError {
-    const { name, code, $metadata } = error as Error & {
-      code?: string;
-      $metadata?: { httpStatusCode?: number };
-    };
+    const { name, code } = error as NodeJS.ErrnoException;
     const { bucket, endpoint } = this.access;
-    const status = $metadata?.httpStatusCode;
+    const status = statusOf(error);
     const told = (what: string, kind = 'away'): EngineError =>
       new EngineError(kind, `the bucket ${bucket}: ${what}`, { cause: error });
     if (name === 'NoSuchBucket') return told('there is none of this name on the server');
@@ -198,18 +249,29 @@ export class BucketPlace implements Place {
   }
 }
 
+/** What the server answered; undefined where it did not. */
+function statusOf(error: unknown): number | undefined {
+  return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+}
+
+async function read(file: FileHandle, start: number, bytes: number): Promise<Uint8Array> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes), 0, bytes, start);
+  return buffer.subarray(0, bytesRead);
+}
+
 async function sumsOf(stream: Readable, alive: () => void): Promise<Sums> {
   const [sha256, md5, ofParts] = [createHash('sha256'), createHash('md5'), createHash('md5')];
   let part = createHash('md5');
+  const md5OfPart: string[] = [];
   let crc = 0;
-  let parts = 0;
   let inPart = 0;
   let bytes = 0;
   const endPart = (): void => {
-    ofParts.update(part.digest());
+    const digest = part.digest();
+    ofParts.update(digest);
+    md5OfPart.push(digest.toString('hex'));
     part = createHash('md5');
     inPart = 0;
-    parts++;
   };
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     sha256.update(chunk);
@@ -226,6 +288,6 @@ async function sumsOf(stream: Readable, alive: () => void): Promise<Sums> {
     alive();
   }
   if (inPart > 0) endPart();
-  const sums = { bytes, crc32: crc, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
-  return { ...sums, md5OfParts: `${ofParts.digest('hex')}-${parts}` };
+  const sums = { bytes, crc32: crc, sha256: sha256.digest('hex'), md5: md5.digest('hex'), md5OfPart };
+  return { ...sums, md5OfParts: `${ofParts.digest('hex')}-${md5OfPart.length}` };
 }

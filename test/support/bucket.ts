@@ -1,7 +1,8 @@
 /**
  * A server that speaks S3, from npm (s3rver), in this process. It lacks some of what ours asks for; that is added here:
- * uploads in parts can be listed and aborted, and an object is whole when its upload is answered.
+ * uploads in parts and their parts can be listed, and aborted, and an object is whole when its upload is answered.
  */
+import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import type { AddressInfo, Server } from 'node:net';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -82,6 +83,19 @@ export class TestBucket {
       context.status = 200;
       const xml = list.map(({ Key, UploadId }) => `<Upload><Key>${Key}</Key><UploadId>${UploadId}</UploadId></Upload>`);
       context.body = `<?xml version="1.0"?><ListMultipartUploadsResult><Bucket>${this.bucket}</Bucket><IsTruncated>false</IsTruncated>${xml.join('')}</ListMultipartUploadsResult>`;
+      return;
+    }
+    if (method === 'GET' && query['uploadId'] !== undefined) {
+      const folder = join(this.uploadsFolder, query['uploadId']);
+      const parts = readdirSync(folder).filter((name) => /^\d+$/.test(name));
+      const xml = parts.map((number) => {
+        const sum = createHash('md5')
+          .update(readFileSync(join(folder, number)))
+          .digest('hex');
+        return `<Part><PartNumber>${number}</PartNumber><ETag>"${sum}"</ETag></Part>`;
+      });
+      context.status = 200;
+      context.body = `<?xml version="1.0"?><ListPartsResult><Bucket>${this.bucket}</Bucket><IsTruncated>false</IsTruncated>${xml.join('')}</ListPartsResult>`;
       return;
     }
     await next();

@@ -14,6 +14,8 @@ export interface MountOptions {
   video?: VideoCodec;
   size?: PictureSize;
   scene?: Scene;
+  /** Frames a second that it sends; those of the clip if there is none. */
+  fps?: number;
   audio?: AudioCodec;
   user?: string;
   password?: string;
@@ -155,10 +157,11 @@ export async function startCameras(
   options: ServerOptions = {},
 ): Promise<Cameras> {
   const entries = Object.entries(mounts).map(
-    async ([name, { video = 'h264', size = 'sub', scene = 'busy', audio, user, password }]) => [
+    async ([name, { video = 'h264', size = 'sub', scene = 'busy', fps, audio, user, password }]) => [
       name,
       {
         video: await videoClip(video, size, scene),
+        ...(fps === undefined ? {} : { fps }),
         ...(audio === undefined ? {} : { audio: await audioClip(audio) }),
         ...(user === undefined ? {} : { user, password: password ?? '' }),
       },

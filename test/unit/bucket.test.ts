@@ -62,12 +62,37 @@ describe('a bucket as a tier', function () {
     assert.deepEqual(bucket.keys, []);
   });
 
-  it('leaves no parts behind, whether the upload fails or is cut off', async () => {
-    const { from } = file(20 * MB);
+  it('goes on with an upload that was cut off, and sends no part twice', async () => {
+    const { from, data } = file(28 * MB);
+    const job = { from, path: 'cut', bytes: 28 * MB, hash: null };
     let parts = 0;
-    bucket.refuse = (method, path) => method === 'PUT' && path.includes('cut') && ++parts > 1;
-    await assert.rejects(place.take({ from, path: 'cut', bytes: 20 * MB, hash: null }, alive), { code: 'away' });
+    bucket.refuse = (method, path) => method === 'PUT' && path.includes('cut') && ++parts > 2;
+    await assert.rejects(place.take(job, alive), { code: 'away' });
+    assert.equal(bucket.uploads.length, 1);
     bucket.refuse = null;
+    bucket.requests.length = 0;
+    await place.take(job, alive);
+    assert.equal(bucket.requests.filter((request) => request.startsWith('PUT')).length, 2, 'of four parts');
+    assert.ok(bucket.read('nvr/cut').equals(data));
+    assert.deepEqual(bucket.uploads, []);
+    await place.remove([{ path: 'cut', begun: false }], alive);
+  });
+
+  it('never takes for whole what begins with parts of another file', async () => {
+    const { from: other } = file(20 * MB);
+    let posts = 0;
+    bucket.refuse = (method) => method === 'POST' && ++posts > 1;
+    const job = { from: other, path: 'other', bytes: 20 * MB, hash: null };
+    await assert.rejects(place.take(job, alive), { code: 'away' });
+    bucket.refuse = null;
+    const { data } = file(20 * MB);
+    await assert.rejects(place.take(job, alive), { code: 'bad-copy' }, 'the sum told at its beginning is the other');
+    await place.take(job, alive);
+    assert.ok(bucket.read('nvr/other').equals(data));
+    await place.remove([{ path: 'other', begun: true }], alive);
+  });
+
+  it('leaves no parts behind of what is not to be there any more', async () => {
     // As after a process that was killed.
     const { S3Client, CreateMultipartUploadCommand } = await import('@aws-sdk/client-s3');
     const { endpoint, accessKey: accessKeyId, secretKey: secretAccessKey } = bucket.access();
