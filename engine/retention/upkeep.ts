@@ -27,13 +27,11 @@ export interface UpkeepEffects {
   start: (job: UpkeepJob, onProgress: (progress: Progress) => void) => RunningJob;
   catalog: string;
   storages: () => string[];
-  /** When the newest backup in a folder was made; null when there is none. */
-  lastBackup: (folder: string) => number | null;
   /** Where backups go when the rules do not say. */
   backupFolder: string;
 }
 
-/** A backup that failed is tried again. */
+/** A backup that failed is tried again; one that takes longer does not get on. */
 const RETRY_MS = 3_600_000;
 const DEFAULT_BACKUP: BackupSpec = { at: null, folder: '', keep: 7, files: [] };
 
@@ -51,6 +49,8 @@ export class Upkeep {
   private readonly running = new Map<UpkeepJob['kind'], RunningJob>();
   private spec: BackupSpec = DEFAULT_BACKUP;
   private triedAt = -Infinity;
+  /** The last time of the clock for which there is a backup. */
+  private backedUp = NaN;
   /** Why the last backup failed; null when it did not. */
   problem: string | null = null;
 
@@ -61,17 +61,25 @@ export class Upkeep {
   set(spec: BackupSpec | null): void {
     this.spec = spec ?? DEFAULT_BACKUP;
     this.triedAt = -Infinity;
+    this.backedUp = NaN;
     this.problem = null;
   }
 
-  /** Every few seconds. */
+  /** Every few seconds. What there is in the folder is for the backup to find out: it may be on a disk that hangs. */
   check(): void {
     const { at } = this.spec;
-    const { clock, lastBackup } = this.effects;
-    if (at === null || this.running.has('backup') || clock.monotonic() - this.triedAt < RETRY_MS) return;
-    const last = lastBackup(this.folder);
-    if (last !== null && last >= lastTimeOf(at, clock.now())) return;
-    this.backUp().catch(() => undefined); // it was told
+    const { clock } = this.effects;
+    if (at === null || clock.monotonic() - this.triedAt < RETRY_MS) return;
+    if (this.running.has('backup')) {
+      this.problem = `the backup to ${this.folder} does not get on: is that folder within reach?`;
+      return;
+    }
+    const due = lastTimeOf(at, clock.now());
+    if (due === this.backedUp) return;
+    this.makeBackup(due).then(
+      () => (this.backedUp = due),
+      () => undefined, // it was told
+    );
   }
 
   private get folder(): string {
@@ -99,17 +107,22 @@ export class Upkeep {
 
   /** Rejects with `busy`, or what went wrong, which is told as well. */
   async backUp(): Promise<BackupReport> {
+    return (await this.makeBackup(null))!;
+  }
+
+  /** Null when there is one since then. */
+  private async makeBackup(since: number | null): Promise<BackupReport | null> {
     const { catalog, storages, clock, tell } = this.effects;
     this.triedAt = clock.monotonic();
     const { folder } = this;
     const { keep, files } = this.spec;
     const source = { catalog, storages: storages(), files };
     try {
-      const report = (await this.run({ kind: 'backup', source, options: { folder, keep } }, ({ done }) =>
+      const report = (await this.run({ kind: 'backup', source, options: { folder, keep, since } }, ({ done }) =>
         tell({ type: 'backup', phase: 'progress', time: clock.now(), done }),
-      )) as BackupReport;
+      )) as BackupReport | null;
       this.problem = null;
-      tell({ type: 'backup', phase: 'end', time: clock.now(), error: null, ...report });
+      if (report) tell({ type: 'backup', phase: 'end', time: clock.now(), error: null, ...report });
       return report;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

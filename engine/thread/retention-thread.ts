@@ -19,7 +19,6 @@ import { Retention } from '../retention/retention.ts';
 import { stillOf } from '../retention/thumbnails.ts';
 import { Upkeep, type UpkeepEffects } from '../retention/upkeep.ts';
 import { EngineError, type EngineConfig } from '../types.ts';
-import { backupsIn } from '../upkeep/backup.ts';
 import type { UpkeepReply } from '../upkeep/types.ts';
 import { sibling } from './sibling.ts';
 import { placeBackend } from './place-backend.ts';
@@ -98,7 +97,6 @@ const upkeep = new Upkeep({
   start: startJob,
   catalog: config.catalog,
   storages: knownStorages,
-  lastBackup: (folder) => backupsIn(folder).at(-1)?.time ?? null,
   backupFolder: join(dirname(config.catalog), 'backups'),
 });
 

@@ -8,7 +8,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Catalog } from '../catalog/catalog.ts';
 import { isGone, Reconciler } from '../catalog/reconcile.ts';
 import { EngineError } from '../types.ts';
-import { backUp } from '../upkeep/backup.ts';
+import { backUp, backupsIn } from '../upkeep/backup.ts';
 import { checkStorages } from '../upkeep/check.ts';
 import { copyFootage } from '../upkeep/copy.ts';
 import type { UpkeepJob, UpkeepReply, UpkeepReport } from '../upkeep/types.ts';
@@ -49,6 +49,8 @@ async function run(job: UpkeepJob): Promise<UpkeepReport[UpkeepJob['kind']]> {
       }
     }
     case 'backup':
+      if (job.options.since !== null && (backupsIn(job.options.folder).at(-1)?.time ?? 0) >= job.options.since)
+        return null;
       return backUp(job.source, job.options, Date.now(), (done) => progress({ done }));
     case 'copy':
       return copyFootage(job.items, job.folder, pause, (done) => progress({ done }));

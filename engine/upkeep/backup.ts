@@ -63,7 +63,7 @@ export function backupsIn(folder: string): { name: string; time: number }[] {
  */
 export async function backUp(
   { catalog, storages, files }: BackupSource,
-  { folder, keep }: BackupOptions,
+  { folder, keep }: Pick<BackupOptions, 'folder' | 'keep'>,
   now: number,
   progress: (done: number) => void = () => undefined,
 ): Promise<BackupReport> {

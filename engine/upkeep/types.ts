@@ -68,6 +68,8 @@ export interface BackupOptions {
   folder: string;
   /** So many of the newest stay. */
   keep: number;
+  /** None is made when there is one since then; null: always. */
+  since: number | null;
 }
 
 /** Files that belong to the configuration, by the name they get in a backup; what is not there is left out. */
@@ -100,7 +102,7 @@ export type UpkeepJob =
   | { kind: 'backup'; source: BackupSource; options: BackupOptions }
   | { kind: 'copy'; items: CopyItem[]; folder: string };
 
-export type UpkeepReport = { check: CheckReport; backup: BackupReport; copy: CopyReport };
+export type UpkeepReport = { check: CheckReport; backup: BackupReport | null; copy: CopyReport };
 
 export type UpkeepReply =
   | { progress: CheckProgress | { done: number } }

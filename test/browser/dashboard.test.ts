@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { setTimeout as wait } from 'node:timers/promises';
 import { chromium, type Browser, type Page } from 'playwright-core';
-import { dashboard } from '../support/flow.ts';
+import { find, type XmlElement } from '../../engine/onvif/xml.ts';
+import { dashboard, TAB } from '../support/flow.ts';
+import type { FlowNode } from '../support/node-red.ts';
+import { OnvifCamera } from '../support/onvif-camera.ts';
 import { Rig } from '../support/rig.ts';
 
 const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
@@ -17,6 +20,7 @@ describe('the dashboard', function () {
   let rig: Rig;
   let browser: Browser;
   let page: Page;
+  let head: OnvifCamera;
   const problems: string[] = [];
 
   const tile = (camera: string): string => `[data-camera="${camera}"]`;
@@ -50,13 +54,21 @@ describe('the dashboard', function () {
     }
   };
 
+  const ptz = (): FlowNode => ({
+    ...{ id: 'ptz-node', type: 'ptz', z: TAB, name: '', nvr: 'nvr-store', camera: 'gate', moveTimeout: 5 },
+    ...{ address: `127.0.0.1:${head.port}`, panTiltTravel: '', zoomTravel: '', events: false, allEvents: false },
+    credentials: { username: head.options.username, password: head.options.password },
+    wires: [[], []],
+  });
+
   before(async () => {
+    head = await new OnvifCamera().start();
     rig = await Rig.create({
       cameras: { yard: { main: { size: 'main' }, sub: { size: 'sub' } }, gate: { main: { size: 'sub' } } },
       recorder: { mode: 'manual' },
       dashboard: true,
     });
-    await rig.red.deploy([...rig.flow(), ...dashboard()]);
+    await rig.red.deploy([...rig.flow(), ...dashboard(), ptz()]);
     browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
     page = await browser.newPage({ viewport: { width: 1000, height: 700 }, locale: 'en-GB' });
     page.on('pageerror', ({ message }) => problems.push(message));
@@ -66,6 +78,7 @@ describe('the dashboard', function () {
   after(async () => {
     await browser.close();
     await rig.dispose();
+    await head.stop();
   });
   afterEach(() => assert.deepEqual(problems, []));
 
@@ -96,6 +109,48 @@ describe('the dashboard', function () {
         topic === 'ui-nvr-grid/enlarge' && camera === 'yard' && (payload as { enlarged: boolean }).enlarged,
       5000,
     );
+  });
+
+  it('steers a camera: by buttons, clicks, wheel, keys and presets', async () => {
+    const calls = async (action: string, count: number): Promise<XmlElement> => {
+      const deadline = performance.now() + 10_000;
+      while (head.callsOf(action).length < count) {
+        assert.ok(performance.now() < deadline, `${action}: ${head.callsOf(action).length}`);
+        await wait(50);
+      }
+      return head.callsOf(action).at(-1)!.body;
+    };
+    const hold = async (selector: string, ms: number): Promise<void> => {
+      await page.hover(selector);
+      await page.mouse.down();
+      await wait(ms);
+      await page.mouse.up();
+    };
+    assert.equal(await page.locator(`${tile('yard')} [data-action="steer"]`).count(), 0, 'it cannot turn');
+    await page.hover(tile('gate'));
+    await page.click(`${tile('gate')} [data-action="steer"]`);
+    await page.waitForSelector(`${tile('gate')}.nvr-tile--solo .nvr-ptz__presets`);
+    await hold(`${tile('gate')} .nvr-ptz__left`, 900);
+    const left = find(await calls('ContinuousMove', 3), 'Velocity', 'PanTilt');
+    assert.ok(Number(left?.attributes['x']) < 0, 'held, it is told again');
+    await calls('Stop', 1);
+    assert.ok(!head.table.moving);
+    await page.selectOption(`${tile('gate')} .nvr-ptz__presets`, { label: 'Gate' });
+    await calls('GotoPreset', 1);
+    const box = (await page.locator(`${tile('gate')} .nvr-tile__frame`).boundingBox())!;
+    await page.mouse.click(box.x + box.width * 0.8, box.y + box.height / 2);
+    const there = find(await calls('RelativeMove', 1), 'Translation', 'PanTilt');
+    assert.ok(Number(there?.attributes['x']) > 0 && Math.abs(Number(there?.attributes['y'])) < 0.01);
+    const stops = head.callsOf('Stop').length;
+    await page.mouse.wheel(0, -100);
+    await calls('Stop', stops + 1);
+    await page.focus(tile('gate'));
+    await page.keyboard.down('ArrowUp');
+    await page.keyboard.up('ArrowUp');
+    await calls('Stop', stops + 2);
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('.nvr-ptz', { state: 'detached' });
+    await rig.red.waitFor('grid', ({ camera, topic }) => topic === 'ui-nvr-grid/ptz' && camera === 'gate', 5000);
   });
 
   it('does what messages say, on pages opened later too', async () => {
@@ -164,7 +219,7 @@ describe('the dashboard', function () {
 
   it('lets viewers see, and nothing more', async () => {
     const flow = rig.flow().map((node) => (node.id === 'nvr-store' ? { ...node, dashboardAccess: 'view' } : node));
-    await rig.red.deploy([...flow, ...dashboard()]);
+    await rig.red.deploy([...flow, ...dashboard(), ptz()]);
     const viewer = await token();
     for (const path of ['control', 'control/yard', 'ptz/yard', 'board/grid-widget']) {
       const { status } = await call('POST', `/nvr/api/${path}?token=${viewer}`, { command: 'panic' });
@@ -173,7 +228,7 @@ describe('the dashboard', function () {
     assert.equal((await call('GET', `/nvr/api/storage?token=${viewer}`)).status, 403);
     await page.reload();
     await plays('gate', 640);
-    assert.equal(await page.locator('[data-action="record"], [data-action="panic"]').count(), 0);
+    assert.equal(await page.locator('[data-action="record"], [data-action="panic"], [data-action="steer"]').count(), 0);
     assert.ok((await page.locator('[data-action="enlarge"]').count()) > 0);
   });
 

@@ -358,19 +358,24 @@ describe('backups by the clock', () => {
     let now = noon;
     let last: number | null = null;
     let fail = false;
+    let hang = false;
     const jobs: string[] = [];
     const messages: RetentionMessage[] = [];
     const upkeep = new Upkeep({
       clock: { now: () => now, monotonic: () => now, after: () => () => undefined },
       tell: (message) => messages.push(message),
       start: (job): RunningJob => {
-        jobs.push(job.kind === 'backup' ? job.options.folder : job.kind);
+        if (job.kind !== 'backup') throw new Error(job.kind);
+        const { folder, since } = job.options;
+        const there = last !== null && since !== null && last >= since;
+        if (!there) jobs.push(folder);
+        if (hang) return { done: new Promise(() => undefined), stop: () => undefined };
         const done = fail
           ? Promise.reject(new Error('no disk'))
-          : Promise.resolve({ folder: '/b', bytes: 1, files: [] });
+          : Promise.resolve(there ? null : { folder: '/b', bytes: 1, files: [] });
         return { done, stop: () => undefined };
       },
-      ...{ catalog: '/c', storages: () => [], lastBackup: () => last, backupFolder: '/default' },
+      ...{ catalog: '/c', storages: () => [], backupFolder: '/default' },
     });
     const later = async (hours: number): Promise<number> => {
       now += hours * 3_600_000;
@@ -394,5 +399,11 @@ describe('backups by the clock', () => {
     fail = false;
     assert.equal(await later(1), 3);
     assert.equal(upkeep.problem, null);
+    hang = true;
+    assert.equal(await later(24), 4);
+    assert.equal(await later(0.5), 4);
+    assert.equal(upkeep.problem, null);
+    assert.equal(await later(1), 4);
+    assert.match(upkeep.problem ?? '', /does not get on/);
   });
 });
