@@ -3,7 +3,16 @@ import vue from 'eslint-plugin-vue';
 import prettier from 'eslint-config-prettier';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'eslint.config.js', 'test/support/reporter.cjs', 'resources/*.umd.js'] },
+  {
+    ignores: [
+      'dist/',
+      'node_modules/',
+      'eslint.config.js',
+      'test/support/reporter.cjs',
+      'resources/*.umd.js',
+      'resources/*.min.mjs',
+    ],
+  },
   ...tseslint.configs.strictTypeChecked,
   ...vue.configs['flat/recommended'],
   {

@@ -65,7 +65,10 @@ async function opening(page: Page, session: CDPSession, url: string): Promise<{ 
 async function operate(page: Page, url: string, rounds: number): Promise<number[]> {
   const durations: number[] = [];
   let done = 0;
-  const settle = (): Promise<void> => page.waitForTimeout(300).then(() => void done++);
+  const settle = async (): Promise<void> => {
+    done++;
+    await page.waitForTimeout(300);
+  };
   const press = (key: string): Promise<void> => page.keyboard.press(key).then(settle);
   const click = (selector: string, position?: { x: number; y: number }): Promise<void> =>
     page

@@ -1,6 +1,6 @@
 /**
  * Builds `dist/`: the compiled nodes and engine, with each node's html, locales and icons beside its script; and
- * `resources/ui-nvr.umd.js`: the dashboard's widgets.
+ * `resources/ui-nvr.umd.js`: the dashboard's widgets; beside it the player that they load.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,6 +11,8 @@ import { build as bundle, type Rolldown } from 'vite';
 
 const ROOT = join(import.meta.dirname, '..');
 const DIST = join(ROOT, 'dist');
+/** Without what recordings here do not have: other sound tracks, subtitles, DRM. */
+const PLAYER = 'hls.light.min.mjs';
 
 /** Throws when the type check fails, so that nothing half-built is ever packed or started. */
 function compile(folder: string): void {
@@ -58,7 +60,8 @@ async function widgets(): Promise<string> {
     part.type === 'asset' && part.fileName.endsWith('.css') ? String(part.source) : [],
   );
   const style = `document.head.append(Object.assign(document.createElement('style'), { textContent: ${JSON.stringify(css.join(''))} }));`;
-  return `${style}\n${code}`;
+  // Dashboard loads it as a module, so that it can know where it is from; see dashboard/shared/hls.ts.
+  return `const flowNvrScript = import.meta.url;\n${style}\n${code}`;
 }
 
 /** Made aside and put in place when complete: a Node-RED that runs from `dist/` never finds a part missing. */
@@ -74,6 +77,7 @@ export async function build(): Promise<void> {
     const script = join(folder, 'ui-nvr.umd.js');
     writeFileSync(script, await widgets());
     renameSync(script, join(ROOT, 'resources', 'ui-nvr.umd.js'));
+    cpSync(join(ROOT, 'node_modules', 'hls.js', 'dist', PLAYER), join(ROOT, 'resources', PLAYER));
     rmSync(DIST, { recursive: true, force: true });
     renameSync(folder, DIST);
   } finally {

@@ -2,7 +2,9 @@
  * Plays what was recorded of one camera in a video element, at any moment that it is told to: it loads the playlist of the
  * hour around it and finds the place. It follows a clock (sync.ts), it has none of its own. Runs in the browser.
  */
-import Hls, { type ErrorData, type Fragment } from 'hls.js/light';
+import type Hls from 'hls.js';
+import type { ErrorData, Fragment } from 'hls.js';
+import { loadHls } from '../shared/hls.ts';
 import { MediaMap, partsOf } from './media-map.ts';
 import type { Cover, SyncedPlayer } from './sync.ts';
 
@@ -170,7 +172,7 @@ export class VodPlayer implements SyncedPlayer {
 
   private async load(window: Window): Promise<void> {
     const address = await this.effects.playlist(window.start, window.end);
-    const response = await fetch(address);
+    const [Hls, response] = await Promise.all([loadHls(), fetch(address)]);
     const text = await response.text();
     if (this.closed || window !== this.window) return;
     if (response.status === 404) {
@@ -193,7 +195,7 @@ export class VodPlayer implements SyncedPlayer {
     };
     hls.on(Hls.Events.LEVEL_UPDATED, remap);
     hls.on(Hls.Events.LEVEL_PTS_UPDATED, remap);
-    hls.on(Hls.Events.ERROR, (_, data) => this.onError(window, hls, data));
+    hls.on(Hls.Events.ERROR, (_, data) => this.onError(Hls, window, hls, data));
     hls.on(Hls.Events.FRAG_BUFFERED, () => {
       if (window !== this.window || window.state !== 'loading') return;
       window.state = 'ready';
@@ -205,8 +207,7 @@ export class VodPlayer implements SyncedPlayer {
     hls.loadSource(address);
   }
 
-  private onError(window: Window, hls: Hls, data: ErrorData): void {
-    const { ErrorDetails, ErrorTypes } = Hls;
+  private onError({ ErrorDetails, ErrorTypes }: typeof Hls, window: Window, hls: Hls, data: ErrorData): void {
     const codec = [ErrorDetails.BUFFER_ADD_CODEC_ERROR, ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR];
     if (codec.includes(data.details) || data.details === ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) {
       this.effects.unplayable(data.mimeType ?? data.error.message);

@@ -7,6 +7,7 @@ import { EngineError, type EngineConfig } from '../../engine/types.ts';
 import { textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { HttpServer } from './http-server.ts';
 import { surroundings } from './surroundings.ts';
+import { compressDashboards } from './thin-links.ts';
 import { checkPaths, ffmpegVersion, toEngineConfig, type NvrConfigProperties } from './settings.ts';
 
 /** Engines outlive the nodes that use them by this, so that a Deploy can take them up again. */
@@ -26,6 +27,7 @@ export default function register(RED: NodeAPI): void {
   const userDir = RED.settings.userDir ?? process.cwd();
   const http = new HttpServer(RED);
   const around = surroundings(RED);
+  compressDashboards(RED);
   let stopping = false;
   const onSignal = (): void => {
     stopping = true;

@@ -82,6 +82,16 @@ describe('the dashboard', function () {
   });
   afterEach(() => assert.deepEqual(problems, []));
 
+  it('sends its scripts compressed, and nothing else', async () => {
+    const html = await (await fetch(`${rig.red.url}/dashboard/live`)).text();
+    const script = /assets\/[\w.-]+\.js/.exec(html)![0];
+    const headers = { 'Accept-Encoding': 'br, gzip' };
+    const encodingOf = async (path: string): Promise<string | null> =>
+      (await fetch(`${rig.red.url}${path}`, { headers })).headers.get('content-encoding');
+    assert.equal(await encodingOf(`/dashboard/${script}`), 'br');
+    assert.equal(await encodingOf('/nvr/health'), null);
+  });
+
   it('plays every camera, the small stream where there is one', async () => {
     await plays('yard', 640);
     await plays('gate', 640);
