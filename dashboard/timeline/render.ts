@@ -1,7 +1,8 @@
-/** Draws a timeline on a canvas: days, ticks, and a lane for each camera. What a tile shows is made into paths once. */
+/** Draws a timeline on a canvas: days, ticks, and a lane for each camera. What a tile shows is made into a picture once. */
 import type { EventView } from './events.ts';
-import { isTag, laneOfTag, type Lane, type TagCurve } from './lanes.ts';
-import { columnMs, tileMs, tilesOf, xOf, type View } from './scale.ts';
+import { putLane, type Colour, type LaneColours, type LaneRows, type Pixels } from './lane-pixels.ts';
+import { isTag, laneOfTag, type TagCurve } from './lanes.ts';
+import { TILE_COLUMNS, tileMs, tilesOf, xOf, type View } from './scale.ts';
 import { midnights, ticksOf } from './ticks.ts';
 import type { Tile, TileStore } from './tiles.ts';
 import type { Zone } from './zone.ts';
@@ -66,60 +67,71 @@ export function layOut(cameras: readonly string[], tags: readonly string[], lane
   });
 }
 
-interface Paths {
-  recorded: Path2D;
-  gaps: Path2D;
-  deleted: Path2D;
-  motion: Path2D;
-  events: [kind: string, Path2D][];
-}
+/** Those of some levels of zoom: 30 MB with nine lanes. */
+const MAX_PICTURES = 40;
+/** The last used is the last to go. */
+const pictures = new Map<string, { of: Tile; key: string; picture: OffscreenCanvas }>();
 
-const made = new WeakMap<Lane, Paths>();
-
-/** In columns from the start of the tile; heights from 0 to 1. */
-function pathsOf(lane: Lane, tile: Tile): Paths {
-  const known = made.get(lane);
-  if (known) return known;
-  const ms = columnMs(tile.level);
-  const bars = (spans: readonly (readonly [number, number, ...unknown[]])[], least: number): Path2D => {
-    const path = new Path2D();
-    for (const [start, end] of spans) path.rect((start - tile.start) / ms, 0, Math.max(least, (end - start) / ms), 1);
-    return path;
-  };
-  const motion = new Path2D();
-  runs(lane.motion, (column, length, value) => {
-    const height = Math.max(0.1, Math.min(1, (value / 255) * 1.5));
-    motion.rect(column, 1 - height, length, height);
-  });
-  const events = [...lane.events].map(([kind, counts]): [string, Path2D] => {
-    const path = new Path2D();
-    // At most two columns make a pixel: what is narrower would fade.
-    runs(counts, (column, length, count) => {
-      const height = Math.min(1, 0.35 + Math.log2(count) / 8);
-      path.rect(column, 1 - height, Math.max(2, length), height);
-    });
-    return [kind, path];
-  });
-  const paths = {
-    recorded: bars(lane.recorded, 1),
-    gaps: bars(lane.gaps, 2),
-    deleted: bars(lane.deleted, 1),
-    motion,
-    events,
-  };
-  made.set(lane, paths);
-  return paths;
-}
-
-/** Neighbours of the same value as one; what is 0 is left out. */
-function runs(values: Uint8Array, each: (from: number, length: number, value: number) => void): void {
-  for (let i = 0; i < values.length;) {
-    const value = values[i]!;
-    let end = i + 1;
-    while (end < values.length && values[end] === value) end++;
-    if (value > 0) each(i, end - i, value);
-    i = end;
+/** All lanes of a tile as one picture, its rows as high as on show, from below the axis on. */
+function pictureOf(tile: Tile, scene: Scene, palette: Palette, ratio: number): OffscreenCanvas {
+  const { lanes, hidden, view } = scene;
+  const single = lanes.filter(({ camera }) => scene.events(camera, view) !== null).map(({ camera }) => camera);
+  const place = `${tile.level} ${tile.index}`;
+  const shown = lanes.map(({ camera, height }) => `${camera} ${height}`);
+  const key = [palette.recorded, palette.motion, ratio, ...shown, ';', ...single, ';', ...hidden].join(' ');
+  const known = pictures.get(place);
+  pictures.delete(place);
+  if (known?.of === tile && known.key === key) {
+    pictures.set(place, known);
+    return known.picture;
   }
+  const height = Math.max(1, Math.round((scene.height - AXIS_HEIGHT) * ratio));
+  const pixels: Pixels = new Uint32Array(TILE_COLUMNS * height);
+  for (const box of lanes) {
+    const lane = tile.lanes.get(box.camera);
+    if (!lane || isTag(box.camera)) continue;
+    const first = Math.round((box.top + EVENTS_TOP - AXIS_HEIGHT) * ratio);
+    const withEvents = single.includes(box.camera) ? null : hidden;
+    putLane(pixels, first, lane, tile, rowsOf(box, ratio), coloursOf(palette), withEvents);
+  }
+  const picture = new OffscreenCanvas(TILE_COLUMNS, height);
+  const data = new ImageData(new Uint8ClampedArray(pixels.buffer), TILE_COLUMNS, height);
+  picture.getContext('2d')!.putImageData(data, 0, 0);
+  pictures.set(place, { of: tile, key, picture });
+  if (pictures.size > MAX_PICTURES) pictures.delete(pictures.keys().next().value!);
+  return picture;
+}
+
+const barOf = ({ top, height }: LaneBox) => ({ top: top + BAR_TOP, height: height - BAR_TOP - BAR_BOTTOM });
+
+/** In pixels of the screen. */
+function rowsOf(box: LaneBox, ratio: number): LaneRows {
+  const rows = (pixels: number): number => Math.max(1, Math.round(pixels * ratio));
+  const space = BAR_TOP - EVENTS_TOP - EVENTS_HEIGHT;
+  return { events: rows(EVENTS_HEIGHT), space: rows(space), bar: rows(barOf(box).height), line: rows(2) };
+}
+
+const known = new WeakMap<Palette, LaneColours>();
+
+/** The palette as numbers. */
+function coloursOf(palette: Palette): LaneColours {
+  const found = known.get(palette);
+  if (found) return found;
+  const probe = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true })!;
+  const colour = (style: string): Colour => {
+    probe.fillStyle = style;
+    probe.fillRect(0, 0, 1, 1);
+    const [red = 0, green = 0, blue = 0] = probe.getImageData(0, 0, 1, 1).data;
+    return [red, green, blue];
+  };
+  const { recorded, deleted, gap, motion, soft, kinds } = palette;
+  const colours = {
+    ...{ recorded: colour(recorded), deleted: colour(deleted), gap: colour(gap), motion: colour(motion) },
+    kinds: Object.fromEntries(Object.entries(kinds).map(([kind, style]) => [kind, colour(style)])),
+    other: colour(soft),
+  };
+  known.set(palette, colours);
+  return colours;
 }
 
 const hatches = new Map<string, CanvasPattern>();
@@ -151,7 +163,8 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene, palette: P
   context.fillStyle = palette.ground;
   context.fillRect(0, 0, width, height);
   drawDays(context, scene, palette);
-  for (const lane of lanes) drawLane(context, scene, palette, lane, ratio);
+  drawTiles(context, scene, palette, ratio);
+  for (const lane of lanes) drawLane(context, scene, palette, lane);
   drawMarks(context, scene, palette);
   drawAxis(context, scene, palette);
 }
@@ -205,63 +218,42 @@ function drawAxis(context: CanvasRenderingContext2D, scene: Scene, palette: Pale
   }
 }
 
-function drawLane(
-  context: CanvasRenderingContext2D,
-  scene: Scene,
-  palette: Palette,
-  box: LaneBox,
-  ratio: number,
-): void {
-  const { view, width, level, tiles } = scene;
-  context.fillStyle = palette.line;
-  context.fillRect(0, box.top, width, 1);
-  const bar = { top: box.top + BAR_TOP, height: box.height - BAR_TOP - BAR_BOTTOM };
-  const single = isTag(box.camera) ? null : scene.events(box.camera, view);
+/** What tiles know: their pictures, and what would be stretched with these. */
+function drawTiles(context: CanvasRenderingContext2D, scene: Scene, palette: Palette, ratio: number): void {
+  const { view, width, height, level, tiles, lanes } = scene;
   for (const index of tilesOf(view, level)) {
-    const span = { start: index * tileMs(level), end: (index + 1) * tileMs(level) };
-    const [left, right] = [xOf(view, width, span.start), xOf(view, width, span.end)];
+    const [left, right] = [index, index + 1].map((at) => xOf(view, width, at * tileMs(level))) as [number, number];
     context.save();
     context.beginPath();
     // On whole pixels: between two tiles nothing shines through.
     const [from, to] = [Math.round(left * ratio) / ratio, Math.round(right * ratio) / ratio];
-    context.rect(from, box.top, to - from, box.height);
+    context.rect(from, AXIS_HEIGHT, to - from, height);
     context.clip();
     for (const tile of tiles.best(level, index)) {
-      const lane = tile.lanes.get(box.camera);
-      if (!lane) continue;
-      const paths = pathsOf(lane, tile);
-      const scale = (columnMs(tile.level) / (view.end - view.start)) * width;
-      const at = (top: number, tall: number): void =>
-        context.setTransform(ratio * scale, 0, 0, ratio * tall, ratio * xOf(view, width, tile.start), ratio * top);
-      const fill = (path: Path2D, style: string | CanvasPattern, alpha: number): void => {
-        context.globalAlpha = alpha;
-        context.fillStyle = style;
-        context.fill(path);
-      };
-      at(bar.top, bar.height);
-      fill(paths.recorded, palette.recorded, 0.3);
-      fill(paths.deleted, palette.deleted, 0.25);
-      fill(paths.gaps, palette.gap, 0.18);
-      fill(paths.motion, palette.motion, 0.9);
-      at(bar.top + bar.height - 2, 2);
-      fill(paths.recorded, palette.recorded, 1);
-      at(bar.top, 2);
-      fill(paths.gaps, palette.gap, 1);
-      // A pattern would be stretched with its shape: it is drawn over what the shape leaves.
-      hatchSpans(context, scene, palette.gap, lane.gaps, bar, ratio);
-      hatchSpans(context, scene, palette.deleted, lane.deleted, bar, ratio);
-      if (!single) {
-        at(box.top + EVENTS_TOP, EVENTS_HEIGHT);
-        for (const [kind, path] of paths.events) {
-          if (!scene.hidden.has(kind)) fill(path, palette.kinds[kind] ?? palette.soft, 1);
-        }
+      const picture = pictureOf(tile, scene, palette, ratio);
+      const [x, end] = [xOf(view, width, tile.start), xOf(view, width, tile.end)];
+      // Where a coarser tile stands in, its columns stay bars.
+      context.imageSmoothingEnabled = tile.level <= level;
+      context.drawImage(picture, x, AXIS_HEIGHT, end - x, picture.height / ratio);
+      for (const box of lanes) {
+        const lane = tile.lanes.get(box.camera);
+        if (!lane) continue;
+        hatchSpans(context, scene, palette.gap, lane.gaps, barOf(box));
+        hatchSpans(context, scene, palette.deleted, lane.deleted, barOf(box));
+        for (const curve of lane.tags) drawCurve(context, scene, palette, curve, box);
       }
-      context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      context.globalAlpha = 1;
-      for (const curve of lane.tags) drawCurve(context, scene, palette, curve, box);
     }
     context.restore();
   }
+}
+
+/** What is drawn anew of each lane. */
+function drawLane(context: CanvasRenderingContext2D, scene: Scene, palette: Palette, box: LaneBox): void {
+  const { view, width } = scene;
+  const bar = barOf(box);
+  context.fillStyle = palette.line;
+  context.fillRect(0, box.top, width, 1);
+  const single = isTag(box.camera) ? null : scene.events(box.camera, view);
   if (single) drawEvents(context, scene, palette, box, single);
   context.fillStyle = palette.primary;
   for (const { camera, start, end } of scene.holds) {
@@ -285,10 +277,8 @@ function hatchSpans(
   colour: string,
   spans: readonly (readonly [number, number, string])[],
   bar: { top: number; height: number },
-  ratio: number,
 ): void {
   if (spans.length === 0) return;
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.globalAlpha = 0.7;
   context.fillStyle = hatch(context, colour);
   for (const [start, end] of spans) {
@@ -296,6 +286,7 @@ function hatchSpans(
     const [from, to] = [Math.max(-6, xOf(view, width, start)), Math.min(width + 6, xOf(view, width, end))];
     if (to - from >= 3) context.fillRect(from, bar.top, to - from, bar.height);
   }
+  context.globalAlpha = 1;
 }
 
 function drawEvents(
