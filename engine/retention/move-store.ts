@@ -116,6 +116,18 @@ export class MoveStore {
     ) as Leftover[];
   }
 
+  /** A file that was begun there, and is still where it was: if that can be gone on with, it is not to be removed. */
+  begun(storage: string): string | null {
+    const path = this.sql(
+      `SELECT l.path FROM leftover l WHERE l.storage_id = @id AND l.bytes = 0 AND EXISTS (
+         SELECT 1 FROM segment s WHERE s.storage_id IN (SELECT id FROM storage WHERE id <> @id) AND s.path = l.path
+         AND s.copy_id IS NOT @id AND s.state = 'closed' AND s.doomed IS NULL) LIMIT 1`,
+    )
+      .pluck()
+      .get({ id: this.idOf(storage) ?? -1 }) as string | undefined;
+    return path ?? null;
+  }
+
   /** Where something is to be removed. */
   leftoverStorages(): string[] {
     return this.sql('SELECT path FROM storage st WHERE EXISTS (SELECT 1 FROM leftover l WHERE l.storage_id = st.id)')

@@ -349,9 +349,11 @@ export class Tiering {
   private async cleanTier(worker: Worker): Promise<void> {
     const { store } = this.effects;
     for (;;) {
+      // An upload that was cut short goes on where it was; one at most, or parts of files that nobody sends any more stay.
+      const begun = isBucket(worker.to) ? store.begun(worker.to) : null;
       const left = store
         .leftovers(worker.to)
-        .filter(({ path }) => path !== worker.taking)
+        .filter(({ path }) => path !== worker.taking && path !== begun)
         .slice(0, 100);
       if (left.length === 0 || worker.closed) return;
       store.secure();

@@ -330,6 +330,24 @@ describe('moving to a tier', () => {
     assert.ok(store.release({ ...copy, action: 'release' }));
   });
 
+  it('knows which upload goes on: one that was begun, of a file that is still to go there', () => {
+    const [path, other] = add(2);
+    const moves = [path, other].map((name) => {
+      const of = 'SELECT id, start_ms AS start FROM segment WHERE path = ?';
+      return { ...(catalog.db.prepare(of).get(name) as object), storage: hot, to: 's3://b/x', action: 'move' } as Move;
+    });
+    assert.equal(store.begun('s3://b/x'), null);
+    const file = store.begin(moves[0]!)!;
+    assert.equal(store.begun('s3://b/x'), path);
+    assert.ok(store.commit(moves[0]!, file));
+    assert.equal(store.begun('s3://b/x'), null, 'it is there');
+    store.begin(moves[1]!);
+    assert.equal(store.begun('s3://b/x'), other);
+    catalog.db.prepare('DELETE FROM segment WHERE path = ?').run(other);
+    assert.equal(store.begun('s3://b/x'), null, 'it is deleted');
+    assert.equal(store.leftovers('s3://b/x').length, 1);
+  });
+
   it('compares a folder with what is known of it at one moment', () => {
     mkdirSync(join(warm, 'yard'), { recursive: true });
     writeFileSync(join(warm, '.flow-nvr'), '');

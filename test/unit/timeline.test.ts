@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { MasterClock } from '../../dashboard/timeline/clock.ts';
+import { putLane, type Colour } from '../../dashboard/timeline/lane-pixels.ts';
 import { at, laneOf, spliced, type Lane } from '../../dashboard/timeline/lanes.ts';
 import { pressed, type KeyActions } from '../../dashboard/timeline/keys.ts';
 import { MediaMap, partsOf } from '../../dashboard/timeline/media-map.ts';
@@ -257,6 +258,56 @@ describe('timeline: lanes', () => {
     assert.deepEqual(at(some, 400, 0), { what: 'gap', cause: 'stalled', start: 400, end: 600 });
     assert.deepEqual(at(some, 700, 0), { what: 'deleted', cause: 'age', start: 600, end: 800 });
     assert.equal(at(some, 900, 0).what, 'nothing');
+  });
+});
+
+describe('timeline: a lane as pixels', () => {
+  const rows = { events: 4, space: 2, bar: 10, line: 1 };
+  const [recorded, motion, gap, other] = ([1, 2, 3, 4] as const).map((red): Colour => [red, 0, 0]);
+  const colours = { recorded: recorded!, deleted: other!, gap: gap!, motion: motion!, kinds: {}, other: other! };
+  const tile = { level: 4, index: 0, start: 0, end: tileMs(4), lanes: new Map<string, Lane>(), asOf: 0 };
+  const lane = (change: Partial<Lane>): Lane => ({
+    ...{ camera: 'yard', recorded: [], gaps: [], deleted: [], motion: new Uint8Array(TILE_COLUMNS) },
+    ...{ events: new Map<string, Uint8Array>(), tags: [], ...change },
+  });
+  const put = (
+    of: Lane,
+    hidden: ReadonlySet<string> | null = new Set(),
+  ): ((row: number, column: number) => number[]) => {
+    const pixels = new Uint32Array(TILE_COLUMNS * 20);
+    putLane(pixels, 3, of, tile, rows, colours, hidden);
+    const bytes = new Uint8ClampedArray(pixels.buffer);
+    return (row, column) => [
+      ...bytes.subarray((row * TILE_COLUMNS + column) * 4, (row * TILE_COLUMNS + column) * 4 + 4),
+    ];
+  };
+
+  it('shows what is recorded, fainter where it is half a column, with a line below', () => {
+    const at = put(lane({ recorded: [[16 * 10, 16 * 20.5]] }));
+    assert.deepEqual([at(9, 9)[3], at(9, 10), at(17, 15)[3]], [0, [1, 0, 0, 76], 76]);
+    assert.deepEqual(at(18, 10), [1, 0, 0, 255]);
+    assert.equal(at(9, 20)[3], 38);
+    assert.deepEqual([at(9, 21)[3], at(8, 10)[3], at(19, 10)[3]], [0, 0, 0]);
+  });
+
+  it('shows how much moved as height, and no gap narrower than two columns', () => {
+    const moved = new Uint8Array(TILE_COLUMNS);
+    moved[5] = 85; // half of the bar
+    const at = put(lane({ motion: moved, gaps: [[16 * 40, 16 * 40 + 1, 'stalled']] }));
+    assert.deepEqual([at(13, 5)[3], at(14, 5)], [0, [2, 0, 0, 229]]);
+    assert.deepEqual([at(9, 39)[3], at(9, 40), at(9, 41), at(9, 42)[3]], [0, [3, 0, 0, 255], [3, 0, 0, 255], 0]);
+  });
+
+  it('shows events but those that are hidden', () => {
+    const counts = new Uint8Array(TILE_COLUMNS);
+    counts[7] = 1;
+    const events = new Map([['motion', counts]]);
+    const at = put(lane({ events }));
+    assert.deepEqual([at(6, 6)[3], at(6, 7), at(6, 8), at(6, 9)[3]], [0, [4, 0, 0, 255], [4, 0, 0, 255], 0]);
+    assert.deepEqual(
+      [put(lane({ events }), new Set(['motion']))(6, 7)[3], put(lane({ events }), null)(6, 7)[3]],
+      [0, 0],
+    );
   });
 });
 
