@@ -255,7 +255,7 @@ export default async function events(options: Options): Promise<BenchResult> {
       const stamps = await readFrames(clip.file);
       const [first, last] = [stamps[0]?.sentMs ?? Infinity, stamps.at(-1)?.sentMs ?? 0];
       if (first > wanted.start || first < wanted.start - GOP_MS - 2 * FRAME_MS) wrong.start++;
-      if (last < wanted.end - 2 * FRAME_MS) {
+      if (last < wanted.end) {
         wrong.end++;
         progress(`${event.id} of ${event.camera} ends ${Math.round(wanted.end - last)} ms early`);
       }

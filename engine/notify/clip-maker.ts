@@ -24,6 +24,8 @@ const TAIL_MS = 1000;
 /** A catalogue or disk that does not answer is waited for; then the message says that there is no clip. */
 const GIVE_UP_MS = 3_600_000;
 const PROGRESS_MS = 1000;
+/** A picture has the time at which it came, 50 to 100 ms after it was filmed: that of the end is so much later. */
+const BEHIND_MS = 200;
 /** What will not be otherwise when it is tried again. */
 const FINAL_CODES: readonly string[] = ['not-found', 'codec-change', 'bad-request', 'unknown-camera'];
 
@@ -138,7 +140,7 @@ export class ClipMaker {
     let coverage: Coverage | null = null;
     try {
       coverage = await query.call('coverage', camera, stream, { start, end }, now());
-      const { final } = await query.call('playable', camera, stream, { start, end }, now());
+      const { final } = await query.call('playable', camera, stream, { start, end: end + BEHIND_MS }, now());
       if (!final && !isOver(coverage, now())) throw new NotYet(null);
       return await this.complete(job, name, { ...bare, coverage });
     } catch (error) {
@@ -156,7 +158,7 @@ export class ClipMaker {
     const { camera, start, end } = bare;
     const { clips, now } = this.effects;
     const { stream, folder } = this.options;
-    const made = await clips.job({ camera, stream, start, end, speed: 1 }, now());
+    const made = await clips.job({ camera, stream, start, end: end + BEHIND_MS, speed: 1 }, now());
     const leave = clips.wait(made);
     const eventId = job.events[0]!.eventId;
     const timer = setInterval(() => {
