@@ -62,3 +62,14 @@ export function computeCoverage(
   const told = mergeRanges([...was, ...missing], of);
   return { ...of, recorded, gaps: missing, deleted, unscheduled: subtractRanges(of, told) };
 }
+
+/** The part of a coverage that lies in a range, which lies in its own. */
+export function clipCoverage(of: Coverage, { start, end }: TimeRange): Coverage {
+  const clip = <T extends TimeRange>(ranges: readonly T[]): T[] =>
+    ranges
+      .filter((range) => range.start < end && range.end > start)
+      .map((range) => ({ ...range, start: Math.max(range.start, start), end: Math.min(range.end, end) }));
+  const { recorded, gaps, deleted, unscheduled } = of;
+  const parts = { recorded: clip(recorded), gaps: clip(gaps), deleted: clip(deleted), unscheduled: clip(unscheduled) };
+  return { ...of, start, end, ...parts };
+}

@@ -1,5 +1,5 @@
 /** Which footage an event has, as far as it is there. Pure but for what it is given to ask. */
-import { mergeRanges } from '../catalog/coverage.ts';
+import { clipCoverage, mergeRanges } from '../catalog/coverage.ts';
 import type { Coverage, StreamName, TimeRange } from '../types.ts';
 import { rangeOfEvent } from './timing.ts';
 import type { EventFootage, EventRecord } from './types.ts';
@@ -14,6 +14,39 @@ export interface FootageSource {
   /** Throws for a camera of which nothing was ever recorded. */
   coverage(camera: string, stream: StreamName, range: TimeRange): Coverage;
 }
+
+/** Questions that are so near to each other are asked as one. */
+const NEAR_MS = 60_000;
+
+/**
+ * For many events at once, most of them of the same minutes: the catalogue is asked once for each camera and time, and each
+ * event gets its part. Good for as long as nothing is recorded meanwhile.
+ */
+export function sharedSource(source: FootageSource, records: readonly EventRecord[], now: number): FootageSource {
+  const asked = new Map<string, TimeRange[]>();
+  for (const record of records) {
+    for (const camera of record.cameras) {
+      const ranges = asked.get(camera) ?? [];
+      asked.set(camera, ranges);
+      ranges.push(rangeOfEvent(record, now));
+    }
+  }
+  const windows = new Map<string, TimeRange[]>();
+  const known = new Map<string, Coverage>();
+  return {
+    isCamera: source.isCamera,
+    coverage: (camera, stream, range) => {
+      let near = windows.get(camera);
+      if (!near) windows.set(camera, (near = mergeRanges(asked.get(camera) ?? [], ALWAYS, NEAR_MS)));
+      const window = near.find(({ start, end }) => range.start >= start && range.end <= end) ?? range;
+      const key = `${camera} ${stream} ${window.start}`;
+      let whole = known.get(key);
+      if (!whole) known.set(key, (whole = source.coverage(camera, stream, window)));
+      return clipCoverage(whole, range);
+    },
+  };
+}
+const ALWAYS: TimeRange = { start: -Infinity, end: Infinity };
 
 const isEmpty = ({ recorded, gaps, deleted }: Coverage): boolean =>
   recorded.length + gaps.length + deleted.length === 0;
@@ -39,10 +72,10 @@ export function footageOf(record: EventRecord, source: FootageSource, now: numbe
 }
 
 /** Whether no more of it will come to the disk. */
-export function isSettled(footage: readonly EventFootage[], record: EventRecord, now: number): boolean {
+export function isSettled(record: EventRecord, source: FootageSource, now: number): boolean {
   const { end } = rangeOfEvent(record, now);
   if (now >= end + SETTLE_MS) return true;
-  return footage.every((of) => {
+  return footageOf(record, source, now, true).every((of) => {
     if (of.state === 'none') return true;
     const { recorded, gaps, deleted } = of.coverage;
     const known = mergeRanges([...recorded, ...gaps, ...deleted], of.coverage, EDGE_MS);

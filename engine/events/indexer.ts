@@ -6,7 +6,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
 import { EventQuery, type EventCursor, type EventFilter } from './event-query.ts';
 import type { EventChange, IndexSpec } from './event-store.ts';
-import { footageOf, footageProblems, isSettled, type FootageSource } from './footage.ts';
+import { footageOf, footageProblems, isSettled, sharedSource, type FootageSource } from './footage.ts';
 import type { IncomingEvent, TagSample } from './incoming.ts';
 import type { IndexedEvent } from './types.ts';
 
@@ -64,7 +64,10 @@ const RETRY_MS = 1000;
 /** What may wait for a disk that is full; beyond it senders are refused, and may try again. */
 const MAX_WAITING = 20_000;
 const MAX_BATCH = 500;
-const MAX_DUE = 500;
+/** Looked at each second; events without footage are among them for some seconds. */
+const MAX_DUE = 4000;
+/** Told each second. */
+const MAX_TOLD = 500;
 const CLEAN_MS = 60_000;
 const FORGET_DUE_MS = 86_400_000;
 const DEFAULT_KEEP_MS = 400 * 86_400_000;
@@ -216,24 +219,29 @@ export class Indexer {
 
   /** What changed is told, with the footage as far as it is there. */
   changed(changes: readonly EventChange[]): void {
-    if (changes.length > 0) this.effects.tell(changes.map((change) => this.told(change, change.phase === 'complete')));
+    if (changes.length === 0) return;
+    const source = this.source(changes);
+    this.effects.tell(changes.map((change) => this.told(change, source)));
   }
 
-  private told({ row, phase, record, node, problems }: EventChange, complete: boolean): ToldEvent {
-    const footage = footageOf(record, this.source(), this.effects.now(), complete);
+  private told({ row, phase, record, node, problems }: EventChange, source: FootageSource): ToldEvent {
+    const footage = footageOf(record, source, this.effects.now(), phase === 'complete');
     const all = [...problems, ...footageProblems(footage)];
     return { row, node, event: { ...record, type: record.kind, phase, footage, problems: all } };
   }
 
-  private source(): FootageSource {
+  /** For what is told or looked at together. */
+  private source(changes: readonly EventChange[]): FootageSource {
     const now = this.effects.now();
-    return {
+    const source: FootageSource = {
       isCamera: this.isCamera,
       coverage: (camera, stream, range) => {
         const open = this.live.open.filter((one) => one.camera === camera && one.stream === stream);
         return this.catalog.coverage(camera, stream, range, open, now);
       },
     };
+    const records = changes.map(({ record }) => record);
+    return sharedSource(source, records, now);
   }
 
   /** Every second: what is complete now is told, and what is too old forgotten. */
@@ -242,12 +250,11 @@ export class Indexer {
     if (!this.effects.isFree()) return;
     const now = this.effects.now();
     try {
-      const due = this.catalog.events
+      const waiting = this.catalog.events
         .due(now, [...this.specs.keys()], MAX_DUE)
-        .filter(
-          ({ row, record }) =>
-            !this.telling.has(row) && isSettled(footageOf(record, this.source(), now, true), record, now),
-        );
+        .filter(({ row }) => !this.telling.has(row));
+      const source = this.source(waiting);
+      const due = waiting.filter(({ record }) => isSettled(record, source, now)).slice(0, MAX_TOLD);
       for (const { row } of due) this.telling.add(row);
       this.changed(due);
       if (now - this.cleaned < CLEAN_MS && now >= this.cleaned) return;
