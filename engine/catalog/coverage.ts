@@ -25,6 +25,7 @@ export function subtractRanges(window: TimeRange, covered: readonly TimeRange[])
   const left: TimeRange[] = [];
   let at = window.start;
   for (const { start, end } of covered) {
+    if (start >= window.end) break;
     if (start > at) left.push({ start: at, end: start });
     at = Math.max(at, end);
   }

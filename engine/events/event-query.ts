@@ -54,12 +54,18 @@ export interface EventPage {
 
 /** Of rows that have the words, so many are looked at for a region. */
 const MAX_LOOKED_AT = 2000;
-/** A union of many lists costs more than to look at what the other words leave, where they leave little. */
+/** A union of as many lists. */
 const MANY_CAMERAS = 2;
 const NOTHING = {
   ...{ correlationId: null, source: null, sourceTime: null, uncertaintyMs: 0, preMs: 0, postMs: 0, label: null },
   ...{ zones: [], score: null, boxes: [], tags: [], notes: [], acknowledged: null, problems: [] },
 };
+
+function isAsked(event: FoundEvent, { cameras, types, acknowledged }: EventFilter): boolean {
+  if (cameras && !event.cameras.some((camera) => cameras.includes(camera))) return false;
+  if (acknowledged !== undefined && (event.acknowledged !== null) !== acknowledged) return false;
+  return types.includes(event.kind);
+}
 
 interface Placed {
   key: string;
@@ -134,10 +140,22 @@ export class EventQuery {
     const kinds = types.filter((type) => type !== 'recording' && type !== 'gap');
     const all = EVENT_KINDS.length - 2 === kinds.length;
     const asked = { ...filter, cameras, kinds: all ? null : kinds };
-    const fewer = matchOf({ ...asked, cameras: null });
+    // Words that most events have are lists of all events: where others leave little, the rows are looked at for them.
+    const rare = filter.labels !== undefined || filter.text !== undefined;
+    const { acknowledged, ...others } = asked;
+    const leave = {
+      cameras: cameras !== null && cameras.length > MANY_CAMERAS,
+      kinds: rare && asked.kinds !== null,
+      acknowledged: rare && acknowledged !== undefined,
+    };
+    const fewer = matchOf({
+      ...(leave.acknowledged || acknowledged === undefined ? others : asked),
+      ...(leave.cameras ? { cameras: null } : {}),
+      ...(leave.kinds ? { kinds: null } : {}),
+    });
     const words = matchOf(asked);
     if (!words || !fewer) return { found: [], stopped: null };
-    const looks = !byWords && cameras !== null && cameras.length > MANY_CAMERAS && fewer.match !== null;
+    const looks = !byWords && Object.values(leave).some(Boolean) && fewer.match !== null;
     const { match } = looks ? fewer : words;
     const oldest = order === 'oldest';
     let [from, to] = [start * ROWS_PER_MS, end * ROWS_PER_MS];
@@ -161,9 +179,7 @@ export class EventQuery {
       for (const row of this.sql(query).iterate(bounds) as IterableIterator<EventRow>) {
         const event = this.one(row);
         const here = { start: event.start, key: `e${row.row}` };
-        const fits =
-          (!region || event.boxes.some((box) => touches(box, region))) &&
-          (!looks || event.cameras.some((camera) => cameras.includes(camera)));
+        const fits = (!region || event.boxes.some((box) => touches(box, region))) && (!looks || isAsked(event, filter));
         if (fits) found.push({ key: here.key, event });
         if (found.length === limit) break;
         if (++looked < MAX_LOOKED_AT) continue;

@@ -34,7 +34,7 @@ export function sharedSource(source: FootageSource, records: readonly EventRecor
   const windows = new Map<string, TimeRange[]>();
   const known = new Map<string, Coverage>();
   return {
-    isCamera: source.isCamera,
+    isCamera: (camera) => source.isCamera(camera),
     coverage: (camera, stream, range) => {
       let near = windows.get(camera);
       if (!near) windows.set(camera, (near = mergeRanges(asked.get(camera) ?? [], ALWAYS, NEAR_MS)));
