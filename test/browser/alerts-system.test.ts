@@ -1,37 +1,19 @@
 /** The alerts and the system widget in a real dashboard, with many thousand alerts in the catalogue. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import Sqlite from 'better-sqlite3';
 import type { Page } from 'playwright-core';
 import { Dashboard, flow, seedAlerts, seedFootage, type Seed } from '../support/alerts.ts';
+import { seriousFindings } from '../support/axe.ts';
 import { numberedMedia } from '../support/footage.ts';
 import { NodeRed } from '../support/node-red.ts';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 /** A hundred thousand take a minute to be scrolled through where the machine is busy. */
 const ALERTS = 30_000;
 
 interface Told {
   payload: { type: string; action: string; event?: { eventId: string }; camera?: string; ok?: boolean };
-}
-
-async function seriousFindings(page: Page, part: string): Promise<string[]> {
-  await page.evaluate(AXE);
-  return page.evaluate(async (selector) => {
-    interface Finding {
-      id: string;
-      impact: string;
-      nodes: { html: string; failureSummary: string }[];
-    }
-    const { axe } = window as unknown as { axe: { run(part: string): Promise<{ violations: Finding[] }> } };
-    const { violations } = await axe.run(selector);
-    return violations
-      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .map(({ id, nodes }) => `${id}: ${nodes[0]!.html.slice(0, 200)} ${nodes[0]!.failureSummary}`);
-  }, part);
 }
 
 describe('alerts and system in Chromium', function () {

@@ -1,8 +1,11 @@
 /** The dashboard as people use it: a real Node-RED with FlowFuse Dashboard, RTSP cameras, and Chromium. */
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { find, type XmlElement } from '../../engine/onvif/xml.ts';
+import { seriousFindings } from '../support/axe.ts';
 import { dashboard, TAB } from '../support/flow.ts';
 import type { FlowNode } from '../support/node-red.ts';
 import { OnvifCamera } from '../support/onvif-camera.ts';
@@ -121,6 +124,10 @@ describe('the dashboard', function () {
     );
   });
 
+  it('has no serious fault for those who cannot see it or use no mouse', async () => {
+    assert.deepEqual(await seriousFindings(page, '.nvr'), []);
+  });
+
   it('steers a camera: by buttons, clicks, wheel, keys and presets', async () => {
     const calls = async (action: string, count: number): Promise<XmlElement> => {
       const deadline = performance.now() + 10_000;
@@ -219,8 +226,9 @@ describe('the dashboard', function () {
     await plays('gate', 640);
   });
 
-  it('comes back by itself when Node-RED was away', async () => {
+  it('comes back by itself when Node-RED was away, and knows none of the tokens any more', async () => {
     await rig.red.kill();
+    await rm(join(rig.storage, '.flow-nvr-keys.json'));
     await wait(1500);
     await rig.red.start();
     await plays('yard', 640);

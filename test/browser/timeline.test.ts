@@ -1,16 +1,15 @@
 /** The timeline as people use it: a real Node-RED with Dashboard, footage whose frames say their number, a real Chromium. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
+import { seriousFindings } from '../support/axe.ts';
 import { createWithDashboard, DashboardPage, widgetFlow } from '../support/dashboard.ts';
 import { FPS } from '../support/footage.ts';
 import { LOOP_MS, makeHistory, type History } from '../support/history.ts';
 import type { NodeRed } from '../support/node-red.ts';
 import { readsNumbers } from '../support/numbers.ts';
 
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const LOOP = (LOOP_MS / 1000) * FPS;
 
 interface Sent {
@@ -78,14 +77,7 @@ describe('the timeline in a dashboard', function () {
     assert.ok(Math.abs(now - Date.now()) < 5000);
     const berlin = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', timeZone: 'Europe/Berlin' });
     assert.ok(text.includes(berlin.format(now)) && text.endsWith('Live'), text);
-    await page.addScriptTag({ path: AXE });
-    const { violations } = await page.evaluate<{ violations: { id: string; nodes: { html: string }[] }[] }>(
-      "axe.run('.tl', { resultTypes: ['violations'] })",
-    );
-    assert.deepEqual(
-      violations.map(({ id, nodes }) => [id, nodes[0]?.html]),
-      [],
-    );
+    assert.deepEqual(await seriousFindings(page, '.tl'), []);
   });
 
   it('zooms where the pointer is, and moves along', async () => {
