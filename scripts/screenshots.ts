@@ -69,7 +69,8 @@ async function makeLight(address: string): Promise<void> {
 async function shoot(page: Page, address: string, path: string, name: string): Promise<void> {
   await page.goto(`${address}/dashboard/${path}`);
   await page.waitForTimeout(SETTLE_MS);
-  if (path === 'timeline') await page.locator('.tl').press('-');
+  // Closer: the demo is minutes old.
+  if (path === 'timeline') for (let i = 0; i < 4; i++) await page.locator('.tl').press('+');
   await page.waitForTimeout(1500);
   writeFileSync(join(FOLDER, `${name}.webp`), await packed(await page.screenshot()));
   console.log(`docs/screenshots/${name}.webp`);

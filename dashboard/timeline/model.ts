@@ -8,7 +8,7 @@ import { NvrError, type Session } from '../shared/session.ts';
 import { MasterClock } from './clock.ts';
 import { EventStore, type EventView } from './events.ts';
 import { isTag, laneOf, tagLane, tagOf, type Lane, type LaneJson, type TagJson } from './lanes.ts';
-import { around, fitted, levelOf, panned, xOf, zoomed, type View } from './scale.ts';
+import { around, fitted, levelOf, panned, tilesOf, xOf, zoomed, type View } from './scale.ts';
 import { Strips, type LoadedStrip } from './strips.ts';
 import { SyncController } from './sync.ts';
 import { TileStore } from './tiles.ts';
@@ -220,12 +220,12 @@ export class Timeline {
 
   /** What there is to choose from: kinds of events, cameras with process values. */
   private look(): void {
-    const { ui } = this;
+    const { ui, view } = this;
     let some = false;
-    for (const index of [Math.floor(this.view.start / 2 ** this.level / 512)]) {
+    for (const index of tilesOf(view, this.level)) {
       for (const tile of this.tiles.best(this.level, index)) {
         for (const lane of tile.lanes.values()) {
-          some ||= lane.recorded.length > 0;
+          some ||= lane.recorded.some(([start, end]) => start < view.end && end > view.start);
           for (const kind of lane.events.keys()) ui.kinds.add(kind);
         }
       }

@@ -6,6 +6,8 @@ import type { Source, SourceKind } from './source-url.ts';
 export interface Transcode {
   video: boolean;
   audio: boolean;
+  /** Pictures one by one: over HTTP they say no times, and FFmpeg takes them for 25 a second, whatever they are. */
+  jpeg: boolean;
 }
 
 /** Longest wait for an answer of a camera; bounds how long FFmpeg can hang on a dead connection. */
@@ -26,7 +28,7 @@ const PROTOCOLS: Record<SourceKind, string> = {
   lavfi: '',
 };
 
-function inputArgs(source: Source, transport: RtspTransport, realTime: boolean): string[] {
+function inputArgs(source: Source, transport: RtspTransport, realTime: boolean, jpeg = false): string[] {
   const timeout = String(IO_TIMEOUT_MS * 1000);
   const protocols = PROTOCOLS[source.kind] ? ['-protocol_whitelist', PROTOCOLS[source.kind]] : [];
   const quick = ['-fflags', '+genpts', '-analyzeduration', '3000000', '-fpsprobesize', '0'];
@@ -36,7 +38,12 @@ function inputArgs(source: Source, transport: RtspTransport, realTime: boolean):
     case 'rtmp':
       return [...protocols, ...quick, '-rw_timeout', timeout, '-i', source.input];
     case 'http':
-      return [...protocols, ...quick, '-rw_timeout', timeout, '-i', source.input];
+      // When a picture comes is its time.
+      return [
+        ...protocols,
+        ...quick,
+        ...['-rw_timeout', timeout, ...(jpeg ? ['-use_wallclock_as_timestamps', '1'] : []), '-i', source.input],
+      ];
     case 'file':
       return [...protocols, ...(realTime ? ['-re', '-stream_loop', '-1'] : []), '-i', source.input];
     case 'lavfi':
@@ -57,10 +64,12 @@ export function ingestArgs(
     '-hide_banner',
     '-nostats',
     ...['-loglevel', 'warning'],
-    ...inputArgs(source, options.transport, true),
+    ...inputArgs(source, options.transport, true, options.transcode.jpeg),
     ...['-map', '0:v:0'],
     ...(options.audio ? ['-map', '0:a:0?'] : []),
     ...(encodeVideo ? [...H264, ...KEYFRAME_EVERY_SECOND] : ['-c:v', 'copy']),
+    // Each picture once.
+    ...(options.transcode.jpeg ? ['-fps_mode', 'vfr'] : []),
     ...(options.audio ? ['-c:a', options.transcode.audio ? 'aac' : 'copy'] : []),
     ...['-f', 'mp4', '-movflags', '+empty_moov+default_base_moof+frag_keyframe'],
     ...['-frag_duration', String(FRAGMENT_MS * 1000), '-flush_packets', '1'],

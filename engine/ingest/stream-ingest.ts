@@ -62,7 +62,7 @@ export class StreamIngest {
   private ending: Promise<void> = Promise.resolve();
   private cancelRetry: (() => void) | null = null;
   private cancelTick: (() => void) | null = null;
-  private transcode: Transcode = { video: false, audio: false };
+  private transcode: Transcode = { video: false, audio: false, jpeg: false };
   private failures = 0;
   private online = false;
   private startedAt = 0;
@@ -213,7 +213,10 @@ export class StreamIngest {
   private onInit(init: InitSegment): void {
     const needed = mustTranscode(init);
     if ((needed.video && !this.transcode.video) || (needed.audio && !this.transcode.audio)) {
-      this.relaunchWith({ video: needed.video || this.transcode.video, audio: needed.audio || this.transcode.audio });
+      const { video, audio, jpeg } = this.transcode;
+      this.relaunchWith({
+        ...{ video: needed.video || video, audio: needed.audio || audio, jpeg: needed.jpeg || jpeg },
+      });
       return;
     }
     this.sink.run(init);

@@ -44,10 +44,17 @@ export function codecsOf(init: InitSegment): string {
   return init.tracks.map((track) => track.codec).join(',');
 }
 
+/** ISO/IEC 10918-1, as 14496-1 numbers it. */
+const JPEG = 'mp4v.6c';
+
 /** Codecs that MP4 players and Media Source Extensions take as they are; others are transcoded by ingest. */
-export function mustTranscode(init: InitSegment): { video: boolean; audio: boolean } {
-  const playableAudio = !init.audio || init.audio.codec.startsWith('mp4a.40.') || init.audio.entry === 'Opus';
-  return { video: !['avc1', 'avc3', 'hvc1'].includes(init.video.entry), audio: !playableAudio };
+export function mustTranscode({ video, audio }: InitSegment): { video: boolean; audio: boolean; jpeg: boolean } {
+  const playableAudio = !audio || audio.codec.startsWith('mp4a.40.') || audio.entry === 'Opus';
+  return {
+    video: !['avc1', 'avc3', 'hvc1'].includes(video.entry),
+    audio: !playableAudio,
+    jpeg: video.codec === JPEG,
+  };
 }
 
 function parseTrack(data: Buffer, trak: Box): Track | null {
@@ -104,7 +111,22 @@ function videoCodec(data: Buffer, type: string, entry: Box): string {
     const tail = constraints.map((byte) => `.${byte.toString(16).toUpperCase()}`).join('');
     return `hvc1.${space}${data[p + 1]! & 0x1f}.${reversed.toString(16).toUpperCase()}.${tier}${data[p + 12]!}${tail}`;
   }
-  return type;
+  const esds = type === 'mp4v' ? findBox(data, ['esds'], children.start, children.end) : undefined;
+  return esds ? `mp4v.${hex2(objectTypeOf(data, esds).type)}` : type;
+}
+
+/** From an `esds` (14496-1, 7.2.6): the object type, and where the rest of the decoder's configuration begins. */
+function objectTypeOf(data: Buffer, esds: Box): { type: number; rest: number } {
+  let offset = esds.payload + 4;
+  const descriptor = (): number => {
+    const tag = data[offset++]!;
+    while (data[offset++]! & 0x80);
+    return tag;
+  };
+  if (descriptor() !== 3) return { type: 0, rest: offset };
+  offset += 3; // ES_ID and flags; FFmpeg sets no optional fields
+  if (descriptor() !== 4) return { type: 0, rest: offset };
+  return { type: data[offset]!, rest: offset + 13 };
 }
 
 /** `mp4a.40.N` from the DecoderSpecificInfo, `mp4a.6b` (MP3) and the like from the object type alone. */
@@ -112,19 +134,12 @@ function audioCodec(data: Buffer, entry: Box): string {
   if (entry.type !== 'mp4a') return entry.type.toLowerCase();
   const esds = findBox(data, ['esds'], entry.payload + 28, entry.end);
   if (!esds) return 'mp4a';
-  let offset = esds.payload + 4;
-  const descriptor = (): number => {
-    const tag = data[offset++]!;
-    while (data[offset++]! & 0x80);
-    return tag;
-  };
-  if (descriptor() !== 3) return 'mp4a';
-  offset += 3; // ES_ID and flags; FFmpeg sets no optional fields
-  if (descriptor() !== 4) return 'mp4a';
-  const objectType = data[offset]!;
-  if (objectType !== 0x40) return `mp4a.${hex2(objectType)}`;
-  offset += 13;
-  if (descriptor() !== 5) return 'mp4a.40.2';
+  const { type, rest } = objectTypeOf(data, esds);
+  if (type === 0) return 'mp4a';
+  if (type !== 0x40) return `mp4a.${hex2(type)}`;
+  if (data[rest] !== 5) return 'mp4a.40.2';
+  let offset = rest + 1;
+  while (data[offset++]! & 0x80);
   return `mp4a.40.${data[offset]! >> 3}`;
 }
 

@@ -140,11 +140,13 @@ describe('what FFmpeg says', () => {
 });
 
 describe('FFmpeg command lines', () => {
-  const copy = { video: false, audio: false };
+  const copy = { video: false, audio: false, jpeg: false };
   const tail =
     '-f mp4 -movflags +empty_moov+default_base_moof+frag_keyframe -frag_duration 120000 -flush_packets 1 pipe:1';
   const head = '-hide_banner -nostats -loglevel warning';
   const quick = '-fflags +genpts -analyzeduration 3000000 -fpsprobesize 0';
+  const h264 =
+    '-c:v libx264 -preset veryfast -tune zerolatency -pix_fmt yuv420p -threads 1 -force_key_frames expr:gte(t,n_forced)';
   const rows: [string, boolean, typeof copy, string][] = [
     [
       'rtsp://c/1',
@@ -155,7 +157,7 @@ describe('FFmpeg command lines', () => {
     [
       'rtsp://c/1',
       true,
-      { video: false, audio: true },
+      { ...copy, audio: true },
       `-protocol_whitelist rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https ${quick} -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac`,
     ],
     [
@@ -163,6 +165,12 @@ describe('FFmpeg command lines', () => {
       false,
       copy,
       `-protocol_whitelist http,https,httpproxy,tcp,tls,crypto ${quick} -rw_timeout 8000000 -i http://c/x.m3u8 -map 0:v:0 -c:v copy`,
+    ],
+    [
+      'http://c/video.mjpg',
+      false,
+      { ...copy, video: true, jpeg: true },
+      `-protocol_whitelist http,https,httpproxy,tcp,tls,crypto ${quick} -rw_timeout 8000000 -use_wallclock_as_timestamps 1 -i http://c/video.mjpg -map 0:v:0 ${h264} -fps_mode vfr`,
     ],
     ['/a.mp4', false, copy, '-protocol_whitelist file -re -stream_loop -1 -i /a.mp4 -map 0:v:0 -c:v copy'],
   ];
