@@ -154,6 +154,7 @@ export default async function retention(options: Options): Promise<BenchResult> 
       'nodes',
     );
     await wait(1000);
+    rig.red.measureLoopDelay();
     const from = performance.now();
     await rig.red.send('retention', { payload: { command: 'run' } });
     const deleted = await rig.red.waitFor<{ payload: DeletedMessage }>(
@@ -163,6 +164,7 @@ export default async function retention(options: Options): Promise<BenchResult> 
     );
     const { files } = deleted.msg.payload;
     const seconds = (performance.now() - from) / 1000;
+    const loop = await rig.red.loopDelay();
     const state = await rig.red.waitFor<{ payload: RetentionStateMessage }>('state', () => true, 10_000, 'state');
     const { planMs: plannedMs, lockMs } = state.msg.payload;
     await wait(1000);
@@ -177,6 +179,7 @@ export default async function retention(options: Options): Promise<BenchResult> 
         check(`plan with rules for labels and ${EVENTS} events`, withLabels, 'ms', 200),
         check('plan during the run', plannedMs, 'ms', 200),
         check('longest lock of the catalogue', lockMs, 'ms', 20),
+        check('event loop delay p99', loop.p99Ms, 'ms', 20),
         check('files deleted', files, 'files', wanted, 'atLeast'),
         check('old files left on disk', left, 'files', 0),
         check('frames lost by the recording', lost, 'frames', 0),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { killing } from '../support/killing.ts';
 
-const LIVES = 12;
+const LIVES = 8;
 
 describe('a process that moves and uploads footage, killed at any moment', function () {
   this.timeout(150_000);

@@ -76,11 +76,13 @@ describe('footage of many events, asked for at once', () => {
         return computeCoverage({ camera, stream, ...range }, [{ start: 0, end: NOW }], [], NOW);
       },
     };
-    const records = Array.from(
-      { length: 500 },
-      (_, i) =>
-        ({ start: 100_000 + i * 20, end: 100_000 + i * 20, preMs: 5000, postMs: 3000, cameras: ['a'] }) as unknown,
-    ) as EventRecord[];
+    const records = Array.from({ length: 500 }, (_, i) => ({
+      start: 100_000 + i * 20,
+      end: 100_000 + i * 20,
+      preMs: 5000,
+      postMs: 3000,
+      cameras: ['a'],
+    })) as EventRecord[];
     const shared = sharedSource(source, records, NOW);
     for (const record of records) footageOf(record, shared, NOW, true);
     assert.equal(questions, 1);
