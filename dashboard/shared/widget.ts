@@ -6,7 +6,7 @@ import { nvrAt, type Nvr } from './nvr.ts';
 export interface WidgetProps<P = Record<string, unknown>> {
   id: string;
   /** What nodes/shared/widget.ts has put together. */
-  props: P & { base: string };
+  props: P & { base: string; fill?: boolean };
   state: { enabled?: boolean; visible?: boolean; class?: string };
 }
 
