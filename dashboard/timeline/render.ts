@@ -240,7 +240,6 @@ function drawTiles(context: CanvasRenderingContext2D, scene: Scene, palette: Pal
         if (!lane) continue;
         hatchSpans(context, scene, palette.gap, lane.gaps, barOf(box));
         hatchSpans(context, scene, palette.deleted, lane.deleted, barOf(box));
-        for (const curve of lane.tags) drawCurve(context, scene, palette, curve, box);
       }
     }
     context.restore();
@@ -253,6 +252,7 @@ function drawLane(context: CanvasRenderingContext2D, scene: Scene, palette: Pale
   const bar = barOf(box);
   context.fillStyle = palette.line;
   context.fillRect(0, box.top, width, 1);
+  if (isTag(box.camera)) drawCurve(context, scene, palette, box);
   const single = isTag(box.camera) ? null : scene.events(box.camera, view);
   if (single) drawEvents(context, scene, palette, box, single);
   context.fillStyle = palette.primary;
@@ -314,14 +314,20 @@ function drawEvents(
   }
 }
 
+/** Of all tiles in view, oldest first: a value holds over their seams. */
+function pointsOf({ view, level, tiles }: Scene, lane: string): TagCurve['points'] {
+  const points = tilesOf(view, level).flatMap((index) =>
+    tiles.best(level, index).flatMap((tile) => tile.lanes.get(lane)?.tags.flatMap((tag) => tag.points) ?? []),
+  );
+  points.sort(([a], [b]) => a - b);
+  // A coarser tile stands in for several.
+  return points.filter(([time], i) => time !== points[i - 1]?.[0]);
+}
+
 /** Steps: a value holds until the next; what it was in between is a line from the least to the most. */
-function drawCurve(
-  context: CanvasRenderingContext2D,
-  { view, width }: Scene,
-  palette: Palette,
-  { points }: TagCurve,
-  box: LaneBox,
-): void {
+function drawCurve(context: CanvasRenderingContext2D, scene: Scene, palette: Palette, box: LaneBox): void {
+  const { view, width } = scene;
+  const points = pointsOf(scene, box.camera);
   if (points.length === 0) return;
   let [least, most] = [Infinity, -Infinity];
   for (const [, min, max] of points) [least, most] = [Math.min(least, min), Math.max(most, max)];
@@ -342,7 +348,8 @@ function drawCurve(
     context.lineTo(x, y(last));
     before = last;
   }
-  context.lineTo(xOf(view, width, view.end), y(before!));
+  // It holds until now; what comes is not known.
+  context.lineTo(xOf(view, width, Math.min(view.end, scene.now)), y(before!));
   context.stroke();
 }
 

@@ -193,8 +193,13 @@ export class Rig {
   async frames(of: Stream, changedSinceMs = 0): Promise<FrameStamp[]> {
     const stamps: FrameStamp[] = [];
     for (const file of await this.files(of)) {
-      if (changedSinceMs > 0 && (await stat(file)).mtimeMs < changedSinceMs) continue;
-      stamps.push(...(await readFrames(file)));
+      try {
+        if (changedSinceMs > 0 && (await stat(file)).mtimeMs < changedSinceMs) continue;
+        stamps.push(...(await readFrames(file)));
+      } catch (error) {
+        // Retention may have deleted it since it was listed.
+        if (existsSync(file)) throw error;
+      }
     }
     return stamps;
   }
