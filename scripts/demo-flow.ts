@@ -59,8 +59,8 @@ function cameraNode(template: FlowNode, { id, url }: Camera, row: number): FlowN
 }
 
 /**
- * The bundled flow with other cameras. What is drawn below the demo's, on their tab, moves with their number, and what names the first
- * of them names the first of the others. Throws when two cameras have one id.
+ * The bundled flow with other cameras. What is drawn below the demo's, on their tab, moves with their number, and what
+ * names the first of them names the first of the others. Throws when two cameras have one id.
  */
 export function withCameras(flow: readonly FlowNode[], cameras: readonly Camera[]): FlowNode[] {
   const twice = cameras.find(({ id }, i) => cameras.findIndex((other) => other.id === id) !== i);

@@ -24,7 +24,11 @@ const PAGES = ['live', 'timeline', 'alerts', 'system'];
 const SIZES = { desktop: { width: 1440, height: 860 }, phone: { width: 390, height: 844 } };
 /** The flow's own theme is the dark one. */
 const LIGHT = {
-  ...{ surface: '#ffffff', primary: '#0d5fb8', bgPage: '#eef1f5', groupBg: '#ffffff', groupOutline: '#d8dde4' },
+  surface: '#ffffff',
+  primary: '#0d5fb8',
+  bgPage: '#eef1f5',
+  groupBg: '#ffffff',
+  groupOutline: '#d8dde4',
 };
 /** Buttons of the flow, pressed so that there is something to see. */
 const PRESSED = ['nvr-machine', 'nvr-ptz-ask-7'];

@@ -263,8 +263,13 @@ export class StreamIngest {
       return;
     }
     if (step !== 0) {
-      this.media.step(step);
       this.sink.clockStep(step);
+      if (this.transcode.jpeg) {
+        // FFmpeg takes its times from the clock that was stepped: it begins anew.
+        this.relaunchWith(this.transcode);
+        return;
+      }
+      this.media.step(step);
     }
     this.media.observe(endTicks, now, mono);
     this.emit(fragment);
