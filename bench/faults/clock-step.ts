@@ -1,8 +1,5 @@
-import { globSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { lostFrames } from '../../test/support/frames.ts';
 import { probe, unplayable } from '../../test/support/media-files.ts';
 import { Rig } from '../../test/support/rig.ts';
@@ -13,31 +10,17 @@ const HOUR_S = 3600;
 /** From the camera's clock to the engine's look at its own: a fragment's length and the network. */
 const ON_THE_WAY_MS = 500;
 
-function libfaketime(): string {
-  const file = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1')[0];
-  if (file === undefined) throw new Error('libfaketime is missing: apt-get install libfaketime');
-  return file;
-}
-
 /** (h) The wall clock steps by an hour, forward and then two hours back. */
 export async function clockStep({ cameras, calmMs }: Scale): Promise<Check[]> {
-  const folder = await mkdtemp(join(tmpdir(), 'flow-nvr-clock-'));
-  const offset = join(folder, 'offset');
-  await writeFile(offset, '+0');
-  const env = {
-    LD_PRELOAD: libfaketime(),
-    FAKETIME_TIMESTAMP_FILE: offset,
-    FAKETIME_DONT_FAKE_MONOTONIC: '1',
-    FAKETIME_NO_CACHE: '1',
-  };
+  const clock = await FakeClock.create();
   let rig: Rig | undefined;
   try {
-    rig = await Rig.recording({ cameras, env });
+    rig = await Rig.recording({ cameras, env: clock.env });
     const begin = Date.now();
     await wait(calmMs);
     const stepped: { hours: number; at: number }[] = [];
     for (const hours of [1, -1]) {
-      await writeFile(offset, `${hours < 0 ? '' : '+'}${hours * HOUR_S}`);
+      await clock.set(hours * HOUR_S);
       stepped.push({ hours, at: Date.now() });
       await wait(calmMs + 2000);
     }
@@ -76,6 +59,6 @@ export async function clockStep({ cameras, calmMs }: Scale): Promise<Check[]> {
     return checks;
   } finally {
     await rig?.dispose();
-    await rm(folder, { recursive: true, force: true });
+    await clock.dispose();
   }
 }

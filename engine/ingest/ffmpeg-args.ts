@@ -2,12 +2,13 @@
 import type { RtspTransport } from '../types.ts';
 import type { Source, SourceKind } from './source-url.ts';
 
-/** What must be encoded because MP4 players cannot take it; found out from the first init segment. */
+/** What cannot be taken as it comes; found out from the first init segment, or in the minutes behind it. */
 export interface Transcode {
+  /** Encoded, because MP4 players cannot take it. */
   video: boolean;
   audio: boolean;
-  /** Pictures one by one: over HTTP they say no times, and FFmpeg takes them for 25 a second, whatever they are. */
-  jpeg: boolean;
+  /** The time of a picture is that of its arrival: it has none, or a wrong one. */
+  arrival: boolean;
 }
 
 /** Longest wait for an answer of a camera; bounds how long FFmpeg can hang on a dead connection. */
@@ -28,22 +29,20 @@ const PROTOCOLS: Record<SourceKind, string> = {
   lavfi: '',
 };
 
-function inputArgs(source: Source, transport: RtspTransport, realTime: boolean, jpeg = false): string[] {
+function inputArgs(source: Source, transport: RtspTransport, realTime: boolean, arrival = false): string[] {
   const timeout = String(IO_TIMEOUT_MS * 1000);
   const protocols = PROTOCOLS[source.kind] ? ['-protocol_whitelist', PROTOCOLS[source.kind]] : [];
-  const quick = ['-fflags', '+genpts', '-analyzeduration', '3000000', '-fpsprobesize', '0'];
+  const quick = [
+    ...['-fflags', '+genpts', '-analyzeduration', '3000000', '-fpsprobesize', '0'],
+    ...(arrival ? ['-use_wallclock_as_timestamps', '1'] : []),
+  ];
   switch (source.kind) {
     case 'rtsp':
       return [...protocols, ...quick, '-rtsp_transport', transport, '-timeout', timeout, '-i', source.input];
     case 'rtmp':
       return [...protocols, ...quick, '-rw_timeout', timeout, '-i', source.input];
     case 'http':
-      // When a picture comes is its time.
-      return [
-        ...protocols,
-        ...quick,
-        ...['-rw_timeout', timeout, ...(jpeg ? ['-use_wallclock_as_timestamps', '1'] : []), '-i', source.input],
-      ];
+      return [...protocols, ...quick, '-rw_timeout', timeout, '-i', source.input];
     case 'file':
       return [...protocols, ...(realTime ? ['-re', '-stream_loop', '-1'] : []), '-i', source.input];
     case 'lavfi':
@@ -59,18 +58,22 @@ export function ingestArgs(
   source: Source,
   options: { transport: RtspTransport; audio: boolean; transcode: Transcode },
 ): string[] {
+  const { arrival } = options.transcode;
   const encodeVideo = source.kind === 'lavfi' || options.transcode.video;
+  const encodeAudio = options.transcode.audio || arrival;
   return [
     '-hide_banner',
     '-nostats',
     ...['-loglevel', 'warning'],
-    ...inputArgs(source, options.transport, true, options.transcode.jpeg),
+    ...inputArgs(source, options.transport, true, arrival),
     ...['-map', '0:v:0'],
     ...(options.audio ? ['-map', '0:a:0?'] : []),
     ...(encodeVideo ? [...H264, ...KEYFRAME_EVERY_SECOND] : ['-c:v', 'copy']),
     // Each picture once.
-    ...(options.transcode.jpeg ? ['-fps_mode', 'vfr'] : []),
-    ...(options.audio ? ['-c:a', options.transcode.audio ? 'aac' : 'copy'] : []),
+    ...(encodeVideo && arrival ? ['-fps_mode', 'vfr'] : []),
+    ...(options.audio ? ['-c:a', encodeAudio ? 'aac' : 'copy'] : []),
+    // Packets of sound come in lumps: what is heard must not.
+    ...(options.audio && arrival ? ['-af', 'aresample=async=1000'] : []),
     ...['-f', 'mp4', '-movflags', '+empty_moov+default_base_moof+frag_keyframe'],
     ...['-frag_duration', String(FRAGMENT_MS * 1000), '-flush_packets', '1'],
     'pipe:1',

@@ -10,6 +10,7 @@ import { mustTranscode, type InitSegment } from '../media/init-segment.ts';
 import { MediaClock, StepDetector } from '../media/media-clock.ts';
 import { EngineError, type CameraSpec, type OfflineReason, type StreamMetrics, type StreamName } from '../types.ts';
 import { backoffMs, classifyFailure, isAudioRefused } from './failure.ts';
+import { TimeCheck, type WrongTimes } from './time-check.ts';
 import { ingestArgs, IO_TIMEOUT_MS, type Transcode } from './ffmpeg-args.ts';
 import { ffmpegMissing, LastLines, stopLadder, type Spawn, type Worker } from './ffmpeg-process.ts';
 import { PacedPipe } from './paced-pipe.ts';
@@ -43,6 +44,8 @@ export const STALL_MS = 6000;
 const CONNECT_MS = IO_TIMEOUT_MS + 12_000;
 /** Fragments of the first moment come in a burst out of FFmpeg's probing: their arrival says nothing until it ends. */
 const SETTLE_MS = 400;
+/** A clock that jumps twice in so long is not taken for one. */
+const JUMPS_MS = 3_600_000;
 const KNOCK_MS = 500;
 const TICK_MS = 1000;
 const FPS_WINDOW_MS = 5000;
@@ -62,7 +65,7 @@ export class StreamIngest {
   private ending: Promise<void> = Promise.resolve();
   private cancelRetry: (() => void) | null = null;
   private cancelTick: (() => void) | null = null;
-  private transcode: Transcode = { video: false, audio: false, jpeg: false };
+  private transcode: Transcode = { video: false, audio: false, arrival: false };
   private failures = 0;
   private online = false;
   private startedAt = 0;
@@ -70,6 +73,8 @@ export class StreamIngest {
   private steps: StepDetector;
   private media: MediaClock | null = null;
   private lastEndTicks = 0;
+  private times = new TimeCheck(0);
+  private jumpedAt: number | null = null;
   private settling: { until: number; fragments: Fragment[]; offset: number } | null = null;
   private counters = { frames: 0, bytes: 0, reconnects: 0 };
   private window = { at: 0, frames: 0, bytes: 0, fps: 0, bps: 0 };
@@ -213,9 +218,11 @@ export class StreamIngest {
   private onInit(init: InitSegment): void {
     const needed = mustTranscode(init);
     if ((needed.video && !this.transcode.video) || (needed.audio && !this.transcode.audio)) {
-      const { video, audio, jpeg } = this.transcode;
+      const { video, audio, arrival } = this.transcode;
+      // Over HTTP JPEGs come one by one, without times: FFmpeg takes them for 25 a second, whatever they are.
+      const timeless = needed.jpeg && this.source.kind === 'http';
       this.relaunchWith({
-        ...{ video: needed.video || video, audio: needed.audio || audio, jpeg: needed.jpeg || jpeg },
+        ...{ video: needed.video || video, audio: needed.audio || audio, arrival: timeless || arrival },
       });
       return;
     }
@@ -234,6 +241,12 @@ export class StreamIngest {
     const { clock } = this.effects;
     const mono = clock.monotonic();
     const now = clock.now();
+    const judged = this.online && !this.transcode.arrival;
+    const wrong = judged ? this.times.look(fragment, this.media, mono) : null;
+    if (wrong) {
+      this.mistrust(wrong, mono);
+      return;
+    }
     this.lastFragmentAt = mono;
     this.counters.frames += fragment.frames;
     this.window.frames += fragment.frames;
@@ -253,6 +266,7 @@ export class StreamIngest {
       this.settling = null;
       this.media.step(offset);
       this.online = true;
+      this.times = new TimeCheck(mono);
       this.last?.clear(); // what was said until here did not keep it from working
       if (this.pipe) this.pipe.eager = this.eager;
       if (this.pipe) this.pipe.brisk = this.brisk;
@@ -264,15 +278,25 @@ export class StreamIngest {
     }
     if (step !== 0) {
       this.sink.clockStep(step);
-      if (this.transcode.jpeg) {
+      if (this.transcode.arrival) {
         // FFmpeg takes its times from the clock that was stepped: it begins anew.
         this.relaunchWith(this.transcode);
         return;
       }
       this.media.step(step);
     }
+    this.emit(fragment); // first, so that it ends where the next one begins
     this.media.observe(endTicks, now, mono);
-    this.emit(fragment);
+  }
+
+  /** The camera's times cannot be used: it is connected anew, and its pictures have the time at which they come. */
+  private mistrust(wrong: WrongTimes, mono: number): void {
+    const { kind } = this.source;
+    const often = this.jumpedAt !== null && mono - this.jumpedAt < JUMPS_MS;
+    if (wrong.kind === 'jump') this.jumpedAt = mono;
+    // A clock that was set once may be right from now on. What we pace ourselves is not the camera's.
+    if ((often || wrong.kind === 'pace') && kind !== 'file' && kind !== 'lavfi') this.transcode.arrival = true;
+    this.fail('error', wrong.detail);
   }
 
   private emit(fragment: Fragment): void {

@@ -18,7 +18,7 @@ import { SCHEMA, type ClipJob, type ClipMessage, type MadeClip } from './types.t
 const THUMBNAIL_WIDTH = 640;
 /** What was filmed is on disk after this, or will not be. */
 const LATE_MS = 12_000;
-export const LOOK_AGAIN_MS = 500;
+export const LOOK_AGAIN_MS = 250;
 /** So near to the end of a range may a gap end that goes on: it is told in steps. */
 const TAIL_MS = 1000;
 /** A catalogue or disk that does not answer is waited for; then the message says that there is no clip. */

@@ -3,7 +3,7 @@ import { EngineError, type TimeRange } from '../types.ts';
 import type { ClipEvent, NotifyPolicy, Suppression } from './types.ts';
 
 /** What was filmed is on disk a little later. */
-const SETTLE_MS = 2000;
+const SETTLE_MS = 1500;
 /** A clip by command: as long as any clip may be. */
 export const MAX_COMMAND_MS = 24 * 3_600_000;
 

@@ -41,6 +41,9 @@ const MAX_CHUNK_BYTES = 64 * 1024 * 1024;
 const MAX_CACHED = 5000;
 /** Times that a file may have moved while it was to be read. */
 const MAX_MOVES = 5;
+/** Below this a file's ticks are as long as they say: its start may have been corrected by so much. */
+const LEAST_DRIFT = 0.001;
+const MOST_DRIFT = 0.1;
 /** After this what was filmed is on disk, or never will be. */
 const LATE_MS = 10_000;
 const COLUMNS =
@@ -146,14 +149,14 @@ export class Footage {
         if (growing) complete = false;
         return [];
       }
-      const { timescale } = index;
+      const tickMs = tickOf(row, index);
       // The last GOP of a file that is being written is not whole yet; when nothing comes any more, it is what it is.
       const gops = growing ? index.gops.slice(0, -1) : index.gops;
-      if (growing && row.start_ms + (ticksOf(gops) * 1000) / timescale < range.end) complete = false;
+      if (growing && row.start_ms + ticksOf(gops) * tickMs < range.end) complete = false;
       return [
         {
           ...{ segment: row.id, init: row.init_id, startMs: row.start_ms, startTicks: row.start_ticks },
-          ...{ timescale, gops, growing },
+          ...{ timescale: index.timescale, tickMs, gops, growing },
         },
       ];
     });
@@ -177,8 +180,10 @@ export class Footage {
   /** As `media`, for who knows when it begins: the number of a row may have been another file's. Throws `not-found`. */
   part(camera: string, startMs: number, segment: number, firstGop: number, gops: number): Uint8Array {
     const { row, index } = this.fileWith(camera, segment, firstGop + gops);
-    const begins = row.start_ms + (ticksOf(index.gops.slice(0, firstGop)) * 1000) / index.timescale;
-    if (Math.abs(begins - startMs) > 1) throw new EngineError('not-found', 'this footage is not there any more');
+    const intoMs = ticksOf(index.gops.slice(0, firstGop)) * tickOf(row, index);
+    // How long a tick is may not have been known when this was asked for first.
+    if (Math.abs(row.start_ms + intoMs - startMs) > 1 + intoMs * MOST_DRIFT)
+      throw new EngineError('not-found', 'this footage is not there any more');
     return this.read(row, index, { firstGop, gops });
   }
 
@@ -279,6 +284,16 @@ export class Footage {
     }
     return { media: Buffer.concat(parts), times: shown };
   }
+}
+
+/** Length of a tick in ms. A camera that counts pictures instead of time shows in the length of a whole file. */
+function tickOf({ start_ms, end_ms }: SegmentRow, { timescale, gops }: GopIndex): number {
+  const told = 1000 / timescale;
+  const ticks = ticksOf(gops);
+  if (end_ms === null || ticks === 0) return told;
+  const seen = (end_ms - start_ms) / ticks;
+  const drift = Math.abs(seen / told - 1);
+  return drift < LEAST_DRIFT || drift > MOST_DRIFT ? told : seen;
 }
 
 /** The last used are kept. */

@@ -12,6 +12,8 @@ export interface FilePart {
   /** Where the file stood in its run, in ticks of its video track. */
   startTicks: number;
   timescale: number;
+  /** Length of a tick of the camera in ms: what its timescale says, or a little more or less. */
+  tickMs: number;
   gops: readonly Gop[];
   /** GOPs may still be added behind the last one here. */
   growing: boolean;
@@ -55,16 +57,15 @@ export function runsOf(files: readonly FilePart[], range: TimeRange): Run[] {
   let endTicks = 0;
   let endMs = 0;
   for (const file of files) {
-    const msOf = (ticks: number): number => (ticks * 1000) / file.timescale;
     const last = runs.at(-1);
     const seamless =
       last?.init === file.init &&
       last.timescale === file.timescale &&
-      Math.abs(msOf(file.startTicks - endTicks)) <= SEAM_MS &&
+      Math.abs(file.startTicks - endTicks) * file.tickMs <= SEAM_MS &&
       Math.abs(file.startMs - endMs) <= DRIFT_MS;
     const { chunks, ticks } = chunksOf(file, range);
     endTicks = file.startTicks + ticks;
-    endMs = file.startMs + msOf(ticks);
+    endMs = file.startMs + ticks * file.tickMs;
     if (chunks.length === 0) continue;
     if (seamless) last.chunks.push(...chunks);
     else runs.push({ init: file.init, timescale: file.timescale, chunks });
@@ -73,7 +74,7 @@ export function runsOf(files: readonly FilePart[], range: TimeRange): Run[] {
 }
 
 function chunksOf(file: FilePart, range: TimeRange): { chunks: Chunk[]; ticks: number } {
-  const msOf = (ticks: number): number => (ticks * 1000) / file.timescale;
+  const msOf = (ticks: number): number => ticks * file.tickMs;
   const chunks: Chunk[] = [];
   let ticks = 0;
   for (const [i, gop] of file.gops.entries()) {
@@ -81,7 +82,9 @@ function chunksOf(file: FilePart, range: TimeRange): { chunks: Chunk[]; ticks: n
     const endMs = startMs + msOf(gop.durationTicks);
     const current = chunks.at(-1);
     if (endMs > range.start && startMs < range.end) {
-      if (current && msOf(current.durationTicks + gop.durationTicks) <= CHUNK_MS) {
+      // By what its ticks are said to be: how long they were is only known when the file is whole.
+      const told = current ? ((current.durationTicks + gop.durationTicks) * 1000) / file.timescale : 0;
+      if (current && told <= CHUNK_MS) {
         current.gops++;
         current.bytes += gop.bytes;
         current.frames += gop.frames;

@@ -63,6 +63,8 @@ interface Segment {
   init: InitSegment;
   header: Buffer;
   startMs: number;
+  /** Not rounded: a camera's ticks may be a little longer or shorter than they say. */
+  endMs: number;
   startTicks: number;
   endTicks: number;
   boundaryMs: number;
@@ -116,7 +118,7 @@ export class Track {
 
   /** What is in the file that is being written, for coverage. */
   openRange(): { start: number; end: number } | null {
-    return this.segment ? { start: this.segment.startMs, end: this.segmentEnd(this.segment) } : null;
+    return this.segment ? { start: this.segment.startMs, end: endOf(this.segment) } : null;
   }
 
   /** A new run of the stream: other media times, maybe another codec. */
@@ -247,7 +249,7 @@ export class Track {
       this.segment = null;
     }
     const { bytes } = segment;
-    const lostUntil = this.segmentEnd(segment);
+    const lostUntil = endOf(segment);
     keepBytes(segment, goodBytes);
     if (this.recording?.id === segment.recordingId) this.recording.bytes -= bytes - segment.bytes;
     if (segment.gops.length > 0) {
@@ -257,7 +259,7 @@ export class Track {
     } else {
       this.out.dropSegment(segment.storage, segment.path);
     }
-    const end = segment.gops.length > 0 ? this.segmentEnd(segment) : (segment.previousEnd ?? segment.startMs);
+    const end = segment.gops.length > 0 ? endOf(segment) : (segment.previousEnd ?? segment.startMs);
     if (wasCurrent) {
       this.lastEnd = end;
       this.endRecording(end);
@@ -309,7 +311,8 @@ export class Track {
     this.recording.bytes += header.length;
     this.segment = {
       ...{ id, storage, path, trigger, init, header, recordingId: this.recording.id },
-      ...{ startMs: first.startMs, startTicks: first.startTicks, endTicks: first.startTicks, gops: [], bytes: 0 },
+      ...{ startMs: first.startMs, endMs: first.startMs, startTicks: first.startTicks, endTicks: first.startTicks },
+      ...{ gops: [], bytes: 0 },
       ...{ confirmed: false, previousEnd: this.lastEnd, holeCause },
       boundaryMs: nextBoundary(this.camera, first.startMs, this.segmentMs),
     };
@@ -331,8 +334,11 @@ export class Track {
     gop.frames += fragment.frames;
     segment.bytes += fragment.data.length;
     this.recording!.bytes += fragment.data.length;
+    const hole = Math.max(0, fragment.startTicks - segment.endTicks);
+    // Lengths, not times: those jump when the clock is stepped.
+    segment.endMs += fragment.endMs - fragment.startMs + (hole * 1000) / segment.init.video.timescale;
     segment.endTicks = Math.max(segment.endTicks, fragment.startTicks + fragment.durationTicks);
-    this.lastEnd = this.segmentEnd(segment);
+    this.lastEnd = endOf(segment);
     this.out.append(segment.id, segment.storage, fragment.data.length, (target, offset) =>
       copyRebased(fragment, segment.init, segment.startTicks, target, offset),
     );
@@ -369,7 +375,7 @@ export class Track {
   }
 
   private commit(segment: Segment, hash: number | null): void {
-    const endMs = this.segmentEnd(segment);
+    const endMs = endOf(segment);
     const bytes = segment.header.length + segment.bytes;
     const frames = segment.gops.reduce((sum, gop) => sum + gop.frames, 0);
     const gops = encodeGopIndex({
@@ -383,12 +389,6 @@ export class Track {
       ...{ recordingId: segment.recordingId, trigger: segment.trigger },
       ...{ start: segment.startMs, end: endMs, bytes, file: `${segment.storage}/${segment.path}` },
     });
-  }
-
-  private segmentEnd(segment: Segment): number {
-    return (
-      segment.startMs + Math.round(((segment.endTicks - segment.startTicks) * 1000) / segment.init.video.timescale)
-    );
   }
 
   /** Footage is on disk again: closes the gap, or tells of a hole too short to have been noticed as it happened. */
@@ -465,12 +465,19 @@ export class Track {
   }
 }
 
+function endOf({ endMs }: Segment): number {
+  return Math.round(endMs);
+}
+
 /** Forgets the GOPs of which not all bytes are on disk. */
 function keepBytes(segment: Segment, goodBytes: number): void {
   let at = segment.header.length;
   const whole = segment.gops.findIndex((gop) => (at += gop.bytes) > goodBytes);
   if (whole < 0) return;
   segment.gops.length = whole;
-  segment.endTicks = segment.startTicks + ticksOf(segment.gops);
+  const ticks = ticksOf(segment.gops);
+  segment.endMs =
+    segment.startMs + ((segment.endMs - segment.startMs) * ticks) / (segment.endTicks - segment.startTicks || 1);
+  segment.endTicks = segment.startTicks + ticks;
   segment.bytes = segment.gops.reduce((sum, gop) => sum + gop.bytes, 0);
 }

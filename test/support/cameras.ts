@@ -17,6 +17,8 @@ export interface MountOptions {
   /** Frames a second that it sends; those of the clip if there is none. */
   fps?: number;
   audio?: AudioCodec;
+  /** Its times are from a clock of its own: seconds that it says have passed in one. */
+  pace?: number;
   user?: string;
   password?: string;
 }
@@ -106,6 +108,11 @@ export class Cameras {
     await this.#ask({ command: frozen ? 'freeze' : 'thaw', mount });
   }
 
+  /** Sets the clock of a mount with a pace. */
+  async shift(mount: string, ms: number): Promise<void> {
+    await this.#ask({ command: 'shift', mount, ms });
+  }
+
   async #ask(request: object): Promise<Answer> {
     const id = this.#nextId++;
     const child = this.#child;
@@ -157,12 +164,13 @@ export async function startCameras(
   options: ServerOptions = {},
 ): Promise<Cameras> {
   const entries = Object.entries(mounts).map(
-    async ([name, { video = 'h264', size = 'sub', scene = 'busy', fps, audio, user, password }]) => [
+    async ([name, { video = 'h264', size = 'sub', scene = 'busy', fps, audio, pace, user, password }]) => [
       name,
       {
         video: await videoClip(video, size, scene),
         ...(fps === undefined ? {} : { fps }),
         ...(audio === undefined ? {} : { audio: await audioClip(audio) }),
+        ...(pace === undefined ? {} : { pace }),
         ...(user === undefined ? {} : { user, password: password ?? '' }),
       },
     ],

@@ -9,9 +9,11 @@ whether or not somebody looks: it runs on while nobody is connected, and across 
 stdin, one JSON object per line. The first is the configuration:
   {"port": 0, "epochNs": nanoseconds of CLOCK_MONOTONIC, or 0 for now,
    "mounts": {NAME: {"video": FILE.h264|FILE.h265, "fps": 25, "audio": FILE.aac|FILE.ulaw|FILE.alaw (optional),
-                     "user": "...", "password": "..." (optional)}},
+                     "user": "...", "password": "..." (optional),
+                     "pace": 1.25 (optional: seconds that it says have passed in one; needed for "shift")}},
    "auth": "digest" or "basic", for the mounts with a user}
-Later ones are commands: {"id": 1, "command": "stats"} | {"id": 2, "command": "freeze"|"thaw", "mount": NAME}.
+Later ones are commands: {"id": 1, "command": "stats"} | {"id": 2, "command": "freeze"|"thaw", "mount": NAME}
+  | {"id": 3, "command": "shift", "mount": NAME, "ms": 3600000}, which sets the clock that its times are from.
 A frozen mount stays connected and answers, but sends nothing.
 stdout, one JSON object per line: {"ready": true, "port": ..., "epochNs": ...}, then one answer with its id per command.
 It ends when stdin does, so it cannot outlive the test that started it.
@@ -144,7 +146,13 @@ class Feed:
 
     def __init__(self, mount, source, appsrc, numbered):
         self.mount, self.source, self.appsrc, self.numbered = mount, source, appsrc, numbered
-        self.first = self.number = None
+        self.first = self.number = self.begin = None
+
+    def told(self, pts):
+        """The time of a picture as the camera says it."""
+        if self.begin is None:
+            self.begin = pts
+        return max(0, self.begin + int((pts - self.begin) * self.mount.pace) + self.mount.shift_ns)
 
     def send_due(self, now):
         clock, base = self.appsrc.get_clock(), self.appsrc.get_base_time()
@@ -160,7 +168,7 @@ class Feed:
             if not self.mount.frozen:
                 data = self.source.frame(self.number - self.first, self.number)
                 buffer = Gst.Buffer.new_wrapped(data)
-                buffer.pts = buffer.dts = epoch + self.number * frame_ns - base
+                buffer.pts = buffer.dts = self.told(epoch + self.number * frame_ns - base)
                 buffer.duration = frame_ns
                 if self.appsrc.push_buffer(buffer) != Gst.FlowReturn.OK:
                     return
@@ -169,12 +177,25 @@ class Feed:
             self.number += 1
 
 
+def unsynchronize(media, _state):
+    """Pictures are sent when they are filmed, not when their times say. (Rate-Control is set anew by each PLAY.)"""
+    pipeline = media.get_element().get_parent()
+    sinks = pipeline.iterate_recurse()
+    while True:
+        result, element = sinks.next()
+        if result != Gst.IteratorResult.OK:
+            return
+        if element.find_property('sync') is not None:
+            element.set_property('sync', False)
+
+
 class Mount(GstRtspServer.RTSPMediaFactory):
     """One camera stream: all its clients share one media, made when the first comes and ended with the last."""
 
     def __init__(self, name, config, epoch_ns, cache):
         super().__init__()
         self.name, self.epoch_ns, self.frozen = name, epoch_ns, False
+        self.pace, self.shift_ns, self.own_clock = config.get('pace', 1), 0, 'pace' in config
         self.sent = self.bytes = 0
         self.first = self.last = None
         self.video = cached(cache, Video, config['video'], config.get('fps', 25))
@@ -189,6 +210,8 @@ class Mount(GstRtspServer.RTSPMediaFactory):
 
     def configure(self, _factory, media):
         element, feeds = media.get_element(), []
+        if self.own_clock:
+            media.connect('new-state', unsynchronize)
         for i, source in enumerate(s for s in (self.video, self.audio) if s):
             feeds.append(Feed(self, source, element.get_by_name_recurse_up(f'src{i}'), source is self.video))
         self.feeds += feeds
@@ -274,6 +297,8 @@ class Cameras:
             answer['mounts'] = {name: mount.stats() for name, mount in self.mounts.items()}
         elif command in ('freeze', 'thaw'):
             self.mounts[request['mount']].frozen = command == 'freeze'
+        elif command == 'shift':
+            self.mounts[request['mount']].shift_ns += int(request['ms'] * 1_000_000)
         else:
             answer['error'] = 'unknown command'
         say(answer)

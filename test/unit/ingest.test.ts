@@ -140,7 +140,7 @@ describe('what FFmpeg says', () => {
 });
 
 describe('FFmpeg command lines', () => {
-  const copy = { video: false, audio: false, jpeg: false };
+  const copy = { video: false, audio: false, arrival: false };
   const tail =
     '-f mp4 -movflags +empty_moov+default_base_moof+frag_keyframe -frag_duration 120000 -flush_packets 1 pipe:1';
   const head = '-hide_banner -nostats -loglevel warning';
@@ -169,13 +169,19 @@ describe('FFmpeg command lines', () => {
     [
       'http://c/video.mjpg',
       false,
-      { ...copy, video: true, jpeg: true },
-      `-protocol_whitelist http,https,httpproxy,tcp,tls,crypto ${quick} -rw_timeout 8000000 -use_wallclock_as_timestamps 1 -i http://c/video.mjpg -map 0:v:0 ${h264} -fps_mode vfr`,
+      { ...copy, video: true, arrival: true },
+      `-protocol_whitelist http,https,httpproxy,tcp,tls,crypto ${quick} -use_wallclock_as_timestamps 1 -rw_timeout 8000000 -i http://c/video.mjpg -map 0:v:0 ${h264} -fps_mode vfr`,
+    ],
+    [
+      'rtsp://c/1',
+      true,
+      { ...copy, arrival: true },
+      `-protocol_whitelist rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https ${quick} -use_wallclock_as_timestamps 1 -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac -af aresample=async=1000`,
     ],
     ['/a.mp4', false, copy, '-protocol_whitelist file -re -stream_loop -1 -i /a.mp4 -map 0:v:0 -c:v copy'],
   ];
   for (const [url, audio, transcode, middle] of rows) {
-    it(`for ${url}${transcode.audio ? ' with other sound' : ''}`, () => {
+    it(`for ${url}${transcode.audio ? ' with other sound' : ''}${transcode.arrival ? ' by arrival' : ''}`, () => {
       const args = ingestArgs(parseSource(url), { transport: 'tcp', audio, transcode });
       assert.equal(args.join(' '), `${head} ${middle} ${tail}`);
     });

@@ -6,7 +6,6 @@ import { computeCoverage, mergeRanges, subtractRanges } from '../../engine/catal
 import { copyRebased, FragmentParser, parseFragment, type Fragment } from '../../engine/media/fragment.ts';
 import { GopRing, type TimedFragment } from '../../engine/media/gop-ring.ts';
 import { codecsOf, type InitSegment } from '../../engine/media/init-segment.ts';
-import { MediaClock, StepDetector } from '../../engine/media/media-clock.ts';
 import { mergeEntries } from '../../engine/media/init-segment.ts';
 
 function parse(stream: Buffer, chunk: number): { init: InitSegment; fragments: Fragment[] } {
@@ -108,27 +107,6 @@ describe('GOP ring', () => {
     ring.keepMs = 1e9;
     for (let t = 0; t < 100_000; t += 100) ring.push(fragment(t, t % 500 === 0, 50));
     assert.ok(ring.since(0).reduce((sum, { data }) => sum + data.length, 0) <= 1000);
-  });
-});
-
-describe('media clock', () => {
-  it('follows drift slowly and never jumps', () => {
-    const clock = new MediaClock(1000, 1_000_000, 0);
-    let before = clock.utc(0);
-    for (let t = 0; t <= 600_000; t += 100) {
-      clock.observe(t, 1_000_000 + t * 1.0001 + (t % 700), t);
-      const now = clock.utc(t);
-      assert.ok(now - before <= 120 && now >= before);
-      before = now;
-    }
-    assert.ok(Math.abs(clock.utc(600_000) - (1_000_000 + 600_060)) < 30);
-  });
-
-  it('tells steps from time passing', () => {
-    const steps = new StepDetector(1000, 0);
-    assert.equal(steps.check(2000, 1000), 0);
-    assert.equal(steps.check(3_603_000, 2000), 3_600_000);
-    assert.equal(steps.check(4000, 3000), -3_600_000);
   });
 });
 

@@ -17,7 +17,7 @@ import { Stills } from '../../engine/playback/stills.ts';
 import { Footage } from '../../engine/playback/footage.ts';
 import { Ledger } from '../../engine/playback/ledger.ts';
 import { mediaPlaylist } from '../../engine/playback/playlist.ts';
-import { CHUNK_MS, runsOf, type FilePart } from '../../engine/playback/runs.ts';
+import { CHUNK_MS, runsOf, type Chunk, type FilePart } from '../../engine/playback/runs.ts';
 import { joinSorted, type Span } from '../../engine/playback/spans.ts';
 import { addFootage, cutFiles, numberedMedia, numberIn, type MadeFile } from '../support/footage.ts';
 
@@ -44,7 +44,7 @@ const recordings = fc
       at += gapMs;
       if (gapMs > 0) ticks = 0;
       const part: FilePart = {
-        ...{ segment: i + 1, init, startMs: at, startTicks: ticks, timescale: TIMESCALE },
+        ...{ segment: i + 1, init, startMs: at, startTicks: ticks, timescale: TIMESCALE, tickMs: 1000 / TIMESCALE },
         gops: gops.map((ms) => ({ bytes: ms, durationTicks: ms * 90, frames: 25 })),
         growing: growing && i === files.length - 1,
       };
@@ -132,6 +132,28 @@ describe('runs of footage', () => {
         const text = mediaPlaylist({ runs: runsOf(closed, range), final: end % 2 === 0 }, range, '');
         const lines = text.split('\n').filter((line) => line.endsWith('.m4s') || line.startsWith('#EXTINF'));
         assert.deepEqual(lines.slice(0, before.length), before);
+      }),
+    );
+  });
+});
+
+describe('runs of a camera whose ticks are not as long as they say', () => {
+  it('are cut alike, at the times at which it was filmed', () => {
+    fc.assert(
+      fc.property(recordings, fc.double({ min: -0.05, max: 0.05, noNaN: true }), (files, drift) => {
+        const range = { start: T0 - 10_000_000, end: T0 + 10_000_000 };
+        const chunks = (tickMs: number): Chunk[] =>
+          files.slice(0, 1).flatMap((file) => runsOf([{ ...file, tickMs }], range).flatMap((run) => run.chunks));
+        const told = chunks(1000 / TIMESCALE);
+        const seen = chunks(((1 + drift) * 1000) / TIMESCALE);
+        assert.equal(seen.length, told.length);
+        for (const [i, chunk] of seen.entries()) {
+          const { startMs, durationMs, ...same } = told[i]!;
+          assert.deepEqual(chunk, { ...chunk, ...same });
+          const began = files[0]!.startMs;
+          assert.ok(Math.abs(chunk.startMs - began - (startMs - began) * (1 + drift)) <= 1);
+          assert.ok(Math.abs(chunk.durationMs - durationMs * (1 + drift)) <= 1);
+        }
       }),
     );
   });
