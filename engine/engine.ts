@@ -4,59 +4,53 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Camera } from './camera.ts';
+import type { Catalog } from './catalog/catalog.ts';
+import { CatalogLink, type CatalogBackend } from './catalog/link.ts';
+import type { CutEvent, NoticedEvent } from './events/event-store.ts';
+import type { EventRequest, ToldEvent } from './events/indexer.ts';
 import { snapshotArgs } from './ingest/ffmpeg-args.ts';
 import { runJob } from './ingest/ffmpeg-process.ts';
 import type { IngestEffects } from './ingest/stream-ingest.ts';
-import type { CatalogReply, CatalogRequest } from './thread/catalog-thread.ts';
-import type { TuningPicture } from './thread/motion-thread.ts';
-import type { Catalog, GapRow } from './catalog/catalog.ts';
-import type { CutEvent, NoticedEvent } from './events/event-store.ts';
-import type { EventRequest, ToldEvent } from './events/indexer.ts';
-import type { TimedFragment } from './media/gop-ring.ts';
-import { codecsOf, type InitSegment } from './media/init-segment.ts';
+import { LiveFeed, type LiveMedia } from './live-feed.ts';
+import { stillAtArgs } from './media/still.ts';
 import { Analyses, type AnalysesBackend } from './motion/analyses.ts';
 import type { MotionEvent } from './motion/types.ts';
+import {
+  Recorders,
+  type RecorderCommand,
+  type RecorderEvent,
+  type Trigger,
+  type WriterBackend,
+} from './recording/recorders.ts';
 import { RetentionLink, type RetentionBackend, type RetentionCalls } from './retention/link.ts';
-import { WriteRates } from './retention/rates.ts';
 import type { NewHold } from './retention/retention.ts';
 import type { Hold, Preview, RetentionMessage, RetentionSpec, RuleSet, RunResult } from './retention/types.ts';
-import { stillAtArgs } from './media/still.ts';
-import { Demand, MAX_LATE_MS } from './recording/demand.ts';
-import type { WriterReply } from './recording/file-writer.ts';
-import { Track, type Demanded, type TrackOutput } from './recording/track.ts';
-import type { WriteQueue } from './recording/write-queue.ts';
-import type { BackupReport, CheckOptions, CheckReport, CopyReport } from './upkeep/types.ts';
+import type { TuningPicture } from './thread/motion-thread.ts';
 import {
   EngineError,
   type CameraMessage,
   type CameraSpec,
   type Coverage,
   type EngineConfig,
-  type GapCause,
-  type GapMessage,
   type MotionLevels,
   type MotionMessage,
   type MotionSpec,
   type MotionState,
-  type OfflineReason,
   type RecorderSpec,
-  type RecorderState,
-  type RecordingMessage,
   type StreamName,
 } from './types.ts';
+import type { BackupReport, CheckOptions, CheckReport, CopyReport } from './upkeep/types.ts';
 
 export interface EngineBackends {
-  writer(storage: string, onReply: (reply: WriterReply) => void): Pick<WriteQueue, 'send' | 'append'>;
-  catalog(onReply: (reply: CatalogReply) => void): { send(request: CatalogRequest): void };
+  writer: WriterBackend;
+  catalog: CatalogBackend;
   motion: AnalysesBackend['start'];
   retention: RetentionBackend;
 }
 
 export type EngineEvent =
   | { event: 'camera'; message: CameraMessage }
-  | { event: 'recording'; recorder: string; message: RecordingMessage }
-  | { event: 'gap'; recorder: string; message: GapMessage }
-  | { event: 'recorder'; state: RecorderState }
+  | RecorderEvent
   | { event: 'problem'; message: string | null }
   | { event: 'motion'; node: string; message: MotionMessage }
   | { event: 'motion-levels'; node: string; message: MotionLevels }
@@ -65,42 +59,7 @@ export type EngineEvent =
   | { event: 'events'; told: ToldEvent[] }
   | { event: 'media'; camera: string; stream: StreamName; media: LiveMedia };
 
-/** What a watched stream sends: its init segment whenever a run begins, and its fragments. */
-export type LiveMedia =
-  | { kind: 'init'; data: Uint8Array; codecs: string; width: number; height: number; hasAudio: boolean }
-  | { kind: 'fragment'; data: Uint8Array; key: boolean; startMs: number; endMs: number };
-
-export type RecorderCommand = 'start' | 'stop' | 'panic' | 'release';
-
-export interface Trigger {
-  recorder: string;
-  camera: string;
-  key: string;
-  phase: 'start' | 'update' | 'end' | null;
-  /** When the event began; now where it does not say. */
-  start?: number;
-}
-
-interface Recorder {
-  spec: RecorderSpec;
-  cameras: Map<string, Recorded>;
-}
-
-/** A camera under a recorder. */
-interface Recorded {
-  demand: Demand;
-  tracks: Map<StreamName, Track>;
-  problem: RecorderState['problem'];
-  told: string;
-}
-
-/** Bytes that may wait for one disk before recording on it pauses (a gap `storage-slow`). */
-const MAX_BACKLOG = 192 * 1024 * 1024;
-/** Bytes of one stream on their way to viewers; beyond that they skip to a keyframe, for their thread is busy. */
-const MAX_LIVE_BACKLOG = 8 * 1024 * 1024;
 const TICK_MS = 1000;
-/** The latest that a picture gets here. */
-const LATE_MS = 1000;
 const HEARTBEAT_MS = 10_000;
 const LIVE_MS = 200;
 const SNAPSHOT_TIMEOUT_MS = 10_000;
@@ -109,33 +68,19 @@ const ANALYSIS_MS = 10_000;
 const LAST_WORDS_MS = 100;
 
 export class Engine {
-  private readonly config: EngineConfig;
   private readonly effects: IngestEffects;
   private readonly tell: (event: EngineEvent, transfer?: ArrayBuffer[]) => void;
-  private readonly watched = new Map<string, { backlog: number; skipping: boolean }>();
   private readonly cameras = new Map<string, Camera>();
-  private readonly recorders = new Map<string, Recorder>();
-  private readonly writers = new Map<
-    string,
-    { queue: Pick<WriteQueue, 'send' | 'append'>; backlog: number; behind: boolean; full: string | null }
-  >();
-  private readonly owners = new Map<string, { track: Track; storage: string }>();
-  private readonly catalog: { send(request: CatalogRequest): void };
-  private readonly queries = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
-  private openGaps: GapRow[] = [];
+  private readonly recorders: Recorders;
+  private readonly live: LiveFeed;
+  private readonly catalog: CatalogLink;
   private readonly analyses: Analyses;
   private readonly retention: RetentionLink;
-  private readonly rates = new WriteRates();
   /** Events of motion that a crash left open, until their node takes them up. */
   private cutEvents: CutEvent[] = [];
-  private nextQuery = 1;
-  private nextGap: number;
-  private readonly panic = new Set<string>();
   private lastHeartbeat = 0;
   private liveTold = -Infinity;
   private cancelTick: () => void;
-  /** Rejected while the catalogue cannot be opened. */
-  private ready: Promise<void>;
 
   constructor(
     config: EngineConfig,
@@ -143,50 +88,29 @@ export class Engine {
     backends: EngineBackends,
     tell: (event: EngineEvent, transfer?: ArrayBuffer[]) => void,
   ) {
-    this.config = config;
     this.effects = effects;
     this.tell = tell;
-    this.nextGap = effects.clock.now() * 1000;
-    for (const storage of config.storages) {
-      const queue = backends.writer(storage, (reply) => this.onWriter(storage, reply));
-      this.writers.set(storage, { queue, backlog: 0, behind: false, full: null });
-    }
-    let opened: () => void;
-    let failed: (error: Error) => void;
-    this.ready = new Promise((resolve, reject) => {
-      opened = resolve;
-      failed = reject;
-    });
-    this.ready.catch(() => undefined); // told as a problem, and again to whoever waits
-    this.catalog = backends.catalog((reply) => {
-      if ('id' in reply) {
-        const query = this.queries.get(reply.id);
-        this.queries.delete(reply.id);
-        if ('error' in reply) query?.reject(new EngineError(reply.code ?? 'catalog', reply.error));
-        else query?.resolve(reply.result);
-      } else if (reply.event === 'ready') {
-        this.openGaps = reply.openGaps;
-        this.cutEvents = reply.cutEvents;
-        for (const { source, camera } of [...this.cutEvents]) {
+    const problem = (message: string | null): void => tell({ event: 'problem', message });
+    this.catalog = new CatalogLink(backends.catalog, {
+      ready: ({ openGaps, cutEvents }) => {
+        this.recorders.setOpenGaps(openGaps);
+        this.cutEvents = cutEvents;
+        for (const { source, camera } of [...cutEvents]) {
           if (source !== null && this.analyses.has(source, camera)) this.tellCut(source, camera);
         }
-        if (reply.setAside) {
-          this.tell({
-            event: 'problem',
-            message: `the catalogue was broken; it was moved to ${reply.setAside} and is rebuilt from the files`,
-          });
-        }
-        opened();
-        this.ready = Promise.resolve(); // it may have failed before
-      } else if (reply.event === 'events') {
-        this.tell(reply);
-      } else if (reply.event === 'failed') {
-        this.tell({ event: 'problem', message: reply.message });
-        failed(new EngineError('catalog', reply.message));
-      } else {
-        this.tell({ event: 'problem', message: reply.message });
-      }
+      },
+      events: (told) => tell({ event: 'events', told }),
+      problem,
     });
+    this.recorders = new Recorders(config.storages, {
+      ...{ clock: effects.clock, writer: backends.writer, tell },
+      write: (...row) => this.catalog.write(...row),
+      camera: (id) => this.need(id),
+      changed: (camera) => this.keepRings(camera),
+    });
+    this.live = new LiveFeed((camera, stream, media, transfer) =>
+      tell({ event: 'media', camera, stream, media }, transfer),
+    );
     this.analyses = new Analyses(
       { start: backends.motion, after: (ms, call) => effects.clock.after(ms, call) },
       {
@@ -203,23 +127,23 @@ export class Engine {
             node,
             message: { type: 'motion-levels', camera, time, score, boxes, zones, scene },
           }),
-        activity: (camera, minute) => this.catalog.send({ write: 'putActivity', args: [camera, minute] }),
+        activity: (camera, minute) => this.catalog.write('putActivity', camera, minute),
         state: ({ node, camera }, state) => this.tell({ event: 'motion-state', state: { node, camera, ...state } }),
-        problem: (message) => this.tell({ event: 'problem', message }),
+        problem,
       },
     );
     this.retention = new RetentionLink(
       backends.retention,
       (ms, call) => effects.clock.after(ms, call),
       (message) => this.tell({ event: 'retention', message }),
-      (message) => this.tell({ event: 'problem', message }),
+      problem,
     );
     this.cancelTick = effects.clock.after(TICK_MS, () => this.tick());
   }
 
   /** Resolves when the catalogue is open and what a crash left behind is in order. */
   opened(): Promise<void> {
-    return this.ready;
+    return this.catalog.ready;
   }
 
   /** Throws `bad-url`. A camera that is the same as before goes on untouched. */
@@ -233,20 +157,16 @@ export class Engine {
       spec,
       {
         run: (stream, init) => {
-          this.tracksOf(spec.id, stream, ({ track }) => track.run(init));
-          if (this.watched.has(`${spec.id} ${stream}`)) this.showInit(spec.id, stream, init);
+          this.recorders.run(spec.id, stream, init);
+          this.live.run(spec.id, stream, init);
           this.analyses.run(spec.id, stream, init);
         },
         fragment: (stream, fragment, ring) => {
-          this.tracksOf(spec.id, stream, ({ track, demanded, stopped }) => {
-            const now = this.now();
-            // What counts is when the picture was taken, not when it got here.
-            track.fragment(fragment, ring, demanded(fragment.startMs), now, stopped(now.utc));
-          });
-          this.show(spec.id, stream, fragment);
+          this.recorders.fragment(spec.id, stream, fragment, ring);
+          this.live.fragment(spec.id, stream, fragment);
           this.analyses.fragment(spec.id, stream, fragment);
         },
-        clockStep: (stream) => this.tracksOf(spec.id, stream, ({ track }) => track.clockStep()),
+        clockStep: (stream) => this.recorders.clockStep(spec.id, stream),
         state: (message) => this.tell({ event: 'camera', message }),
       },
       this.effects,
@@ -254,7 +174,7 @@ export class Engine {
     void before?.stop();
     this.cameras.set(spec.id, camera);
     this.keepRings(spec.id);
-    for (const stream of ['main', 'sub'] as const) camera.setWatched(stream, this.watched.has(`${spec.id} ${stream}`));
+    for (const stream of ['main', 'sub'] as const) camera.setWatched(stream, this.live.isWatched(spec.id, stream));
     this.analyses.cameraChanged(spec.id);
     camera.start();
   }
@@ -262,7 +182,7 @@ export class Engine {
   async removeCamera(id: string): Promise<void> {
     const camera = this.cameras.get(id);
     this.cameras.delete(id);
-    for (const recorder of this.recorders.values()) this.drop(recorder, id);
+    this.recorders.removeCamera(id);
     this.analyses.removeCamera(id);
     await camera?.stop();
   }
@@ -276,51 +196,17 @@ export class Engine {
 
   /** Begins to send a stream's media: the current GOP at once, then each fragment. Throws `unknown-camera`, `no-stream`. */
   watch(id: string, stream: StreamName): void {
-    const camera = this.need(id);
-    if (!camera.streamState(stream)) throw new EngineError('no-stream', `camera ${id} has no ${stream} stream`);
-    this.watched.set(`${id} ${stream}`, { backlog: 0, skipping: false });
-    camera.setWatched(stream, true);
-    const init = camera.initOf(stream);
-    if (!init) return;
-    this.showInit(id, stream, init);
-    for (const fragment of camera.currentGop(stream)) this.show(id, stream, fragment);
+    this.live.watch(this.need(id), stream);
   }
 
   unwatch(id: string, stream: StreamName): void {
-    this.watched.delete(`${id} ${stream}`);
+    this.live.unwatch(id, stream);
     this.cameras.get(id)?.setWatched(stream, false);
   }
 
   /** The watchers' thread has taken so many bytes. */
   acknowledge(id: string, stream: StreamName, bytes: number): void {
-    const watched = this.watched.get(`${id} ${stream}`);
-    if (watched) watched.backlog -= bytes;
-  }
-
-  private showInit(camera: string, stream: StreamName, init: InitSegment): void {
-    const { width, height } = init.video;
-    const media: LiveMedia = {
-      kind: 'init',
-      data: init.data,
-      codecs: codecsOf(init),
-      width,
-      height,
-      hasAudio: init.audio !== null,
-    };
-    this.tell({ event: 'media', camera, stream, media });
-  }
-
-  private show(camera: string, stream: StreamName, { data, key, startMs, endMs }: TimedFragment): void {
-    const watched = this.watched.get(`${camera} ${stream}`);
-    if (!watched) return;
-    if (watched.backlog > MAX_LIVE_BACKLOG) watched.skipping = true;
-    if (watched.skipping && !(key && watched.backlog < MAX_LIVE_BACKLOG / 2)) return;
-    watched.skipping = false;
-    watched.backlog += data.length;
-    const copy = new Uint8Array(data); // the ring's memory is used again
-    this.tell({ event: 'media', camera, stream, media: { kind: 'fragment', data: copy, key, startMs, endMs } }, [
-      copy.buffer,
-    ]);
+    this.live.acknowledge(id, stream, bytes);
   }
 
   /** Begins or changes the analysis of a camera by a motion-detect node. Throws `unknown-camera`. */
@@ -349,63 +235,43 @@ export class Engine {
   private onMotion(node: string, camera: string, event: MotionEvent, time: number): void {
     if (event.phase === 'scene-change') {
       const eventId = randomUUID();
-      this.catalog.send({
-        write: 'putEvent',
-        args: [
-          { id: eventId, type: 'scene-change', camera, source: node, start: event.time, end: event.time, data: {} },
-        ],
-      });
+      const { time: at } = event;
+      this.putEvent({ id: eventId, type: 'scene-change', camera, source: node, start: at, end: at, data: {} });
       this.tell({ event: 'motion', node, message: { type: 'scene-change', camera, eventId, time: event.time } });
       return;
     }
     const { eventId, start, end, score, boxes, zones } = event;
-    const row = {
-      id: eventId,
-      type: 'motion',
-      camera,
-      source: node,
-      start,
-      end,
-      data: { score, zones, boxes, last: time },
-    };
-    this.catalog.send({ write: 'putEvent', args: [row] });
+    const data = { score, zones, boxes, last: time };
+    this.putEvent({ id: eventId, type: 'motion', camera, source: node, start, end, data });
     this.tell({ event: 'motion', node, message: { type: 'motion', camera, time, ...event } });
   }
 
   /** Adds an event that somebody else noticed, or what is new of it. */
   putEvent(event: NoticedEvent): void {
-    this.catalog.send({ write: 'putEvent', args: [event] });
+    this.catalog.write('putEvent', event);
   }
 
   /** What a camera's presets are now; see {@link Catalog.putPresets}. */
   putPresets(...args: Parameters<Catalog['putPresets']>): void {
-    this.catalog.send({ write: 'putPresets', args });
+    this.catalog.write('putPresets', ...args);
   }
 
   /** What a preset looks at; see {@link Catalog.putPresetStill}. */
   putPresetStill(...args: Parameters<Catalog['putPresetStill']>): void {
-    this.catalog.send({ write: 'putPresetStill', args });
+    this.catalog.write('putPresetStill', ...args);
   }
 
   /** Asks the event index; see {@link EventCalls}. Rejects with what is wrong with an event. */
   async events(request: EventRequest): Promise<unknown> {
-    await this.ready;
+    await this.catalog.ready;
     // What is in the files that are being written belongs to an event of now.
     if (this.effects.clock.monotonic() - this.liveTold > LIVE_MS) this.tellLive();
-    return this.query({ id: this.nextQuery++, query: 'events', args: [request] });
+    return this.catalog.events(request);
   }
 
   private tellLive(): void {
     this.liveTold = this.effects.clock.monotonic();
-    const open = [...this.recorders.values()].flatMap(({ cameras }) =>
-      [...cameras].flatMap(([camera, { tracks }]) =>
-        [...tracks].flatMap(([stream, track]) => {
-          const range = track.openRange();
-          return range ? [{ camera, stream, ...range }] : [];
-        }),
-      ),
-    );
-    this.catalog.send({ live: { cameras: [...this.cameras.keys()], open } });
+    this.catalog.live({ cameras: [...this.cameras.keys()], open: this.recorders.open() });
   }
 
   /** A node that a crash interrupted hears how its events ended. */
@@ -448,110 +314,36 @@ export class Engine {
   }
 
   setRecorder(spec: RecorderSpec): void {
-    const recorder = this.recorders.get(spec.id);
-    if (!recorder) {
-      this.recorders.set(spec.id, { spec, cameras: new Map() });
-      return;
-    }
-    const streamsChanged = recorder.spec.streams.join() !== spec.streams.join();
-    recorder.spec = spec;
-    for (const [id, recorded] of recorder.cameras) {
-      for (const track of recorded.tracks.values()) track.segmentMs = spec.segmentMs;
-      if (streamsChanged) {
-        this.drop(recorder, id);
-        this.attach(spec.id, id);
-      }
-      this.keepRings(id);
-    }
+    this.recorders.set(spec);
   }
 
   removeRecorder(id: string): void {
-    const recorder = this.recorders.get(id);
-    if (!recorder) return;
-    for (const camera of [...recorder.cameras.keys()]) this.drop(recorder, camera);
-    this.recorders.delete(id);
+    this.recorders.remove(id);
   }
 
-  /** Throws `unknown-camera`, `unknown-recorder`, or `already-recorded` when another recorder has the camera. */
-  attach(recorderId: string, cameraId: string): void {
-    const recorder = this.needRecorder(recorderId);
-    const camera = this.need(cameraId);
-    const known = recorder.cameras.get(cameraId);
-    if (known) {
-      known.told = ''; // a node that took the recorder up again after a Deploy knows nothing yet
-      this.tellState(recorderId, cameraId, known);
-      return;
-    }
-    for (const [other, { cameras }] of this.recorders) {
-      if (other !== recorderId && cameras.has(cameraId)) {
-        throw new EngineError(
-          'already-recorded',
-          `camera ${cameraId} is recorded by another recorder node already: wire it to one`,
-        );
-      }
-    }
-    const demand = new Demand();
-    demand.panic = this.panic.has(recorderId);
-    const recorded: Recorded = { demand, tracks: new Map(), problem: undefined, told: '' };
-    recorder.cameras.set(cameraId, recorded);
-    for (const stream of recorder.spec.streams) {
-      if (stream === 'sub' && !camera.spec.subUrl) continue;
-      const gap = this.openGaps.find((row) => row.camera === cameraId && row.stream === stream) ?? null;
-      this.openGaps = this.openGaps.filter((row) => row !== gap);
-      const track: Track = new Track(
-        { camera: cameraId, stream, segmentMs: recorder.spec.segmentMs },
-        this.output(recorderId, cameraId, recorded, () => track),
-        gap,
-      );
-      recorded.tracks.set(stream, track);
-      const init = camera.initOf(stream);
-      if (init) track.run(init);
-    }
-    this.keepRings(cameraId);
-    this.tellState(recorderId, cameraId, recorded);
+  /** See {@link Recorders.attach}. */
+  attach(recorder: string, camera: string): void {
+    this.recorders.attach(recorder, camera);
   }
 
   /** A camera that is no longer wired to the recorder. */
-  detach(recorderId: string, cameraId: string): void {
-    const recorder = this.recorders.get(recorderId);
-    if (recorder) this.drop(recorder, cameraId);
+  detach(recorder: string, camera: string): void {
+    this.recorders.detach(recorder, camera);
   }
 
-  trigger({ recorder: recorderId, camera, key, phase, start }: Trigger): void {
-    const recorder = this.needRecorder(recorderId);
-    const recorded = recorder.cameras.get(camera);
-    if (!recorded) throw new EngineError('unknown-camera', `camera ${camera} is not wired to this recorder`);
-    recorded.demand.trigger(key, phase, this.effects.clock.now(), recorder.spec.postRollMs, start);
+  trigger(trigger: Trigger): void {
+    this.recorders.trigger(trigger);
   }
 
-  /** `panic` and `release` are for every camera of every recorder of this engine; the others for one or all of a recorder's. */
-  commandRecorder(recorderId: string, command: RecorderCommand, camera: string | null): void {
-    const recorder = this.needRecorder(recorderId);
-    if (command === 'panic' || command === 'release') {
-      for (const [id, { cameras }] of this.recorders) {
-        if (command === 'panic') this.panic.add(id);
-        else this.panic.delete(id);
-        for (const recorded of cameras.values()) recorded.demand.panic = command === 'panic';
-      }
-      return;
-    }
-    if (camera !== null && !recorder.cameras.has(camera)) {
-      throw new EngineError('unknown-camera', `camera ${camera} is not wired to this recorder`);
-    }
-    for (const [id, recorded] of recorder.cameras) {
-      if (camera !== null && id !== camera) continue;
-      if (command === 'start') recorded.demand.start();
-      else recorded.demand.stop();
-    }
+  /** See {@link Recorders.command}. */
+  commandRecorder(recorder: string, command: RecorderCommand, camera: string | null): void {
+    this.recorders.command(recorder, command, camera);
   }
 
   async coverage(camera: string, stream: StreamName, start: number, end: number): Promise<Coverage> {
-    await this.ready;
-    const extra = [...this.recorders.values()].flatMap(
-      ({ cameras }) => cameras.get(camera)?.tracks.get(stream)?.openRange() ?? [],
-    );
-    const args: Parameters<Catalog['coverage']> = [camera, stream, { start, end }, extra, this.effects.clock.now()];
-    return (await this.query({ id: this.nextQuery++, query: 'coverage', args })) as Coverage;
+    await this.catalog.ready;
+    const open = this.recorders.open().filter((file) => file.camera === camera && file.stream === stream);
+    return this.catalog.coverage(camera, stream, { start, end }, open, this.effects.clock.now());
   }
 
   /** What is deleted from now on; null for nothing. */
@@ -611,7 +403,7 @@ export class Engine {
     call: K,
     ...args: Parameters<RetentionCalls[K]>
   ): Promise<Awaited<ReturnType<RetentionCalls[K]>>> {
-    await this.ready; // it is the catalogue thread that brings the catalogue up to date
+    await this.catalog.ready; // it is the catalogue thread that brings the catalogue up to date
     return this.retention.call(call, ...args);
   }
 
@@ -620,29 +412,14 @@ export class Engine {
     this.cancelTick();
     this.analyses.close();
     const retained = this.retention.close();
-    for (const { cameras } of this.recorders.values()) {
-      for (const { tracks } of cameras.values()) {
-        for (const track of tracks.values()) track.stop('restart', this.effects.clock.now());
-      }
-    }
+    const written = this.recorders.close();
     const stopped = Promise.all([...this.cameras.values()].map((camera) => camera.stop()));
     // Their last events and minutes are rows too.
     await new Promise<void>((resolve) => void this.effects.clock.after(LAST_WORDS_MS, resolve));
     this.analyses.stop();
-    while (this.owners.size > 0) await new Promise<void>((resolve) => void this.effects.clock.after(20, resolve));
-    await this.query({ id: this.nextQuery++, query: 'flush', args: [] });
+    await written;
+    await this.catalog.flush();
     await Promise.all([stopped, retained]);
-  }
-
-  private query(request: Extract<CatalogRequest, { id: number }>): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      this.queries.set(request.id, { resolve, reject });
-      this.catalog.send(request);
-    });
-  }
-
-  private now(): { utc: number; mono: number } {
-    return { utc: this.effects.clock.now(), mono: this.effects.clock.monotonic() };
   }
 
   private need(id: string): Camera {
@@ -651,164 +428,23 @@ export class Engine {
     return camera;
   }
 
-  private needRecorder(id: string): Recorder {
-    const recorder = this.recorders.get(id);
-    if (!recorder) throw new EngineError('unknown-recorder', `there is no recorder ${id}`);
-    return recorder;
-  }
-
-  private drop(recorder: Recorder, camera: string): void {
-    const recorded = recorder.cameras.get(camera);
-    recorder.cameras.delete(camera);
-    for (const track of recorded?.tracks.values() ?? []) track.stop(null, this.effects.clock.now());
-    this.keepRings(camera);
-  }
-
-  private keepRings(cameraId: string): void {
-    const analysed = this.cameras.get(cameraId)?.smallest;
-    const camera = this.cameras.get(cameraId);
+  private keepRings(id: string): void {
+    const camera = this.cameras.get(id);
     if (!camera) return;
     for (const stream of ['main', 'sub'] as const) {
-      let keep = 0;
-      for (const { spec, cameras } of this.recorders.values()) {
-        const events =
-          spec.mode === 'event' || (spec.mode === 'schedule' && spec.schedule.some((entry) => entry.mode === 'event'));
-        if (events && cameras.get(cameraId)?.tracks.has(stream)) keep = Math.max(keep, spec.preRollMs + MAX_LATE_MS);
-      }
-      if (stream === analysed && this.analyses.wants(cameraId, stream)) keep = Math.max(keep, ANALYSIS_MS);
-      camera.keepMs(stream, keep);
-    }
-  }
-
-  private tracksOf(
-    camera: string,
-    stream: StreamName,
-    call: (of: { track: Track; demanded: (utc: number) => Demanded | null; stopped: (utc: number) => boolean }) => void,
-  ): void {
-    for (const recorder of this.recorders.values()) {
-      const recorded = recorder.cameras.get(camera);
-      const track = recorded?.tracks.get(stream);
-      if (!recorded || !track) continue;
-      const { demand } = recorded;
-      const { spec } = recorder;
-      call({
-        track,
-        demanded: (utc) => demandedOf(demand, spec, utc),
-        stopped: (utc) => demand.stoppedByUser(spec, utc),
-      });
+      const analysed = stream === camera.smallest && this.analyses.wants(id, stream);
+      camera.keepMs(stream, Math.max(this.recorders.lookBack(id, stream), analysed ? ANALYSIS_MS : 0));
     }
   }
 
   private tick(): void {
     this.cancelTick = this.effects.clock.after(TICK_MS, () => this.tick());
     this.tellLive();
-    const now = this.now();
-    for (const [recorderId, recorder] of this.recorders) {
-      for (const [cameraId, recorded] of recorder.cameras) {
-        // Pictures of until now are still on their way: they end what ends, this is for a camera that sends none.
-        const demanded = demandedOf(recorded.demand, recorder.spec, now.utc - LATE_MS);
-        const paused = recorded.demand.stoppedByUser(recorder.spec, now.utc);
-        for (const [stream, track] of recorded.tracks) {
-          const state = this.cameras.get(cameraId)?.streamState(stream);
-          const off = state?.state === 'stopped';
-          track.tick(off ? null : demanded, now, causeOf(state), paused || (off && demanded !== null));
-        }
-        this.tellState(recorderId, cameraId, recorded);
-      }
-    }
-    if (now.mono - this.lastHeartbeat < HEARTBEAT_MS) return;
-    this.lastHeartbeat = now.mono;
-    this.retention.setRates(this.rates.read(now.mono));
+    this.recorders.tick();
+    const now = this.effects.clock.monotonic();
+    if (now - this.lastHeartbeat < HEARTBEAT_MS) return;
+    this.lastHeartbeat = now;
+    this.retention.setRates(this.recorders.rates.read(now));
     for (const camera of this.cameras.values()) this.tell({ event: 'camera', message: camera.message() });
   }
-
-  private tellState(recorder: string, camera: string, recorded: Recorded): void {
-    const state: RecorderState = {
-      recorder,
-      camera,
-      recording: [...recorded.tracks.values()].some((track) => track.isRecording),
-      panic: recorded.demand.panic,
-      ...(recorded.problem ? { problem: recorded.problem } : {}),
-    };
-    const text = JSON.stringify(state);
-    if (text === recorded.told) return;
-    recorded.told = text;
-    this.tell({ event: 'recorder', state });
-  }
-
-  private onWriter(storage: string, reply: WriterReply): void {
-    const writer = this.writers.get(storage)!;
-    if (reply.event === 'room') {
-      writer.full = reply.problem;
-      return;
-    }
-    const track = this.owners.get(reply.id)?.track;
-    if (reply.event === 'appended') {
-      writer.backlog -= reply.bytes;
-      if (writer.backlog < MAX_BACKLOG / 2) writer.behind = false;
-      track?.appended(reply.id);
-    } else if (reply.event === 'closed') {
-      this.owners.delete(reply.id);
-      track?.closed(reply.id, reply.hash);
-    } else {
-      this.owners.delete(reply.id);
-      track?.failed(reply.id, reply.cause, reply.message, reply.goodBytes, this.effects.clock.monotonic());
-    }
-  }
-
-  private output(recorder: string, camera: string, recorded: Recorded, track: () => Track): TrackOutput {
-    const write = (write: Extract<CatalogRequest, { write: unknown }>['write'], ...args: unknown[]): void =>
-      this.catalog.send({ write, args });
-    return {
-      storages: this.config.storages,
-      open: (id, storage, path, header) => {
-        this.owners.set(id, { track: track(), storage });
-        this.writers.get(storage)!.queue.send({ op: 'open', id, path, header });
-      },
-      append: (id, storage, bytes, fill) => {
-        const writer = this.writers.get(storage)!;
-        writer.backlog += bytes;
-        this.rates.add(camera, storage, bytes, this.effects.clock.monotonic());
-        if (writer.backlog > MAX_BACKLOG) writer.behind = true;
-        writer.queue.append(id, bytes, fill);
-      },
-      close: (id, storage, writes) => this.writers.get(storage)!.queue.send({ op: 'close', id, writes }),
-      trim: (storage, path, size, writes) =>
-        this.writers.get(storage)!.queue.send({ op: 'trim', id: path, path, size, writes }),
-      refuses: (storage) => {
-        const { behind, full } = this.writers.get(storage)!;
-        if (full !== null) return { cause: 'storage-full', message: full };
-        if (!behind) return null;
-        const message = `storage folder ${storage} takes less than the cameras send; waiting for it to catch up`;
-        return { cause: 'storage-slow', message };
-      },
-      startRecording: (of) => write('startRecording', of),
-      endRecording: (id, endMs) => write('endRecording', id, endMs),
-      openSegment: (segment) => write('openSegment', segment),
-      closeSegment: (end) => write('closeSegment', end),
-      dropSegment: (storage, path) => write('dropSegment', storage, path),
-      nextGapId: () => this.nextGap++,
-      gap: (gap, isNew) => {
-        if (isNew) write('openGap', gap);
-        else write('closeGap', gap.id, gap.end);
-        const { id, ...rest } = gap;
-        this.tell({ event: 'gap', recorder, message: { type: 'gap', gapId: id, ...rest } });
-      },
-      recording: (message) => this.tell({ event: 'recording', recorder, message }),
-      problem: (problem) => {
-        recorded.problem = problem ?? undefined;
-        this.tellState(recorder, camera, recorded);
-      },
-    };
-  }
-}
-
-function demandedOf(demand: Demand, spec: RecorderSpec, utc: number): Demanded | null {
-  const trigger = demand.wants(spec, utc);
-  return trigger ? { trigger, preRollMs: spec.preRollMs + demand.lateMs } : null;
-}
-
-function causeOf(state: { state: string; reason?: OfflineReason } | null | undefined): GapCause | null {
-  if (!state || state.state === 'online') return null;
-  return state.reason === 'stalled' ? 'stalled' : 'camera-offline';
 }

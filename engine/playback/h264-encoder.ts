@@ -4,7 +4,7 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
 import { FragmentParser } from '../media/fragment.ts';
 import { codecsOf, type InitSegment } from '../media/init-segment.ts';
-import type { LiveMedia } from '../engine.ts';
+import type { LiveMedia } from '../live-feed.ts';
 import { findH264Encoder, type EncoderChoice } from './hardware.ts';
 import type { LiveFragment, LiveInit, Viewer } from './live-hub.ts';
 

@@ -3,7 +3,7 @@
  * watches. A stream that a viewer cannot play is encoded to H.264 once for all of them.
  */
 import type { EngineHost } from '../engine-host.ts';
-import type { LiveMedia } from '../engine.ts';
+import type { LiveMedia } from '../live-feed.ts';
 import type { StreamName } from '../types.ts';
 import { H264Encoder } from './h264-encoder.ts';
 
