@@ -15,8 +15,9 @@ import type { EngineEvent } from './engine.ts';
 import type { LiveMedia } from './live-feed.ts';
 import type { RecorderCommand, Trigger } from './recording/recorders.ts';
 import { splitCredentials } from './ingest/source-url.ts';
-import type { EngineCalls, EngineReply, EngineRequest } from './thread/engine-thread.ts';
+import type { EngineCalls, EngineReply, EngineRequest, EngineThreadData } from './thread/engine-thread.ts';
 import type { TuningPicture } from './thread/motion-thread.ts';
+import { newPulse, watchPulse } from './thread/pulse.ts';
 import type { NewHold } from './retention/retention.ts';
 import type { RetentionCalls } from './retention/link.ts';
 import type {
@@ -106,14 +107,21 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   }
 
   private start(): void {
-    const worker = new Worker(sibling('thread/engine-thread', import.meta.url), { workerData: this.config });
+    const pulse = newPulse();
+    const workerData: EngineThreadData = { config: this.config, pulse };
+    const worker = new Worker(sibling('thread/engine-thread', import.meta.url), { workerData });
     this.worker = worker;
     let died = '';
+    const unwatch = watchPulse(pulse, () => {
+      died = 'it did nothing for half a minute';
+      void worker.terminate();
+    });
     worker.on('message', (reply: EngineReply) => this.onMessage(reply));
     worker.on('error', (error: unknown) => {
       died = error instanceof Error ? error.message : String(error);
     });
     worker.on('exit', () => {
+      unwatch();
       if (this.worker !== worker) return;
       this.worker = null;
       for (const { reject } of this.calls.values())

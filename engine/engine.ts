@@ -105,7 +105,7 @@ export class Engine {
     this.recorders = new Recorders(config.storages, {
       ...{ clock: effects.clock, writer: backends.writer, tell },
       write: (...row) => this.catalog.write(...row),
-      camera: (id) => this.need(id),
+      camera: (id) => this.cameras.get(id),
       changed: (camera) => this.keepRings(camera),
     });
     this.live = new LiveFeed((camera, stream, media, transfer) =>
@@ -321,9 +321,9 @@ export class Engine {
     this.recorders.remove(id);
   }
 
-  /** See {@link Recorders.attach}. */
+  /** Throws `unknown-camera`; see {@link Recorders.attach}. */
   attach(recorder: string, camera: string): void {
-    this.recorders.attach(recorder, camera);
+    this.recorders.attach(recorder, this.need(camera));
   }
 
   /** A camera that is no longer wired to the recorder. */
@@ -407,7 +407,7 @@ export class Engine {
     return this.retention.call(call, ...args);
   }
 
-  /** Ends files and rows in order; cameras are let go. `cause` is what the gaps from now on are called. */
+  /** Ends files and rows in order; cameras are let go. */
   async shutdown(): Promise<void> {
     this.cancelTick();
     this.analyses.close();
@@ -415,9 +415,10 @@ export class Engine {
     const written = this.recorders.close();
     const stopped = Promise.all([...this.cameras.values()].map((camera) => camera.stop()));
     // Their last events and minutes are rows too.
-    await new Promise<void>((resolve) => void this.effects.clock.after(LAST_WORDS_MS, resolve));
-    this.analyses.stop();
-    await written;
+    const said = new Promise<void>((resolve) => void this.effects.clock.after(LAST_WORDS_MS, resolve)).then(() =>
+      this.analyses.stop(),
+    );
+    await Promise.all([written, said]);
     await this.catalog.flush();
     await Promise.all([stopped, retained]);
   }

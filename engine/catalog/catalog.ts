@@ -27,6 +27,8 @@ export interface NewSegment {
   init: Uint8Array;
   startMs: number;
   startTicks: number;
+  /** Length of a tick; what the timescale says if there is none. */
+  tickMs?: number;
 }
 
 export interface SegmentEnd {
@@ -57,6 +59,8 @@ export interface SegmentRow {
   path: string;
   start: number;
   end: number | null;
+  /** See {@link NewSegment}. */
+  tickMs: number | null;
   bytes: number;
   state: 'open' | 'closed';
   /** Why it is being deleted; null while it is not. */
@@ -71,7 +75,8 @@ export interface PresetRow {
   position: { pan?: number; tilt?: number; zoom?: number } | null;
 }
 
-const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end, s.bytes, s.state, s.doomed
+const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end, s.tick_ms AS tickMs,
+  s.bytes, s.state, s.doomed
   FROM segment s JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id`;
 const GAP_ROW = `SELECT g.id, c.key AS camera, g.stream, g.start_ms AS start, g.end_ms AS end, g.cause
   FROM gap g JOIN camera c ON c.id = g.camera_id`;
@@ -223,8 +228,8 @@ export class Catalog {
 
   openSegment(segment: NewSegment): void {
     this.sql(
-      `INSERT OR IGNORE INTO segment (camera_id, stream, storage_id, path, recording_id, init_id, start_ms, start_ticks, state)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open')`,
+      `INSERT OR IGNORE INTO segment (camera_id, stream, storage_id, path, recording_id, init_id, start_ms, start_ticks, tick_ms, state)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')`,
     ).run(
       this.idOf('camera', 'key', segment.camera),
       segment.stream,
@@ -234,6 +239,7 @@ export class Catalog {
       this.idOf('init', 'data', segment.init),
       segment.startMs,
       segment.startTicks,
+      segment.tickMs ?? null,
     );
   }
 

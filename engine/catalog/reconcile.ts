@@ -110,7 +110,7 @@ export class Reconciler {
     repairSegmentFile(file, scanned);
     const { init, gops } = scanned;
     const { camera, stream, startMs } = parsed;
-    const { timescale } = init.video;
+    const tickMs = row?.tickMs ?? 1000 / init.video.timescale;
     this.catalog.transaction(() => {
       if (!row)
         this.catalog.openSegment({
@@ -126,7 +126,7 @@ export class Reconciler {
       this.catalog.closeSegment({
         storage,
         path,
-        endMs: startMs + Math.round((ticksOf(gops) * 1000) / timescale),
+        endMs: startMs + Math.round(ticksOf(gops) * tickMs),
         bytes: scanned.goodBytes,
         frames: gops.reduce((sum, gop) => sum + gop.frames, 0),
         gops: encodeGopIndex(index),

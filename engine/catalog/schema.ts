@@ -296,6 +296,10 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (storage_id, path)
   ) STRICT, WITHOUT ROWID;
   `,
+  // Cameras that count pictures instead of time.
+  `
+  ALTER TABLE segment ADD COLUMN tick_ms REAL; -- length of a tick; null: what the timescale says
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

@@ -70,7 +70,7 @@ export function ingestArgs(
     ...(options.audio ? ['-map', '0:a:0?'] : []),
     ...(encodeVideo ? [...H264, ...KEYFRAME_EVERY_SECOND] : ['-c:v', 'copy']),
     // Each picture once.
-    ...(encodeVideo && arrival ? ['-fps_mode', 'vfr'] : []),
+    ...(encodeVideo && source.kind !== 'lavfi' ? ['-fps_mode', 'vfr'] : []),
     ...(options.audio ? ['-c:a', encodeAudio ? 'aac' : 'copy'] : []),
     // Packets of sound come in lumps: what is heard must not.
     ...(options.audio && arrival ? ['-af', 'aresample=async=1000'] : []),

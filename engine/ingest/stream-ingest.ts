@@ -73,7 +73,7 @@ export class StreamIngest {
   private steps: StepDetector;
   private media: MediaClock | null = null;
   private lastEndTicks = 0;
-  private times = new TimeCheck(0);
+  private times: TimeCheck | null = null;
   private jumpedAt: number | null = null;
   private settling: { until: number; fragments: Fragment[]; offset: number } | null = null;
   private counters = { frames: 0, bytes: 0, reconnects: 0 };
@@ -111,6 +111,9 @@ export class StreamIngest {
   }
 
   restart(): void {
+    // Its times are believed again.
+    this.jumpedAt = null;
+    if (this.isSteady) this.transcode.arrival = false;
     if (!this.cancelTick) {
       this.start();
       return;
@@ -241,8 +244,21 @@ export class StreamIngest {
     const { clock } = this.effects;
     const mono = clock.monotonic();
     const now = clock.now();
-    const judged = this.online && !this.transcode.arrival;
-    const wrong = judged ? this.times.look(fragment, this.media, mono) : null;
+    // A fragment of audio alone rides on the picture before it.
+    if (fragment.startTicks < 0) fragment.startTicks = this.lastEndTicks;
+    this.lastEndTicks = fragment.startTicks + fragment.durationTicks;
+    const endTicks = fragment.startTicks + fragment.durationTicks;
+    const step = this.steps.check(now, mono);
+    if (this.online && step !== 0) {
+      this.sink.clockStep(step);
+      if (this.transcode.arrival) {
+        // FFmpeg takes its times from the clock that was stepped: it begins anew.
+        this.relaunchWith(this.transcode);
+        return;
+      }
+      this.media.step(step);
+    }
+    const wrong = this.online ? this.times?.look(fragment, this.media, { utc: now, mono }) : null;
     if (wrong) {
       this.mistrust(wrong, mono);
       return;
@@ -250,15 +266,10 @@ export class StreamIngest {
     this.lastFragmentAt = mono;
     this.counters.frames += fragment.frames;
     this.window.frames += fragment.frames;
-    const step = this.steps.check(now, mono);
-    // A fragment of audio alone rides on the picture before it.
-    if (fragment.startTicks < 0) fragment.startTicks = this.lastEndTicks;
-    this.lastEndTicks = fragment.startTicks + fragment.durationTicks;
-    const endTicks = fragment.startTicks + fragment.durationTicks;
-    const distance = now - this.media.mediaMs(endTicks);
     if (!this.online) {
-      this.settling ??= { until: mono + SETTLE_MS, fragments: [], offset: distance };
-      if (step !== 0) this.settling.offset += step;
+      const distance = now - this.media.mediaMs(endTicks);
+      if (this.settling) this.settling.offset += step;
+      else this.settling = { until: mono + SETTLE_MS, fragments: [], offset: distance };
       this.settling.offset = Math.min(this.settling.offset, distance);
       this.settling.fragments.push(fragment);
       if (mono < this.settling.until) return;
@@ -266,7 +277,9 @@ export class StreamIngest {
       this.settling = null;
       this.media.step(offset);
       this.online = true;
-      this.times = new TimeCheck(mono);
+      // What we pace ourselves is not the camera's.
+      const judged = !this.transcode.arrival && this.source.kind !== 'file' && this.source.kind !== 'lavfi';
+      this.times = judged ? new TimeCheck(mono, this.isSteady) : null;
       this.last?.clear(); // what was said until here did not keep it from working
       if (this.pipe) this.pipe.eager = this.eager;
       if (this.pipe) this.pipe.brisk = this.brisk;
@@ -276,34 +289,29 @@ export class StreamIngest {
       for (const held of fragments) this.emit(held);
       return;
     }
-    if (step !== 0) {
-      this.sink.clockStep(step);
-      if (this.transcode.arrival) {
-        // FFmpeg takes its times from the clock that was stepped: it begins anew.
-        this.relaunchWith(this.transcode);
-        return;
-      }
-      this.media.step(step);
-    }
     this.emit(fragment); // first, so that it ends where the next one begins
     this.media.observe(endTicks, now, mono);
   }
 
-  /** The camera's times cannot be used: it is connected anew, and its pictures have the time at which they come. */
+  /** The camera's times cannot be used: it is connected anew, and its pictures may have the time at which they come. */
   private mistrust(wrong: WrongTimes, mono: number): void {
-    const { kind } = this.source;
     const often = this.jumpedAt !== null && mono - this.jumpedAt < JUMPS_MS;
     if (wrong.kind === 'jump') this.jumpedAt = mono;
-    // A clock that was set once may be right from now on. What we pace ourselves is not the camera's.
-    if ((often || wrong.kind === 'pace') && kind !== 'file' && kind !== 'lavfi') this.transcode.arrival = true;
-    this.fail('error', wrong.detail);
+    // A clock that was set once may be right from now on. What comes in bursts has no times of arrival.
+    if ((often || wrong.kind === 'pace') && this.isSteady) this.transcode.arrival = true;
+    this.fail('clock', wrong.detail);
+  }
+
+  /** Its pictures come one by one as they are filmed. */
+  private get isSteady(): boolean {
+    return this.source.kind === 'rtsp' || this.source.kind === 'rtmp';
   }
 
   private emit(fragment: Fragment): void {
     const media = this.media!;
     const startMs = media.utc(fragment.startTicks);
     const endMs = media.utc(fragment.startTicks + fragment.durationTicks);
-    this.sink.fragment({ ...fragment, startMs, endMs });
+    this.sink.fragment({ ...fragment, startMs, endMs, tickMs: media.tickMs });
   }
 
   private fail(reason: OfflineReason, detail: string): void {

@@ -6,6 +6,8 @@ import { releaseSlab } from './slab.ts';
 export interface TimedFragment extends Fragment {
   startMs: number;
   endMs: number;
+  /** Length of a tick in ms: what its timescale says, or what was found out. */
+  tickMs: number;
 }
 
 export const RING_BYTES = 48 * 1024 * 1024;

@@ -11,6 +11,8 @@
 const SLEW = 0.0005;
 /** Fastest correction of what is proven: that it came before it was filmed, or a line over minutes. */
 const PROVEN_SLEW = 0.05;
+/** However fast a stream says that time passes, it does not run backwards. */
+const LEAST_RATE = 0.001;
 /** Of each window the smallest distance counts. */
 const WINDOW_MS = 5000;
 /** 20 minutes: what is left of a queue's delay after that is taken for the truth, slowly. */
@@ -45,7 +47,7 @@ export class MediaClock {
   private windowStart: number;
   private smallest: Distance | null = null;
   private readonly windows: Distance[] = [];
-  /** How much slower than UTC media time passes, as far as known: 0.01 for a stream that says 99 s for 100. */
+  /** How much slower than UTC media time passes, as far as known: 0.01 for a stream that says 100 s for 101. */
   drift = 0;
 
   /** @param offset first estimate of UTC ms minus media ms */
@@ -57,6 +59,11 @@ export class MediaClock {
 
   mediaMs(ticks: number): number {
     return (ticks / this.timescale) * 1000;
+  }
+
+  /** Length of a tick in UTC ms, as far as known. */
+  get tickMs(): number {
+    return ((1 + this.drift) * 1000) / this.timescale;
   }
 
   /** UTC ms of a media time. */
@@ -89,7 +96,7 @@ export class MediaClock {
     const most = line || off < 0 ? PROVEN_SLEW : SLEW;
     // Twice the time, or what comes in bursts would be corrected too far, to and fro.
     const slew = Math.max(-most, Math.min(most, off / (2 * elapsed)));
-    this.anchor = { mediaMs, utcMs, rate: 1 + this.drift + slew };
+    this.anchor = { mediaMs, utcMs, rate: Math.max(LEAST_RATE, 1 + this.drift + slew) };
   }
 
   /** The wall clock was stepped by `ms`: what follows is on the new clock. */

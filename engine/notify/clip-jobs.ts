@@ -32,6 +32,8 @@ export class ClipJobs {
   private readonly policies = new Map<string, NotifyPolicy>();
   /** Passed on, by the node they were passed to. */
   private readonly making = new Map<number, string>();
+  /** Those that are to be looked at again soon, and when: too often for the disk. */
+  private readonly soon = new Map<number, number>();
   private cancel: (() => void) | null = null;
 
   constructor(store: NotifyStore, effects: Effects) {
@@ -112,26 +114,33 @@ export class ClipJobs {
     const now = this.effects.clock.now();
     for (const job of this.store.dueJobs(now)) {
       if (this.making.size >= AT_ONCE) break; // whatever ends looks again
-      if (this.making.has(job.id) || !this.policies.has(job.node)) continue;
+      if (this.making.has(job.id) || !this.policies.has(job.node) || (this.soon.get(job.id) ?? 0) > now) continue;
+      this.soon.delete(job.id);
       this.making.set(job.id, job.node);
       this.effects.due(job);
     }
-    const next = this.store.nextJob(now);
-    if (next === null) return;
+    const next = Math.min(this.store.nextJob(now) ?? Infinity, ...[...this.soon.values()].filter((at) => at > now));
+    if (next === Infinity) return;
     this.cancel = this.effects.clock.after(Math.min(LONGEST_MS, Math.max(1, next - now)), () => this.look());
   }
 
-  /** It could not be made. @param problem null when there was only more to wait for, `afterMs` */
+  /** It could not be made. @param problem null when there is only more to wait for, `afterMs` */
   later(id: number, problem: string | null, afterMs: number | null): void {
-    const attempts = this.store.job(id)?.attempts ?? 0;
-    const wait = afterMs ?? backoffMs(attempts, RETRY, this.effects.random());
-    this.store.delayJob(id, this.effects.clock.now() + wait, problem);
+    const job = this.store.job(id);
+    const now = this.effects.clock.now();
+    if (job && problem === null && afterMs !== null) {
+      this.soon.set(id, now + afterMs);
+    } else if (job) {
+      const wait = afterMs ?? backoffMs(job.attempts, RETRY, this.effects.random());
+      this.store.delayJob(id, now + wait, problem);
+    }
     this.making.delete(id);
     this.look();
   }
 
   /** It is made and told. To be called in the transaction that puts its messages into the outbox. */
   finish(id: number): void {
+    this.soon.delete(id);
     this.store.removeJob(id);
   }
 

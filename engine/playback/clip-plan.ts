@@ -45,17 +45,25 @@ export function copyPlan(runs: readonly Run[], range: TimeRange): CopyPlan {
       ticks += Math.round(timescale * SEAM_S);
       durationMs += SEAM_S * 1000;
     }
-    for (const { segment, firstGop, gops, durationTicks, startMs, durationMs: chunkMs } of chunks) {
+    for (const { segment, firstGop, gops, durationTicks, startMs, durationMs: realMs } of chunks) {
       steps.push({ segment, firstGop, gops, atTicks: ticks });
       ticks += durationTicks;
-      durationMs += Math.max(0, Math.min(startMs + chunkMs, range.end) - Math.max(startMs, range.start));
+      const shownMs = Math.max(0, Math.min(startMs + realMs, range.end) - Math.max(startMs, range.start));
+      durationMs += shownMs * saidOf(durationTicks, timescale, realMs);
     }
   }
-  const leadMs = BASE_MS + Math.max(0, range.start - runs[0]!.chunks[0]!.startMs);
+  const [{ timescale, chunks }] = runs as [Run];
+  const { startMs, durationTicks, durationMs: firstMs } = chunks[0]!;
+  const leadMs = BASE_MS + Math.max(0, range.start - startMs) * saidOf(durationTicks, timescale, firstMs);
   // A frame needs at most 28 bytes (its size, time, order, keyframe and place), a second of sound not a hundred times 12.
   const frames = runs.flatMap(({ chunks }) => chunks).reduce((sum, chunk) => sum + chunk.frames, 0);
   const indexBytes = 32_768 + frames * 32 + Math.ceil((leadMs + durationMs) / 1000) * 1536;
   return { steps, leadMs, durationMs, indexBytes };
+}
+
+/** ms of media in one of real time, which a camera may not count alike: FFmpeg knows the media only. */
+function saidOf(ticks: number, timescale: number, realMs: number): number {
+  return realMs > 0 ? (ticks * 1000) / timescale / realMs : 1;
 }
 
 /**

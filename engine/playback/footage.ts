@@ -29,6 +29,7 @@ export interface SegmentRow {
   start_ms: number;
   end_ms: number | null;
   start_ticks: number;
+  tick_ms: number | null;
   gops: Buffer | null;
   bytes: number;
   state: 'open' | 'closed';
@@ -41,13 +42,12 @@ const MAX_CHUNK_BYTES = 64 * 1024 * 1024;
 const MAX_CACHED = 5000;
 /** Times that a file may have moved while it was to be read. */
 const MAX_MOVES = 5;
-/** Below this a file's ticks are as long as they say: its start may have been corrected by so much. */
-const LEAST_DRIFT = 0.001;
-const MOST_DRIFT = 0.1;
 /** After this what was filmed is on disk, or never will be. */
 const LATE_MS = 10_000;
+/** The latest that a file's row follows its first picture. */
+const ROW_MS = 2000;
 const COLUMNS =
-  's.id, st.path AS storage, s.path, s.init_id, s.start_ms, s.end_ms, s.start_ticks, s.gops, s.bytes, s.state';
+  's.id, st.path AS storage, s.path, s.init_id, s.start_ms, s.end_ms, s.start_ticks, s.tick_ms, s.gops, s.bytes, s.state';
 const JOINS = 'JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id';
 
 export class Footage {
@@ -90,7 +90,7 @@ export class Footage {
     return rows.flatMap((row) => {
       const index = this.indexOf(row);
       if (!index) return [];
-      return [{ start: row.start_ms, end: Math.round(row.start_ms + (ticksOf(index.gops) * 1000) / index.timescale) }];
+      return [{ start: row.start_ms, end: Math.round(row.start_ms + ticksOf(index.gops) * tickOf(row, index)) }];
     });
   }
 
@@ -141,7 +141,7 @@ export class Footage {
   /** The GOPs that hold the range, from the one that holds its start. */
   playable(camera: string, stream: StreamName, range: TimeRange, nowMs: number): Playable {
     const over = range.end <= nowMs - LATE_MS;
-    let complete = range.end <= nowMs - 2000;
+    let [complete, reached] = [true, -Infinity];
     const files = this.segments(camera, stream, range).flatMap((row): FilePart[] => {
       const index = this.indexOf(row);
       const growing = row.state === 'open' && !over;
@@ -152,7 +152,9 @@ export class Footage {
       const tickMs = tickOf(row, index);
       // The last GOP of a file that is being written is not whole yet; when nothing comes any more, it is what it is.
       const gops = growing ? index.gops.slice(0, -1) : index.gops;
-      if (growing && row.start_ms + ticksOf(gops) * tickMs < range.end) complete = false;
+      const end = row.start_ms + ticksOf(gops) * tickMs;
+      if (growing && end < range.end) complete = false;
+      reached = Math.max(reached, end);
       return [
         {
           ...{ segment: row.id, init: row.init_id, startMs: row.start_ms, startTicks: row.start_ticks },
@@ -160,6 +162,8 @@ export class Footage {
         },
       ];
     });
+    // Where no file reaches the end, another may just be about to.
+    if (reached < range.end && range.end > nowMs - ROW_MS) complete = false;
     return { runs: runsOf(files, range), final: over || complete };
   }
 
@@ -181,8 +185,7 @@ export class Footage {
   part(camera: string, startMs: number, segment: number, firstGop: number, gops: number): Uint8Array {
     const { row, index } = this.fileWith(camera, segment, firstGop + gops);
     const intoMs = ticksOf(index.gops.slice(0, firstGop)) * tickOf(row, index);
-    // How long a tick is may not have been known when this was asked for first.
-    if (Math.abs(row.start_ms + intoMs - startMs) > 1 + intoMs * MOST_DRIFT)
+    if (Math.abs(row.start_ms + intoMs - startMs) > 1)
       throw new EngineError('not-found', 'this footage is not there any more');
     return this.read(row, index, { firstGop, gops });
   }
@@ -286,15 +289,8 @@ export class Footage {
   }
 }
 
-/** Length of a tick in ms. A camera that counts pictures instead of time shows in the length of a whole file. */
-function tickOf({ start_ms, end_ms }: SegmentRow, { timescale, gops }: GopIndex): number {
-  const told = 1000 / timescale;
-  const ticks = ticksOf(gops);
-  if (end_ms === null || ticks === 0) return told;
-  const seen = (end_ms - start_ms) / ticks;
-  const drift = Math.abs(seen / told - 1);
-  return drift < LEAST_DRIFT || drift > MOST_DRIFT ? told : seen;
-}
+/** Length of a tick in ms. */
+const tickOf = ({ tick_ms }: SegmentRow, { timescale }: GopIndex): number => tick_ms ?? 1000 / timescale;
 
 /** The last used are kept. */
 function touch(file: string): void {

@@ -46,8 +46,7 @@ export interface RecordersEffects {
   clock: Clock;
   writer: WriterBackend;
   write: CatalogLink['write'];
-  /** Throws `unknown-camera`. */
-  camera: (id: string) => Camera;
+  camera: (id: string) => Camera | undefined;
   /** Whether a camera's footage of before now is wanted may be otherwise from now on. */
   changed: (camera: string) => void;
   tell: (event: RecorderEvent) => void;
@@ -109,11 +108,13 @@ export class Recorders {
     }
     const streamsChanged = recorder.spec.streams.join() !== spec.streams.join();
     recorder.spec = spec;
-    for (const [id, recorded] of recorder.cameras) {
+    // A copy: those that are attached anew come again.
+    for (const [id, recorded] of [...recorder.cameras]) {
       for (const track of recorded.tracks.values()) track.segmentMs = spec.segmentMs;
-      if (streamsChanged) {
+      const camera = this.effects.camera(id);
+      if (streamsChanged && camera) {
         this.drop(recorder, id);
-        this.attach(spec.id, id);
+        this.attach(spec.id, camera);
       }
       this.effects.changed(id);
     }
@@ -126,10 +127,10 @@ export class Recorders {
     this.recorders.delete(id);
   }
 
-  /** Throws `unknown-camera`, `unknown-recorder`, or `already-recorded` when another recorder has the camera. */
-  attach(recorderId: string, cameraId: string): void {
+  /** Throws `unknown-recorder`, or `already-recorded` when another recorder has the camera. */
+  attach(recorderId: string, camera: Camera): void {
     const recorder = this.need(recorderId);
-    const camera = this.effects.camera(cameraId);
+    const cameraId = camera.spec.id;
     const known = recorder.cameras.get(cameraId);
     if (known) {
       known.told = ''; // a node that took the recorder up again after a Deploy knows nothing yet
@@ -248,7 +249,7 @@ export class Recorders {
         const demanded = demandedOf(recorded.demand, recorder.spec, now.utc - LATE_MS);
         const paused = recorded.demand.stoppedByUser(recorder.spec, now.utc);
         for (const [stream, track] of recorded.tracks) {
-          const state = this.effects.camera(cameraId).streamState(stream);
+          const state = this.effects.camera(cameraId)?.streamState(stream);
           const off = state?.state === 'stopped';
           track.tick(off ? null : demanded, now, causeOf(state), paused || (off && demanded !== null));
         }

@@ -14,6 +14,8 @@ import type { StorageCause } from './storage-error.ts';
 
 /** A hole shorter than this between two files is the rounding of times. */
 const HOLE_MS = 300;
+/** A file whose ticks lead so far away from the camera's time is followed by another. */
+const MOST_OFF_MS = 500;
 /** Without data for so long, a gap is told (it starts at the last picture). */
 const GAP_AFTER_MS = 3000;
 const STORAGE_RETRY_MS = 2000;
@@ -63,8 +65,10 @@ interface Segment {
   init: InitSegment;
   header: Buffer;
   startMs: number;
-  /** Not rounded: a camera's ticks may be a little longer or shorter than they say. */
-  endMs: number;
+  /** Length of a tick of this file, from its first to its last. */
+  tickMs: number;
+  /** Where the next file of its run begins. */
+  seamMs: number | null;
   startTicks: number;
   endTicks: number;
   boundaryMs: number;
@@ -148,12 +152,17 @@ export class Track {
         this.unwanted(now.utc, stopped ? 'user-stop' : null);
         return;
       }
+      const { startMs, startTicks } = fragment;
+      const off = startMs - timeAt(this.segment, startTicks);
       const due =
         fragment.key &&
-        (fragment.startMs >= this.segment.boundaryMs || this.split !== null || wanted.trigger !== trigger);
+        (startMs >= this.segment.boundaryMs ||
+          this.split !== null ||
+          wanted.trigger !== trigger ||
+          Math.abs(off) > MOST_OFF_MS);
       if (due) {
         if (wanted.trigger !== trigger || this.split) this.endRun();
-        else this.finishSegment();
+        else this.finishSegment(fragment);
         const refused = this.out.refuses(this.out.storages[this.storageIndex]!);
         if (refused) this.storageRefuses(refused, now.mono);
         else this.begin([fragment], wanted.trigger, this.split ?? 'stalled');
@@ -311,17 +320,17 @@ export class Track {
     this.recording.bytes += header.length;
     this.segment = {
       ...{ id, storage, path, trigger, init, header, recordingId: this.recording.id },
-      ...{ startMs: first.startMs, endMs: first.startMs, startTicks: first.startTicks, endTicks: first.startTicks },
-      ...{ gops: [], bytes: 0 },
+      ...{ startMs: first.startMs, startTicks: first.startTicks, endTicks: first.startTicks, gops: [], bytes: 0 },
+      ...{ tickMs: first.tickMs, seamMs: null },
       ...{ confirmed: false, previousEnd: this.lastEnd, holeCause },
       boundaryMs: nextBoundary(this.camera, first.startMs, this.segmentMs),
     };
     // In one turn with the first picture: a kill leaves no file without one.
     this.out.open(id, storage, path, header);
     const { camera, stream } = this;
-    const { startMs, startTicks } = first;
+    const { startMs, startTicks, tickMs } = first;
     const recordingId = this.recording.id;
-    this.out.openSegment({ camera, stream, storage, path, recordingId, init: init.data, startMs, startTicks });
+    this.out.openSegment({ camera, stream, storage, path, recordingId, init: init.data, startMs, startTicks, tickMs });
     this.append(first);
   }
 
@@ -334,9 +343,6 @@ export class Track {
     gop.frames += fragment.frames;
     segment.bytes += fragment.data.length;
     this.recording!.bytes += fragment.data.length;
-    const hole = Math.max(0, fragment.startTicks - segment.endTicks);
-    // Lengths, not times: those jump when the clock is stepped.
-    segment.endMs += fragment.endMs - fragment.startMs + (hole * 1000) / segment.init.video.timescale;
     segment.endTicks = Math.max(segment.endTicks, fragment.startTicks + fragment.durationTicks);
     this.lastEnd = endOf(segment);
     this.out.append(segment.id, segment.storage, fragment.data.length, (target, offset) =>
@@ -344,9 +350,14 @@ export class Track {
     );
   }
 
-  private finishSegment(): void {
+  /** @param next what the next file of the run begins with */
+  private finishSegment(next?: TimedFragment): void {
     const segment = this.segment;
     if (!segment) return;
+    if (next && Math.abs(timeAt(segment, next.startTicks) - endOf(segment)) <= HOLE_MS) {
+      segment.seamMs = next.startMs;
+      this.lastEnd = next.startMs;
+    }
     this.segment = null;
     this.closing.set(segment.id, segment);
     this.out.close(segment.id, segment.storage, sealHeader(segment.header, segment.init.video, segment.gops));
@@ -465,8 +476,13 @@ export class Track {
   }
 }
 
-function endOf({ endMs }: Segment): number {
-  return Math.round(endMs);
+/** UTC ms of a time of the run, by the ticks of the file. */
+function timeAt({ startMs, startTicks, tickMs }: Segment, ticks: number): number {
+  return startMs + Math.round((ticks - startTicks) * tickMs);
+}
+
+function endOf(segment: Segment): number {
+  return segment.seamMs ?? timeAt(segment, segment.endTicks);
 }
 
 /** Forgets the GOPs of which not all bytes are on disk. */
@@ -475,9 +491,7 @@ function keepBytes(segment: Segment, goodBytes: number): void {
   const whole = segment.gops.findIndex((gop) => (at += gop.bytes) > goodBytes);
   if (whole < 0) return;
   segment.gops.length = whole;
-  const ticks = ticksOf(segment.gops);
-  segment.endMs =
-    segment.startMs + ((segment.endMs - segment.startMs) * ticks) / (segment.endTicks - segment.startTicks || 1);
-  segment.endTicks = segment.startTicks + ticks;
+  segment.endTicks = segment.startTicks + ticksOf(segment.gops);
+  segment.seamMs = null;
   segment.bytes = segment.gops.reduce((sum, gop) => sum + gop.bytes, 0);
 }

@@ -6,6 +6,7 @@ import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
 import { WriteQueue } from '../recording/write-queue.ts';
 import { EngineError, type EngineConfig } from '../types.ts';
 import type { CatalogThreadData } from './catalog-thread.ts';
+import { beat } from './pulse.ts';
 import { sibling } from './sibling.ts';
 import type { WriterAnswer } from './writer-thread.ts';
 
@@ -60,8 +61,15 @@ export interface EngineRequest {
 export type EngineReply =
   { id: number; result: unknown } | { id: number; error: { code: string; message: string } } | EngineEvent;
 
+export interface EngineThreadData {
+  config: EngineConfig;
+  /** See pulse.ts. */
+  pulse: Int32Array;
+}
+
 const port = parentPort!;
-const config = workerData as EngineConfig;
+const { config, pulse } = workerData as EngineThreadData;
+beat(pulse);
 const startedAt = Date.now();
 
 function start(name: string, data: unknown, onReply: (reply: never) => void): Worker {

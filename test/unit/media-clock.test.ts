@@ -119,35 +119,119 @@ describe('media clock', () => {
 });
 
 describe('times of a camera', () => {
-  /** Fragments of 200 ms, 5 pictures each, of a camera that says that `pace` seconds passed in one. */
-  function said(pace: number, seconds: number, random: () => number): string | null {
-    const [clock, check] = [new MediaClock(TIMESCALE, EPOCH, 0), new TimeCheck(0)];
-    const durationTicks = Math.round(0.2 * pace * TIMESCALE);
-    let endTicks = 0;
-    for (let t = 200; t <= seconds * 1000; t += 200) {
-      const wrong = check.look({ ...FRAGMENT, durationTicks }, clock, t);
-      if (wrong) return `${wrong.kind} ${t >= 60_000}`;
-      endTicks += durationTicks;
-      clock.observe(endTicks, EPOCH + t + 50 * random(), t);
-    }
-    return null;
-  }
   const FRAGMENT: Fragment = {
     ...{ data: Buffer.alloc(0), key: false, frames: 5, startTicks: 0, durationTicks: 0 },
     ...{ decodeTimes: [], sampleCounts: [] },
   };
-  const look = (durationTicks: number, mono: number): string | null =>
-    new TimeCheck(0).look({ ...FRAGMENT, durationTicks }, new MediaClock(TIMESCALE, EPOCH, 0), mono)?.kind ?? null;
+
+  /** What is said of 15 minutes of fragments of 200 ms, whose media is `mediaMs` long at `t` and comes `lateMs` later; and when. */
+  function said(
+    mediaMs: (t: number) => number,
+    {
+      lateMs = () => 0,
+      frames = 5,
+      steady = true,
+    }: { lateMs?: (t: number) => number; frames?: number; steady?: boolean } = {},
+  ): string | null {
+    const [clock, check] = [new MediaClock(TIMESCALE, EPOCH, 0), new TimeCheck(0, steady)];
+    const ticksAt = (t: number): number => Math.round((mediaMs(t) / 1000) * TIMESCALE);
+    for (let t = 200; t <= 900_000; t += 200) {
+      const came = t + lateMs(t);
+      const [startTicks, endTicks] = [ticksAt(t - 200), ticksAt(t)];
+      // FFmpeg never goes back.
+      const durationTicks = Math.max(frames, endTicks - startTicks);
+      const wrong = check.look({ ...FRAGMENT, frames, startTicks, durationTicks }, clock, {
+        utc: EPOCH + came,
+        mono: came,
+      });
+      if (wrong) return `${wrong.kind} after ${Math.floor(t / 60_000)} min`;
+      clock.observe(startTicks + durationTicks, EPOCH + came, came);
+    }
+    return null;
+  }
 
   it('are used as long as their pace is near to that of time', () => {
-    for (const pace of [1, 0.985, 1.015]) assert.equal(said(pace, 600, Math.random), null);
-    for (const pace of [0.5, 0.95, 1.05, 1.25, 2]) assert.equal(said(pace, 600, Math.random), 'pace true');
+    for (const pace of [1, 0.985, 1.015])
+      assert.equal(
+        said((t) => t * pace),
+        null,
+      );
+    for (const pace of [0.95, 1.05, 1.12])
+      assert.equal(
+        said((t) => t * pace),
+        'pace after 10 min',
+      );
+    for (const pace of [0.5, 0.8, 1.25, 2])
+      assert.equal(
+        said((t) => t * pace),
+        'pace after 1 min',
+      );
+  });
+
+  it('are used of what comes in bursts, whatever their pace seems to be', () => {
+    assert.equal(
+      said((t) => t * 0.8, { steady: false }),
+      null,
+    );
+  });
+
+  it('are not mistaken for those of the network', () => {
+    for (const seconds of [120, 200, 300]) {
+      const lateMs = (t: number): number => 1000 + 1000 * Math.sin((t / 1000 / seconds) * 2 * Math.PI);
+      assert.equal(
+        said((t) => t, { lateMs }),
+        null,
+        `a delay that swings in ${seconds} s`,
+      );
+    }
+    for (const [percent, most] of [
+      [2.5, 3000],
+      [5, 4000],
+      [10, 6000],
+    ] as const) {
+      const grows = (t: number): number => Math.min(most, (t * percent) / 100);
+      assert.equal(
+        said((t) => t, { lateMs: grows }),
+        null,
+        `a queue that grows by ${percent} %`,
+      );
+      assert.equal(
+        said((t) => t, { lateMs: (t) => most - grows(t) }),
+        null,
+        `one that empties by ${percent} %`,
+      );
+    }
   });
 
   it('are not used when they jump', () => {
-    assert.equal(look(3600 * TIMESCALE, 200), 'jump');
-    assert.equal(look(5, 1000), 'jump');
-    assert.equal(look(5.5 * TIMESCALE, 5500), null, 'a camera that was frozen');
-    assert.equal(look(TIMESCALE, 100), null, 'a burst');
+    const HOUR = 3_600_000;
+    assert.equal(
+      said((t) => (t < 300_000 ? t : t + HOUR)),
+      'jump after 5 min',
+    );
+    for (const frames of [1, 3, 5]) {
+      assert.equal(
+        said((t) => (t < 300_000 ? t : Math.max(300_000, t - HOUR)), { frames }),
+        'jump after 5 min',
+      );
+    }
+  });
+
+  it('are used when pictures are missing, for they are right', () => {
+    // Nobody took them for half a minute: some waited, some are lost, and then it goes on.
+    const lateMs = (t: number): number => (t >= 300_000 && t < 304_000 ? 330_000 - t : 0);
+    const mediaMs = (t: number): number => (t < 304_000 ? t : t + 26_000);
+    const check = new TimeCheck(0, true);
+    const clock = new MediaClock(TIMESCALE, EPOCH, 0);
+    for (let t = 200; t < 310_000; t += 200) {
+      const came = t < 304_000 ? t + lateMs(t) : t + 26_000;
+      const [from, to] = [mediaMs(t - 200), mediaMs(t)].map((ms) => Math.round((ms / 1000) * TIMESCALE)) as [
+        number,
+        number,
+      ];
+      const now = { utc: EPOCH + came, mono: came };
+      assert.equal(check.look({ ...FRAGMENT, startTicks: from, durationTicks: to - from }, clock, now), null);
+      clock.observe(to, now.utc, now.mono);
+    }
   });
 });

@@ -83,6 +83,7 @@ describe('GOP ring', () => {
     ...{
       data: Buffer.alloc(bytes),
       startTicks: startMs,
+      tickMs: 1,
       durationTicks: 100,
       frames: 1,
       key,

@@ -28,7 +28,7 @@ describe('memory that is used again', () => {
           }
           const data = slab.subarray(used, used + bytes).fill(i);
           used += bytes;
-          const times = { startMs: i * 100, endMs: (i + 1) * 100, startTicks: i, durationTicks: 1 };
+          const times = { startMs: i * 100, endMs: (i + 1) * 100, startTicks: i, durationTicks: 1, tickMs: 100 };
           ring.push({
             ...times,
             data,

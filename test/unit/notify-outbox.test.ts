@@ -257,13 +257,33 @@ describe('clips that are to be made', () => {
 
   it('are due when the time behind the event has passed, also after a restart', async () => {
     jobs.submit('n', event('a'));
-    await clock.advance(6000);
+    await clock.advance(5500);
     assert.deepEqual(due, []);
     reopen();
     await clock.advance(999);
     assert.deepEqual(due, []);
     await clock.advance(1);
     assert.deepEqual(ids(due[0]), ['a']);
+  });
+
+  it('are looked at again when there was more to wait for, without a word to the disk', async () => {
+    jobs.submit('n', event('a'));
+    await clock.advance(6500);
+    jobs.later(due[0]!.id, null, 250);
+    await clock.advance(249);
+    assert.equal(due.length, 1);
+    await clock.advance(1);
+    assert.equal(due.length, 2);
+    jobs.later(due[0]!.id, null, 250);
+    reopen(); // what is not written is not missed: it is due
+    await clock.advance(1);
+    assert.equal(due.length, 3);
+    jobs.later(due[0]!.id, 'a disk that does not answer', null);
+    await clock.advance(499);
+    assert.equal(due.length, 3);
+    await clock.advance(600);
+    assert.equal(due.length, 4);
+    assert.equal(due[3]!.attempts, 1);
   });
 
   it('are made once for each event, whenever it is told again', async () => {

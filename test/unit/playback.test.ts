@@ -204,6 +204,18 @@ describe('clip plans', () => {
     );
   });
 
+  it('are as long as the media of what was asked for, however the camera counts', () => {
+    const gops = Array.from({ length: 60 }, () => ({ bytes: 1, durationTicks: TIMESCALE, frames: 25 }));
+    const file = { segment: 1, init: 1, startMs: T0, startTicks: 0, timescale: TIMESCALE, gops, growing: false };
+    for (const drift of [-0.015, 0, 0.015]) {
+      const tickMs = ((1 + drift) * 1000) / TIMESCALE;
+      const range = { start: T0 + 500, end: T0 + 50_500 };
+      const { leadMs, durationMs } = copyPlan(runsOf([{ ...file, tickMs }], range), range);
+      assert.ok(Math.abs(durationMs * (1 + drift) - 50_000) < 1);
+      assert.ok(Math.abs((leadMs - BASE_MS) * (1 + drift) - 500) < 1);
+    }
+  });
+
   it('show no more keyframes in a timelapse than it has frames', () => {
     fc.assert(
       fc.property(recordings, ranges, fc.integer({ min: 10, max: 1000 }), (files, range, speed) => {
@@ -450,6 +462,7 @@ describe('footage in files', function () {
     assert.deepEqual([length(playable(60_000, 6000)), playable(60_000, 6000).final], [4, false]);
     // A range that ended inside of what is there is complete.
     assert.deepEqual([length(playable(3500, 6000)), playable(3500, 6000).final], [4, true]);
+    assert.ok(playable(3500, 3600).final, 'however little time has passed');
     // What was not written ten seconds after it was filmed never will be: a camera that went away.
     assert.deepEqual([length(playable(8000, 30_000)), playable(8000, 30_000).final], [6, true]);
     appendFileSync(join(folder, path), data.subarray(at(6)));

@@ -58,6 +58,8 @@ class Bench {
   onProblem: (cause: string | null) => void = () => undefined;
   behind = false;
   wanted: Demanded | null = CONTINUOUS;
+  /** What is wrong about the length of a tick. */
+  drift = 0;
   online = true;
   /** The user's command, which takes the wish away. */
   stopped = false;
@@ -133,7 +135,12 @@ class Bench {
             decodeTimes: [],
             sampleCounts: [],
           },
-          ...{ key: this.index % FRAGMENTS_PER_GOP === 0, startMs, endMs: this.utc },
+          ...{
+            key: this.index % FRAGMENTS_PER_GOP === 0,
+            startMs,
+            endMs: this.utc,
+            tickMs: (STEP_MS / this.stepTicks) * (1 + this.drift),
+          },
         };
         this.ring.push(fragment);
         this.track.fragment(fragment, this.ring, this.demanded, now, this.stopped);
@@ -197,6 +204,21 @@ describe('track', () => {
       bench.files.reduce((sum, { bytes }) => sum + bytes, 0),
       100 * (35_000 / STEP_MS),
     );
+  });
+
+  it('cuts a file whose ticks lead away from the time, and leaves neither a hole nor an overlap', () => {
+    for (const drift of [-0.01, 0.01]) {
+      const bench = new Bench(600_000);
+      bench.drift = drift;
+      bench.pass(180_000);
+      bench.drift = 0; // now it is known
+      bench.pass(180_000);
+      bench.stop();
+      // After 0.5 s of error, and one GOP; the boundary of ten minutes may come in between.
+      assert.ok(bench.files.length >= 4 && bench.files.length <= 6, `${bench.files.length} files`);
+      bench.files.slice(1).forEach((file, i) => assert.equal(bench.files[i]!.end, file.start));
+      assert.equal(bench.gaps.size, 0);
+    }
   });
 
   it('records an event from its pre-roll on, and says how many bytes it has', () => {
