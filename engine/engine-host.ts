@@ -76,7 +76,15 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private nextId = 1;
   private readonly calls = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   private readonly cameras = new Map<string, CameraSpec>();
-  private readonly recorders = new Map<string, { spec: RecorderSpec; cameras: Set<string> }>();
+  private readonly recorders = new Map<
+    string,
+    {
+      spec: RecorderSpec;
+      cameras: Set<string>;
+      /** What was started and stopped by hand; null for all cameras, and all after that. */
+      commands: Map<string | null, 'start' | 'stop'>;
+    }
+  >();
   private readonly releases = new Map<string, NodeJS.Timeout>();
   private readonly lastCamera = new Map<string, CameraMessage>();
   private readonly lastRecorder = new Map<string, RecorderState>();
@@ -142,9 +150,12 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     };
     quiet(this.call('opened').then(() => this.tellProblem(null)));
     for (const spec of this.cameras.values()) quiet(this.call('setCamera', spec));
-    for (const { spec, cameras } of this.recorders.values()) {
+    for (const { spec, cameras, commands } of this.recorders.values()) {
       quiet(this.call('setRecorder', spec));
       for (const camera of cameras) quiet(this.call('attach', spec.id, camera));
+      for (const [camera, command] of commands) {
+        if (camera === null || cameras.has(camera)) quiet(this.call('commandRecorder', spec.id, command, camera));
+      }
     }
     for (const spec of this.motions.values()) quiet(this.call('setMotion', spec));
     for (const [node, spec] of this.indexes) quiet(this.event('open', node, spec));
@@ -427,7 +438,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       known.spec = spec;
       for (const camera of known.cameras) this.expectAttach(spec.id, camera);
     } else {
-      this.recorders.set(spec.id, { spec, cameras: new Set() });
+      this.recorders.set(spec.id, { spec, cameras: new Set(), commands: new Map() });
     }
     await this.call('setRecorder', spec);
   }
@@ -454,7 +465,12 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   async commandRecorder(recorder: string, command: RecorderCommand, camera: string | null): Promise<void> {
     await this.call('commandRecorder', recorder, command, camera);
     if (command === 'panic') this.panic = true;
-    if (command === 'release') this.panic = false;
+    else if (command === 'release') this.panic = false;
+    else {
+      const commands = this.recorders.get(recorder)?.commands;
+      if (camera === null) commands?.clear();
+      commands?.set(camera, command);
+    }
   }
 
   /** The recorders that a camera is wired to, or all. */

@@ -13,6 +13,8 @@ const SLEW = 0.0005;
 const PROVEN_SLEW = 0.05;
 /** However fast a stream says that time passes, it does not run backwards. */
 const LEAST_RATE = 0.001;
+/** Drift under a queue that is never empty looks like no line. So late at the least is no queue; if it was one, it empties. */
+const MOST_LATE_MS = 3000;
 /** Of each window the smallest distance counts. */
 const WINDOW_MS = 5000;
 /** 20 minutes: what is left of a queue's delay after that is taken for the truth, slowly. */
@@ -93,7 +95,7 @@ export class MediaClock {
     const target = mediaMs + (line ? line.ms + (mediaMs - line.mediaMs) * line.slope : recent);
     const utcMs = this.exact(mediaMs);
     const off = target - utcMs;
-    const most = line || off < 0 ? PROVEN_SLEW : SLEW;
+    const most = line || off < 0 || off > MOST_LATE_MS ? PROVEN_SLEW : SLEW;
     // Twice the time, or what comes in bursts would be corrected too far, to and fro.
     const slew = Math.max(-most, Math.min(most, off / (2 * elapsed)));
     this.anchor = { mediaMs, utcMs, rate: Math.max(LEAST_RATE, 1 + this.drift + slew) };

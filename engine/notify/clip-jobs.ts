@@ -126,16 +126,19 @@ export class ClipJobs {
 
   /** It could not be made. @param problem null when there is only more to wait for, `afterMs` */
   later(id: number, problem: string | null, afterMs: number | null): void {
-    const job = this.store.job(id);
     const now = this.effects.clock.now();
-    if (job && problem === null && afterMs !== null) {
-      this.soon.set(id, now + afterMs);
-    } else if (job) {
-      const wait = afterMs ?? backoffMs(job.attempts, RETRY, this.effects.random());
-      this.store.delayJob(id, now + wait, problem);
-    }
+    // First of all: a disk that is full must not keep its place among those that are made.
     this.making.delete(id);
-    this.look();
+    this.soon.set(id, now + (afterMs ?? RETRY.maxMs));
+    try {
+      if (problem !== null || afterMs === null) {
+        const wait = afterMs ?? backoffMs(this.store.job(id)?.attempts ?? 0, RETRY, this.effects.random());
+        this.soon.set(id, now + wait);
+        this.store.delayJob(id, now + wait, problem);
+      }
+    } finally {
+      this.look();
+    }
   }
 
   /** It is made and told. To be called in the transaction that puts its messages into the outbox. */

@@ -19,6 +19,8 @@ const THUMBNAIL_WIDTH = 640;
 /** What was filmed is on disk after this, or will not be. */
 const LATE_MS = 12_000;
 export const LOOK_AGAIN_MS = 250;
+/** A gap that is told may still end with pictures that were late; not after this. */
+const STALLED_MS = 7000;
 /** So near to the end of a range may a gap end that goes on: it is told in steps. */
 const TAIL_MS = 1000;
 /** A catalogue or disk that does not answer is waited for; then the message says that there is no clip. */
@@ -142,7 +144,9 @@ export class ClipMaker {
       coverage = await query.call('coverage', camera, stream, { start, end }, now());
       const { final } = await query.call('playable', camera, stream, { start, end: end + BEHIND_MS }, now());
       if (!final && !isOver(coverage, now())) throw new NotYet(null);
-      return await this.complete(job, name, { ...bare, coverage });
+      // What is over is asked as of later: the last GOP of a file that is still open is all there is.
+      const asOf = final ? now() : Math.max(now(), end + BEHIND_MS + LATE_MS);
+      return await this.complete(job, name, { ...bare, coverage }, asOf);
     } catch (error) {
       this.ended.signal.throwIfAborted();
       if (error instanceof NotYet) throw error;
@@ -154,11 +158,11 @@ export class ClipMaker {
     }
   }
 
-  private async complete(job: ClipJob, name: string, bare: MadeClip): Promise<MadeClip> {
+  private async complete(job: ClipJob, name: string, bare: MadeClip, asOf: number): Promise<MadeClip> {
     const { camera, start, end } = bare;
-    const { clips, now } = this.effects;
+    const { clips } = this.effects;
     const { stream, folder } = this.options;
-    const made = await clips.job({ camera, stream, start, end: end + BEHIND_MS, speed: 1 }, now());
+    const made = await clips.job({ camera, stream, start, end: end + BEHIND_MS, speed: 1 }, asOf);
     const leave = clips.wait(made);
     const eventId = job.events[0]!.eventId;
     const timer = setInterval(() => {
@@ -238,9 +242,11 @@ export class ClipMaker {
   }
 }
 
-/** Nothing more comes to the disk: it is told why, or it is too late. */
+/** Nothing more comes to the disk: it is told why, and not just late, or it is too late. */
 function isOver({ gaps, deleted, end }: Coverage, nowMs: number): boolean {
-  return nowMs - end > LATE_MS || Math.max(...[...gaps, ...deleted].map((range) => range.end), 0) >= end - TAIL_MS;
+  if (nowMs - end > LATE_MS) return true;
+  const told = Math.max(...[...gaps, ...deleted].map((range) => range.end), 0);
+  return nowMs - end > STALLED_MS && told >= end - TAIL_MS;
 }
 
 /** Under a name of its own, without a second copy where the disk can do that. */

@@ -44,8 +44,8 @@ const MAX_CACHED = 5000;
 const MAX_MOVES = 5;
 /** After this what was filmed is on disk, or never will be. */
 const LATE_MS = 10_000;
-/** The latest that a file's row follows its first picture. */
-const ROW_MS = 2000;
+/** The latest that a file's row follows its first picture: behind a new connection, or a late trigger with a pre-roll. */
+const ROW_MS = 6000;
 const COLUMNS =
   's.id, st.path AS storage, s.path, s.init_id, s.start_ms, s.end_ms, s.start_ticks, s.tick_ms, s.gops, s.bytes, s.state';
 const JOINS = 'JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id';

@@ -106,17 +106,35 @@ export class Recorders {
       this.recorders.set(spec.id, { spec, cameras: new Map() });
       return;
     }
-    const streamsChanged = recorder.spec.streams.join() !== spec.streams.join();
     recorder.spec = spec;
-    // A copy: those that are attached anew come again.
-    for (const [id, recorded] of [...recorder.cameras]) {
-      for (const track of recorded.tracks.values()) track.segmentMs = spec.segmentMs;
-      const camera = this.effects.camera(id);
-      if (streamsChanged && camera) {
-        this.drop(recorder, id);
-        this.attach(spec.id, camera);
+    for (const [id, recorded] of recorder.cameras) {
+      for (const [stream, track] of recorded.tracks) {
+        track.segmentMs = spec.segmentMs;
+        if (spec.streams.includes(stream)) continue;
+        recorded.tracks.delete(stream);
+        track.stop(null, this.effects.clock.now());
       }
+      const camera = this.effects.camera(id);
+      if (camera) this.addTracks(spec, camera, recorded);
       this.effects.changed(id);
+    }
+  }
+
+  /** For the streams that have none. */
+  private addTracks({ id, streams, segmentMs }: RecorderSpec, camera: Camera, recorded: Recorded): void {
+    const cameraId = camera.spec.id;
+    for (const stream of streams) {
+      if (recorded.tracks.has(stream) || (stream === 'sub' && !camera.spec.subUrl)) continue;
+      const gap = this.openGaps.find((row) => row.camera === cameraId && row.stream === stream) ?? null;
+      this.openGaps = this.openGaps.filter((row) => row !== gap);
+      const track: Track = new Track(
+        { camera: cameraId, stream, segmentMs },
+        this.output(id, cameraId, recorded, () => track),
+        gap,
+      );
+      recorded.tracks.set(stream, track);
+      const init = camera.initOf(stream);
+      if (init) track.run(init);
     }
   }
 
@@ -149,19 +167,7 @@ export class Recorders {
     demand.panic = this.panic.has(recorderId);
     const recorded: Recorded = { demand, tracks: new Map(), problem: undefined, told: '' };
     recorder.cameras.set(cameraId, recorded);
-    for (const stream of recorder.spec.streams) {
-      if (stream === 'sub' && !camera.spec.subUrl) continue;
-      const gap = this.openGaps.find((row) => row.camera === cameraId && row.stream === stream) ?? null;
-      this.openGaps = this.openGaps.filter((row) => row !== gap);
-      const track: Track = new Track(
-        { camera: cameraId, stream, segmentMs: recorder.spec.segmentMs },
-        this.output(recorderId, cameraId, recorded, () => track),
-        gap,
-      );
-      recorded.tracks.set(stream, track);
-      const init = camera.initOf(stream);
-      if (init) track.run(init);
-    }
+    this.addTracks(recorder.spec, camera, recorded);
     this.effects.changed(cameraId);
     this.tellState(recorderId, cameraId, recorded);
   }

@@ -16,6 +16,8 @@ import type { StorageCause } from './storage-error.ts';
 const HOLE_MS = 300;
 /** A file whose ticks lead so far away from the camera's time is followed by another. */
 const MOST_OFF_MS = 500;
+/** Without data for so long, no more comes of what was filmed. */
+const STALL_MS = 6000;
 /** Without data for so long, a gap is told (it starts at the last picture). */
 const GAP_AFTER_MS = 3000;
 const STORAGE_RETRY_MS = 2000;
@@ -67,8 +69,8 @@ interface Segment {
   startMs: number;
   /** Length of a tick of this file, from its first to its last. */
   tickMs: number;
-  /** Where the next file of its run begins. */
-  seamMs: number | null;
+  /** End of its last picture on the clock of the pictures, from which that of the ticks may be some way off. */
+  lastMs: number;
   startTicks: number;
   endTicks: number;
   boundaryMs: number;
@@ -122,7 +124,7 @@ export class Track {
 
   /** What is in the file that is being written, for coverage. */
   openRange(): { start: number; end: number } | null {
-    return this.segment ? { start: this.segment.startMs, end: endOf(this.segment) } : null;
+    return this.segment ? { start: this.segment.startMs, end: this.segment.lastMs } : null;
   }
 
   /** A new run of the stream: other media times, maybe another codec. */
@@ -162,7 +164,7 @@ export class Track {
           Math.abs(off) > MOST_OFF_MS);
       if (due) {
         if (wanted.trigger !== trigger || this.split) this.endRun();
-        else this.finishSegment(fragment);
+        else this.finishSegment();
         const refused = this.out.refuses(this.out.storages[this.storageIndex]!);
         if (refused) this.storageRefuses(refused, now.mono);
         else this.begin([fragment], wanted.trigger, this.split ?? 'stalled');
@@ -173,6 +175,8 @@ export class Track {
         this.storageRefuses(refused, now.mono);
         return;
       }
+      // What was late is here after all.
+      if (this.gap && this.segment.confirmed) this.closeGap(startMs);
       this.append(fragment);
       return;
     }
@@ -207,6 +211,9 @@ export class Track {
    */
   tick(wanted: Demanded | null, now: { utc: number; mono: number }, offline: GapCause | null, stopped: boolean): void {
     if (!wanted) {
+      // What is on its way ends the recording by the time at which it was filmed.
+      const comes = !stopped && !offline && now.mono - this.lastData < STALL_MS;
+      if (this.segment && comes) return;
       if (this.segment) this.endRun();
       this.unwanted(now.utc, stopped ? 'user-stop' : null);
       return;
@@ -258,7 +265,7 @@ export class Track {
       this.segment = null;
     }
     const { bytes } = segment;
-    const lostUntil = endOf(segment);
+    const lostUntil = segment.lastMs;
     keepBytes(segment, goodBytes);
     if (this.recording?.id === segment.recordingId) this.recording.bytes -= bytes - segment.bytes;
     if (segment.gops.length > 0) {
@@ -268,7 +275,7 @@ export class Track {
     } else {
       this.out.dropSegment(segment.storage, segment.path);
     }
-    const end = segment.gops.length > 0 ? endOf(segment) : (segment.previousEnd ?? segment.startMs);
+    const end = segment.gops.length > 0 ? segment.lastMs : (segment.previousEnd ?? segment.startMs);
     if (wasCurrent) {
       this.lastEnd = end;
       this.endRecording(end);
@@ -321,7 +328,7 @@ export class Track {
     this.segment = {
       ...{ id, storage, path, trigger, init, header, recordingId: this.recording.id },
       ...{ startMs: first.startMs, startTicks: first.startTicks, endTicks: first.startTicks, gops: [], bytes: 0 },
-      ...{ tickMs: first.tickMs, seamMs: null },
+      ...{ tickMs: first.tickMs, lastMs: first.startMs },
       ...{ confirmed: false, previousEnd: this.lastEnd, holeCause },
       boundaryMs: nextBoundary(this.camera, first.startMs, this.segmentMs),
     };
@@ -344,20 +351,17 @@ export class Track {
     segment.bytes += fragment.data.length;
     this.recording!.bytes += fragment.data.length;
     segment.endTicks = Math.max(segment.endTicks, fragment.startTicks + fragment.durationTicks);
-    this.lastEnd = endOf(segment);
+    // Behind a step of the clock times are on the new one.
+    segment.lastMs = Math.max(segment.lastMs, this.split ? timeAt(segment, segment.endTicks) : fragment.endMs);
+    this.lastEnd = segment.lastMs;
     this.out.append(segment.id, segment.storage, fragment.data.length, (target, offset) =>
       copyRebased(fragment, segment.init, segment.startTicks, target, offset),
     );
   }
 
-  /** @param next what the next file of the run begins with */
-  private finishSegment(next?: TimedFragment): void {
+  private finishSegment(): void {
     const segment = this.segment;
     if (!segment) return;
-    if (next && Math.abs(timeAt(segment, next.startTicks) - endOf(segment)) <= HOLE_MS) {
-      segment.seamMs = next.startMs;
-      this.lastEnd = next.startMs;
-    }
     this.segment = null;
     this.closing.set(segment.id, segment);
     this.out.close(segment.id, segment.storage, sealHeader(segment.header, segment.init.video, segment.gops));
@@ -386,7 +390,7 @@ export class Track {
   }
 
   private commit(segment: Segment, hash: number | null): void {
-    const endMs = endOf(segment);
+    const endMs = segment.lastMs;
     const bytes = segment.header.length + segment.bytes;
     const frames = segment.gops.reduce((sum, gop) => sum + gop.frames, 0);
     const gops = encodeGopIndex({
@@ -481,10 +485,6 @@ function timeAt({ startMs, startTicks, tickMs }: Segment, ticks: number): number
   return startMs + Math.round((ticks - startTicks) * tickMs);
 }
 
-function endOf(segment: Segment): number {
-  return segment.seamMs ?? timeAt(segment, segment.endTicks);
-}
-
 /** Forgets the GOPs of which not all bytes are on disk. */
 function keepBytes(segment: Segment, goodBytes: number): void {
   let at = segment.header.length;
@@ -492,6 +492,6 @@ function keepBytes(segment: Segment, goodBytes: number): void {
   if (whole < 0) return;
   segment.gops.length = whole;
   segment.endTicks = segment.startTicks + ticksOf(segment.gops);
-  segment.seamMs = null;
+  segment.lastMs = timeAt(segment, segment.endTicks);
   segment.bytes = segment.gops.reduce((sum, gop) => sum + gop.bytes, 0);
 }

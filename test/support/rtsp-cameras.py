@@ -147,12 +147,14 @@ class Feed:
     def __init__(self, mount, source, appsrc, numbered):
         self.mount, self.source, self.appsrc, self.numbered = mount, source, appsrc, numbered
         self.first = self.number = self.begin = None
+        self.shift_ns = 0
 
     def told(self, pts):
         """The time of a picture as the camera says it."""
         if self.begin is None:
-            self.begin = pts
-        return max(0, self.begin + int((pts - self.begin) * self.mount.pace) + self.mount.shift_ns)
+            self.begin, self.shift_ns = pts, self.mount.shift_ns  # each session's times begin where they like
+        shift = self.mount.shift_ns - self.shift_ns
+        return max(0, self.begin + int((pts - self.begin) * self.mount.pace) + shift)
 
     def send_due(self, now):
         clock, base = self.appsrc.get_clock(), self.appsrc.get_base_time()

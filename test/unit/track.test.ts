@@ -58,6 +58,10 @@ class Bench {
   onProblem: (cause: string | null) => void = () => undefined;
   behind = false;
   wanted: Demanded | null = CONTINUOUS;
+  /** What is filmed from then on is not wanted. */
+  until = Infinity;
+  /** On the way here. */
+  lateMs = 0;
   /** What is wrong about the length of a tick. */
   drift = 0;
   online = true;
@@ -125,7 +129,8 @@ class Bench {
       this.mono += STEP_MS;
       const now = { utc: this.utc, mono: this.mono };
       if (this.online) {
-        const startMs = this.utc - STEP_MS;
+        const endMs = this.utc - this.lateMs;
+        const startMs = endMs - STEP_MS;
         const fragment: TimedFragment = {
           ...{
             data: Buffer.alloc(100),
@@ -138,24 +143,24 @@ class Bench {
           ...{
             key: this.index % FRAGMENTS_PER_GOP === 0,
             startMs,
-            endMs: this.utc,
+            endMs,
             tickMs: (STEP_MS / this.stepTicks) * (1 + this.drift),
           },
         };
         this.ring.push(fragment);
-        this.track.fragment(fragment, this.ring, this.demanded, now, this.stopped);
+        this.track.fragment(fragment, this.ring, this.demandedAt(startMs), now, this.stopped);
         this.index++;
       }
       this.ticks += this.stepTicks;
       for (const reply of this.replies.splice(0)) reply();
       if ((this.utc / STEP_MS) % 5 === 0)
-        this.track.tick(this.demanded, now, this.online ? null : 'camera-offline', this.stopped);
+        this.track.tick(this.demandedAt(this.utc - 1000), now, this.online ? null : 'camera-offline', this.stopped);
     }
     for (const reply of this.replies.splice(0)) reply();
   }
 
-  private get demanded(): Demanded | null {
-    return this.stopped ? null : this.wanted;
+  private demandedAt(utc: number): Demanded | null {
+    return this.stopped || utc >= this.until ? null : this.wanted;
   }
 
   /** The wall clock is set: the times of what the camera films from now on are on the new one. */
@@ -219,6 +224,45 @@ describe('track', () => {
       bench.files.slice(1).forEach((file, i) => assert.equal(bench.files[i]!.end, file.start));
       assert.equal(bench.gaps.size, 0);
     }
+  });
+
+  it('leaves nothing out between two events, however the camera counts', () => {
+    for (const drift of [-0.01, 0.01]) {
+      const bench = new Bench(600_000);
+      bench.drift = drift;
+      bench.ring.keepMs = 8000;
+      bench.wanted = { trigger: 'event', preRollMs: 0 };
+      bench.pass(44_000);
+      bench.wanted = null;
+      bench.pass(4000);
+      bench.wanted = { trigger: 'event', preRollMs: 5000 };
+      bench.pass(4000);
+      bench.stop();
+      assert.ok(bench.files.reduce((sum, { bytes }) => sum + bytes, 0) >= 100 * (52_000 / STEP_MS));
+      assert.equal(bench.gaps.size, 0);
+    }
+  });
+
+  it('ends with the pictures that were filmed until then, however late they come', () => {
+    const bench = new Bench(600_000);
+    bench.lateMs = 3000;
+    bench.wanted = { trigger: 'event', preRollMs: 0 };
+    bench.until = T0 + 22_000;
+    bench.pass(40_000);
+    bench.files.slice(1).forEach((file, i) => assert.equal(bench.files[i]!.end, file.start));
+    assert.equal(bench.files.at(-1)!.end, bench.until);
+    assert.equal(bench.messages.filter(({ phase }) => phase === 'start').length, 1);
+  });
+
+  it('closes the gap of a stall with the first picture behind it', () => {
+    const bench = new Bench(600_000);
+    bench.pass(10_000);
+    bench.online = false;
+    bench.pass(4400);
+    assert.deepEqual([...bench.gaps.values()], [{ start: T0 + 10_000, end: null, cause: 'camera-offline' }]);
+    bench.online = true;
+    bench.pass(1000);
+    assert.deepEqual([...bench.gaps.values()], [{ start: T0 + 10_000, end: T0 + 14_400, cause: 'camera-offline' }]);
   });
 
   it('records an event from its pre-roll on, and says how many bytes it has', () => {
