@@ -97,7 +97,8 @@ describe("cameras' clocks", function () {
   });
 
   it('that count pictures at another rate than they come are not used', async () => {
-    const { at } = await offline('counts', /25(\.\d)? % too slow/, JUDGED_MS);
+    // 25 %, as far as one minute tells.
+    const { at } = await offline('counts', /2[3-7](\.\d)? % too slow/, JUDGED_MS);
     await wait((2 * SEGMENT_S + 5) * 1000);
     const files = (await filesOf('counts')).filter(({ start }) => start > at);
     assert.ok(files.length >= 1);
