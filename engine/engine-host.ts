@@ -81,7 +81,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     {
       spec: RecorderSpec;
       cameras: Set<string>;
-      /** What was started and stopped by hand; null for all cameras, and all after that. */
+      /** What was started and stopped by hand last, of each camera; null for all of them, before those after it. */
       commands: Map<string | null, 'start' | 'stop'>;
     }
   >();
@@ -254,7 +254,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     this.release(`camera ${id}`, now, () => {
       this.cameras.delete(id);
       this.lastCamera.delete(id);
-      for (const { cameras } of this.recorders.values()) cameras.delete(id);
+      for (const recorder of this.recorders.keys()) this.forget(recorder, id);
       return this.call('removeCamera', id);
     });
   }
@@ -585,9 +585,16 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   private expectAttach(recorder: string, camera: string): void {
     const key = `wire ${recorder} ${camera}`;
     this.release(key, false, () => {
-      this.recorders.get(recorder)?.cameras.delete(camera);
+      this.forget(recorder, camera);
       return this.call('detach', recorder, camera);
     });
+  }
+
+  /** As the engine does: what was started or stopped by hand is over with the wire. */
+  private forget(recorder: string, camera: string): void {
+    const known = this.recorders.get(recorder);
+    known?.cameras.delete(camera);
+    known?.commands.delete(camera);
   }
 
   private keep(key: string): void {

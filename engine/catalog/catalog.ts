@@ -75,8 +75,8 @@ export interface PresetRow {
   position: { pan?: number; tilt?: number; zoom?: number } | null;
 }
 
-const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end, s.tick_ms AS tickMs,
-  s.bytes, s.state, s.doomed
+const SEGMENT_ROW = `SELECT s.id, c.key AS camera, s.stream, st.path AS storage, s.path, s.start_ms AS start, s.end_ms AS end,
+    s.tick_ms AS tickMs, s.bytes, s.state, s.doomed
   FROM segment s JOIN camera c ON c.id = s.camera_id JOIN storage st ON st.id = s.storage_id`;
 const GAP_ROW = `SELECT g.id, c.key AS camera, g.stream, g.start_ms AS start, g.end_ms AS end, g.cause
   FROM gap g JOIN camera c ON c.id = g.camera_id`;

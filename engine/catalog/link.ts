@@ -62,14 +62,13 @@ export class CatalogLink {
     this.backend.send({ live });
   }
 
+  /** To be asked when it is {@link ready}, as events are. */
   async coverage(...args: Parameters<Catalog['coverage']>): Promise<Coverage> {
-    await this.ready;
     return (await this.ask({ id: this.nextQuery++, query: 'coverage', args })) as Coverage;
   }
 
   /** Rejects with what is wrong with an event. */
-  async events(request: EventRequest): Promise<unknown> {
-    await this.ready;
+  events(request: EventRequest): Promise<unknown> {
     return this.ask({ id: this.nextQuery++, query: 'events', args: [request] });
   }
 
