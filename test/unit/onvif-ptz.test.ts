@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { mock } from 'node:test';
 import fc from 'fast-check';
 import type { PtzAbilities, Space } from '../../engine/onvif/device.ts';
 import { authorization, parseChallenges } from '../../engine/onvif/digest.ts';
@@ -158,7 +158,14 @@ describe("the queue of a camera's commands", () => {
 });
 
 describe('a patrol', () => {
+  afterEach(() => mock.timers.reset());
+
   it('goes round, waits while somebody steers, and goes on where it was', async () => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    const pass = async (ms: number): Promise<void> => {
+      mock.timers.tick(ms);
+      await new Promise(setImmediate); // what a visit comes to
+    };
     const visits: string[] = [];
     const states: PatrolState['state'][] = [];
     const patrol = new Patrol({
@@ -170,22 +177,28 @@ describe('a patrol', () => {
       ['a', 'b', 'c'].map((preset) => ({ preset, dwellMs: 30 })),
       60,
     );
-    await sleep(45);
+    await pass(0);
+    await pass(29);
+    assert.deepEqual(visits, ['a']);
+    await pass(1);
     assert.deepEqual(visits, ['a', 'b']);
     patrol.pause();
-    await sleep(40);
+    await pass(59);
     patrol.pause();
-    await sleep(40);
+    await pass(59);
     assert.deepEqual(visits, ['a', 'b'], 'it still waits: it was touched again');
-    await sleep(40);
+    await pass(1);
     assert.deepEqual(visits, ['a', 'b', 'b']);
     patrol.stop();
-    await sleep(50);
+    await pass(1000);
     assert.equal(visits.length, 3);
     assert.equal(states.at(-1), 'idle');
     patrol.start([{ preset: 'bad', dwellMs: 1 }], 10);
-    await sleep(20);
+    await pass(0);
+    await pass(4999);
     assert.equal(visits.length, 5, 'it does not race through what fails');
+    await pass(1);
+    assert.equal(visits.length, 7);
     patrol.stop();
   });
 });
