@@ -80,8 +80,8 @@ export class EventStore {
   /** Adds an event that the recorder noticed, or what is new of it. */
   notice({ id, type, camera, source, start, end, data }: NoticedEvent): EventChange | null {
     const known = this.byId(id);
-    if (known) return this.change(known, { end }, data, null);
-    if (camera !== null) this.sql('INSERT OR IGNORE INTO camera (key) VALUES (?)').run(camera);
+    if (known) return this.change(known, { end: end ?? known.end }, data, null);
+    if (camera !== null) this.know(camera);
     const cameras = camera === null ? [] : [camera];
     return this.add({ id, type, source, correlation: null, node: null, start, end }, { ...data, cameras }, 0);
   }
@@ -108,11 +108,14 @@ export class EventStore {
       const rolls: EventData =
         known.node === null ? { preMs: event.preMs ?? spec.preMs, postMs: event.postMs ?? spec.postMs } : {};
       const says = event.phase === 'end' || event.end !== undefined;
-      const end = says && timing.end !== undefined ? timing.end : known.end;
+      // What has ended stays so, whatever was under way then and comes later.
+      const end = (says ? timing.end : undefined) ?? known.end;
       const ended = end === null ? null : Math.max(end, before.start);
       return this.change(known, { end: ended }, { ...told, ...rolls }, spec.node);
     }
     const strange = event.cameras.filter((camera) => !isCamera(camera));
+    // One of which nothing is recorded yet will have footage in a moment.
+    for (const camera of event.cameras) if (!strange.includes(camera)) this.know(camera);
     const problems = [
       ...timing.problems,
       ...strange.map((camera) => `there is no camera ${camera}: no footage belongs to it`),
@@ -129,6 +132,10 @@ export class EventStore {
     const id = event.eventId ?? randomUUID();
     const columns = { id, type, source, correlation, node: spec.node, start: timing.start, end: ended };
     return this.add(columns, data, type === 'external' ? spec.holdMs && arrival + spec.holdMs : 0);
+  }
+
+  private know(camera: string): void {
+    this.sql('INSERT OR IGNORE INTO camera (key) VALUES (?)').run(camera);
   }
 
   private find({ eventId, correlationId, source }: IncomingEvent): EventRow | undefined {
@@ -334,9 +341,18 @@ export class EventStore {
     for (const row of rows) this.sql('UPDATE event SET due_ms = NULL WHERE row = ?').run(row);
   }
 
-  /** Of nodes that are not there any more nobody waits for the end. */
-  forgetDue(before: number): void {
-    this.sql('UPDATE event SET due_ms = NULL WHERE due_ms < ?').run(before);
+  /** Of nodes that are not there any more nobody waits for the end. @param nodes those that are */
+  forgetDue(before: number, nodes: readonly string[]): void {
+    this.sql(
+      `UPDATE event SET due_ms = NULL
+       WHERE due_ms < ? AND node IS NOT NULL AND node NOT IN (SELECT value FROM json_each(?))`,
+    ).run(before, JSON.stringify(nodes));
+  }
+
+  /** What was counted may have been rolled back. */
+  recount(): void {
+    this.counted = null;
+    this.held = null;
   }
 
   /** Ends the events that a crash left open, when something was last seen of them. Alarms of machines go on. */

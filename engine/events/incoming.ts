@@ -85,6 +85,12 @@ function numberIn(fields: Fields, name: string, least: number, most: number): nu
   return value;
 }
 
+/** Milliseconds before or after. */
+function rollIn(fields: Fields, name: string): number | undefined {
+  const roll = numberIn(fields, name, 0, MAX_ROLL_MS);
+  return roll === undefined ? undefined : Math.round(roll);
+}
+
 /** A moment, and how exactly it is told. Throws `bad-event` for one that is not clear. */
 export function timeIn(fields: Fields, name: string): { time: number; resolutionMs: number } | undefined {
   const value = fields[name];
@@ -218,8 +224,8 @@ function commonOf(fields: Fields, camera: unknown): Omit<IncomingEvent, 'kind'> 
       phase: phaseIn(fields),
     },
     ...(defined({
-      preMs: numberIn(fields, 'preMs', 0, MAX_ROLL_MS),
-      postMs: numberIn(fields, 'postMs', 0, MAX_ROLL_MS),
+      preMs: rollIn(fields, 'preMs'),
+      postMs: rollIn(fields, 'postMs'),
       label: textIn(fields, 'label', MAX_LABEL),
       severity: severityIn(fields),
       zones: zonesIn(fields),

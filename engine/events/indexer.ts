@@ -70,7 +70,6 @@ const MAX_DUE = 4000;
 const MAX_TOLD = 500;
 const CLEAN_MS = 60_000;
 const FORGET_DUE_MS = 86_400_000;
-const DEFAULT_KEEP_MS = 400 * 86_400_000;
 const PRUNE = 500;
 
 export class Indexer {
@@ -83,11 +82,14 @@ export class Indexer {
   private live: LiveState = { cameras: [], open: [] };
   /** Complete events that were told, and of which nobody has said so yet. */
   private readonly telling = new Set<number>();
-  private cleaned = 0;
+  private cleaned: number;
+  /** How long events are kept: as the nodes wish that were there last. Null while none ever was: then nothing goes by its age. */
+  private keepMs: number | null = null;
 
   constructor(catalog: Catalog, effects: IndexerEffects) {
     this.catalog = catalog;
     this.effects = effects;
+    this.cleaned = effects.now();
     this.query = new EventQuery((text) => catalog.sql(text));
     this.indexOld();
   }
@@ -132,6 +134,7 @@ export class Indexer {
         for (const { request } of batch) answers.push(this.attempt(request, changes));
       });
     } catch (error) {
+      this.catalog.events.recount();
       this.effects.problem(`events cannot be written: ${(error as Error).message}`);
       this.plan(RETRY_MS);
       return;
@@ -153,6 +156,7 @@ export class Indexer {
       return { result: this.catalog.db.transaction(() => this.run(request, changes))() };
     } catch (error) {
       changes.length = before;
+      this.catalog.events.recount();
       const { code = '', message } = error as { code?: string; message: string };
       if (!(error instanceof EngineError) && /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM)/.test(code))
         throw error;
@@ -170,6 +174,8 @@ export class Indexer {
         const [node, spec] = request.args;
         if (spec) this.specs.set(node, spec);
         else this.specs.delete(node);
+        // Not while nodes come and go: those that are not back yet may want to keep more.
+        this.cleaned = this.effects.now();
         return null;
       }
       case 'put': {
@@ -259,13 +265,14 @@ export class Indexer {
       this.changed(due);
       if (now - this.cleaned < CLEAN_MS && now >= this.cleaned) return;
       this.cleaned = now;
-      const keepMs = Math.max(...[...this.specs.values()].map((spec) => spec.keepMs), 0) || DEFAULT_KEEP_MS;
+      if (this.specs.size > 0) this.keepMs = Math.max(...[...this.specs.values()].map((spec) => spec.keepMs));
+      const before = this.keepMs === null ? 0 : now - this.keepMs;
       this.catalog.transaction(() => {
         this.catalog.events.dropEndedHolds(now);
-        this.catalog.events.forgetDue(now - FORGET_DUE_MS);
-        this.catalog.tags.prune(now - keepMs);
+        this.catalog.events.forgetDue(now - FORGET_DUE_MS, [...this.specs.keys()]);
+        this.catalog.tags.prune(before);
       });
-      this.prune(now - keepMs);
+      this.prune(before);
     } catch (error) {
       this.effects.problem(`the event index: ${(error as Error).message}`);
     }

@@ -582,6 +582,68 @@ describe('the event index', function () {
       next.tick({ cameras: [], open: [] });
       assert.equal(told.length, 2);
     });
+
+    it('keeps what nodes wish to keep, and what they were not told, when they are not there for days', () => {
+      const day = 86_400_000;
+      const spec = { ...SPEC, keepMs: 3650 * day };
+      const live = { cameras: ['a'], open: [] };
+      const ids = (): unknown[] => catalog.db.prepare('SELECT id FROM event ORDER BY id').pluck().all();
+      void ask({ call: 'open', args: ['index', spec] });
+      putOne({ eventId: 'friday', cameras: ['a'] });
+      putOne({ eventId: 'long ago', sourceTime: T0 - 500 * day, cameras: ['a'] });
+      run();
+      told.length = 0;
+      now += 3 * day;
+      indexer = new Indexer(catalog, {
+        ...{ now: () => now, after: (_, call) => void timers.push(call), tell: (all) => told.push(...all) },
+        ...{ problem: () => undefined, isFree: () => true },
+      });
+      indexer.tick(live);
+      void ask({ call: 'open', args: ['index', spec] });
+      run();
+      indexer.tick(live);
+      assert.deepEqual(told.map(({ event }) => `${event.eventId} ${event.phase}`).sort(), [
+        'friday complete',
+        'long ago complete',
+      ]);
+      // A Deploy, just when it is time to clean.
+      for (const args of [['index', null] as const, ['index', { ...spec, keepMs: 400 * day }] as const]) {
+        void ask({ call: 'open', args: [...args] });
+        run();
+        now += 30_000;
+        indexer.tick(live);
+        assert.deepEqual(ids(), ['friday', 'long ago']);
+      }
+      now += 60_000;
+      indexer.tick(live);
+      run();
+      assert.deepEqual(ids(), ['friday'], 'its footage is gone, and it is older than is wished now');
+    });
+
+    it('leaves ended what has ended, whatever comes late', () => {
+      const end = (): unknown => catalog.db.prepare("SELECT end_ms FROM event WHERE id = 'm'").pluck().get();
+      const motion = (fields: object): void => {
+        const payload = { type: 'motion', camera: 'a', eventId: 'm', start: T0, ...fields };
+        void ask({ call: 'put', args: ['index', readEvent(payload, undefined)!, now] });
+        run();
+      };
+      motion({ phase: 'start', end: null });
+      motion({ phase: 'end', end: T0 + 3000 });
+      motion({ phase: 'update', end: null });
+      assert.equal(end(), T0 + 3000);
+      const noticed = { id: 'm', type: 'motion', camera: 'a', source: null, start: T0, end: null, data: { score: 1 } };
+      catalog.events.notice(noticed);
+      assert.equal(end(), T0 + 3000);
+    });
+
+    it('takes fractions of milliseconds, and holds footage of a camera that has none yet', () => {
+      indexer.tick({ cameras: ['new'], open: [] });
+      const asked = putOne({ cameras: ['new'], preMs: 1500.5, postMs: 1000 / 3 });
+      run();
+      assert.ok('result' in (asked.answer as object), JSON.stringify(asked.answer));
+      const holds = catalog.db.prepare('SELECT end_ms - start_ms FROM event_hold').pluck().all();
+      assert.deepEqual(holds, [1501 + 333]);
+    });
   });
 });
 
