@@ -69,8 +69,8 @@ export function ingestArgs(
     ...['-map', '0:v:0'],
     ...(options.audio ? ['-map', '0:a:0?'] : []),
     ...(encodeVideo ? [...H264, ...KEYFRAME_EVERY_SECOND] : ['-c:v', 'copy']),
-    // Each picture once.
-    ...(encodeVideo && source.kind !== 'lavfi' ? ['-fps_mode', 'vfr'] : []),
+    // Each picture once, however soon behind another: in units of the rate that is told, those of a lump would be one.
+    ...(encodeVideo && source.kind !== 'lavfi' ? ['-fps_mode', 'vfr', '-enc_time_base', '1:90000'] : []),
     ...(options.audio ? ['-c:a', encodeAudio ? 'aac' : 'copy'] : []),
     // Packets of sound come in lumps: what is heard must not.
     ...(options.audio && arrival ? ['-af', 'aresample=async=1000'] : []),

@@ -9,7 +9,7 @@ import type { MotionReply, MotionRequest, TuningPicture } from '../thread/motion
 import { EngineError, type MotionSpec, type StreamName } from '../types.ts';
 import type { ActivityMinute } from './activity.ts';
 import type { AnalyserState } from './analyser.ts';
-import type { FrameMotion, MotionEvent } from './types.ts';
+import type { FrameMotion, MotionEvent, MotionPhase } from './types.ts';
 
 export interface AnalysesBackend {
   /** Starts the thread. */
@@ -60,6 +60,8 @@ export class Analyses {
   private readonly footage: Footage;
   private readonly sink: AnalysesSink;
   private readonly analyses = new Map<string, Analysis>();
+  /** Events that go on, by their analyses: those of a thread that dies end with the last that it told. */
+  private readonly open = new Map<string, { event: MotionPhase; time: number }>();
   private readonly asked = new Map<number, (picture: TuningPicture | null) => void>();
   private nextAsk = 1;
   /** Until when a camera's pictures show its own movement. */
@@ -194,6 +196,9 @@ export class Analyses {
       (reason) => {
         if (this.thread !== thread || this.closed) return;
         this.thread = null;
+        for (const [key, { event, time }] of this.open) {
+          this.told(key, { ...event, phase: 'end', end: Math.max(event.start, time) }, time);
+        }
         this.sink.problem(`motion detection stopped (${reason}) and is started again`);
         this.backend.after(RESTART_MS, () => {
           if (!this.thread && !this.closed) this.start();
@@ -237,6 +242,12 @@ export class Analyses {
     this.thread?.send(request);
   }
 
+  private told(key: string, event: MotionEvent, time: number): void {
+    if (event.phase === 'end') this.open.delete(key);
+    else if (event.phase !== 'scene-change') this.open.set(key, { event, time });
+    this.sink.event(ofKey(key), event, time);
+  }
+
   private onReply(reply: MotionReply): void {
     if ('picture' in reply) {
       this.answer(reply.id, reply.picture);
@@ -249,7 +260,7 @@ export class Analyses {
     }
     if ('event' in reply) {
       // Also of an analysis that was just removed: its events end.
-      this.sink.event(ofKey(reply.key), reply.event, reply.time);
+      this.told(reply.key, reply.event, reply.time);
       return;
     }
     if (!analysis) return;

@@ -102,13 +102,17 @@ export default function register(RED: NodeAPI): void {
         return null;
       }
     };
+    /** The last thing told of each camera's motion. */
+    const newest = new Map<string, Motion>();
     const withStill = async (message: Motion): Promise<void> => {
       const making = stillOf(message);
       const still = await Promise.race([making, wait(STILL_MS, undefined, { ref: false })]);
       out(still ? { ...message, still } : message);
       if (still !== undefined) return;
       void making.then((late) => {
-        if (late) out({ ...message, phase: 'update', still: late });
+        // Of an event that has ended meanwhile, too: with its end, or it would go on for whoever hears it.
+        const last = newest.get(message.camera);
+        if (late) out({ ...(last?.eventId === message.eventId ? last : message), phase: 'update', still: late });
       });
     };
     /** What follows a start waits for it, so that messages keep their order. */
@@ -116,6 +120,7 @@ export default function register(RED: NodeAPI): void {
     const onMotion = (node: string, message: MotionMessage): void => {
       if (node !== id) return;
       const { camera } = message;
+      if (message.type === 'motion') newest.set(camera, message);
       if (message.type === 'motion' && message.phase === 'start' && properties.stills) {
         const ready = withStill(message).finally(() => {
           if (starting.get(camera) === ready) starting.delete(camera);

@@ -55,11 +55,11 @@ function toSchedule(value: unknown): ScheduleEntry[] {
 
 export const TRIGGER_TYPES: readonly unknown[] = ['motion', 'external', 'event', 'onvif-event'];
 
-/** Cameras and phase of a triggering event. Throws `bad-message`. */
+/** Cameras and phase of a triggering event; null for what only tells more of one that has ended. Throws `bad-message`. */
 export function readTrigger(
   msg: { camera?: unknown; _msgid?: string },
   payload: Payload,
-): { cameras: string[]; key: string; phase: 'start' | 'update' | 'end' | null; start?: number } {
+): { cameras: string[]; key: string; phase: 'start' | 'update' | 'end' | null; start?: number } | null {
   const listed: unknown[] = Array.isArray(payload['cameras']) ? payload['cameras'] : [payload['camera'] ?? msg.camera];
   const cameras = listed.map(cameraOf).filter((camera) => camera !== null);
   if (cameras.length === 0)
@@ -68,6 +68,8 @@ export function readTrigger(
   if (phase !== undefined && phase !== 'start' && phase !== 'update' && phase !== 'end') {
     throw new EngineError('bad-message', 'phase must be start, update or end');
   }
+  // A picture that was late: the event is not open again.
+  if (phase === 'update' && typeof payload['end'] === 'number') return null;
   const id = payload['eventId'] ?? payload['correlationId'];
   const { start } = payload;
   return {

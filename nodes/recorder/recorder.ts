@@ -68,7 +68,9 @@ export default function register(RED: NodeAPI): void {
         await host.attach(id, camera);
         attached.add(camera);
       } else if (TRIGGER_TYPES.includes(payload['type'])) {
-        const { cameras, ...trigger } = readTrigger(msg as { camera?: unknown }, payload);
+        const read = readTrigger(msg as { camera?: unknown }, payload);
+        if (!read) return;
+        const { cameras, ...trigger } = read;
         await Promise.all(cameras.map((camera) => host.trigger({ recorder: id, camera, ...trigger })));
       } else {
         await command(payload, msg, send);

@@ -1,6 +1,7 @@
 /** Every kind of address that a camera-source takes, each from a real server of that kind, recorded and played back. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { createReadStream, existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
@@ -8,6 +9,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { CameraMessage, RecordingMessage } from '../../engine/types.ts';
+import { ingestArgs } from '../../engine/ingest/ffmpeg-args.ts';
+import { parseSource } from '../../engine/ingest/source-url.ts';
 import { startCameras, type Cameras } from '../support/cameras.ts';
 import { capture, entrance, tab, TAB } from '../support/flow.ts';
 import { freePort, NodeRed } from '../support/node-red.ts';
@@ -152,4 +155,31 @@ describe('addresses of every kind', function () {
       assert.ok(rate > fps * 0.75 && rate < fps * 1.3, `${rate} frames a second`);
     });
   }
+
+  it('mjpeg: keeps each picture of those that come in lumps', async () => {
+    const one = ['-v', 'error', ...PICTURE.slice(1), '-frames:v', '1', '-c:v', 'mjpeg', '-f', 'image2pipe', 'pipe:1'];
+    const jpeg = spawnSync('ffmpeg', one).stdout;
+    const part = Buffer.concat([
+      Buffer.from(`--x\r\nContent-Type: image/jpeg\r\nContent-Length: ${jpeg.length}\r\n\r\n`),
+      jpeg,
+      Buffer.from('\r\n'),
+    ]);
+    const url = await serve((_, response) => {
+      response.writeHead(200, { 'Content-Type': 'multipart/x-mixed-replace; boundary=x' });
+      let lumps = 0;
+      const timer = setInterval(() => {
+        response.write(Buffer.concat(Array<Buffer>(8).fill(part)));
+        if (++lumps < 6) return;
+        clearInterval(timer);
+        response.end();
+      }, 300);
+    });
+    const transcode = { video: true, audio: false, arrival: true };
+    const args = ingestArgs(parseSource(`${url}/video.mjpg`), { transport: 'tcp', audio: false, transcode });
+    const file = join(folder, 'lumps.mp4');
+    const child = spawn('ffmpeg', [...args.slice(0, -1), file], { stdio: 'ignore' });
+    await once(child, 'exit');
+    const count = ['-v', 'error', '-count_frames', '-show_entries', 'stream=nb_read_frames', '-of', 'csv=p=0', file];
+    assert.equal(Number(spawnSync('ffprobe', count).stdout.toString()), 48);
+  });
 });

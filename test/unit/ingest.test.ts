@@ -170,7 +170,7 @@ describe('FFmpeg command lines', () => {
       'http://c/video.mjpg',
       false,
       { ...copy, video: true, arrival: true },
-      `-protocol_whitelist http,https,httpproxy,tcp,tls,crypto ${quick} -use_wallclock_as_timestamps 1 -rw_timeout 8000000 -i http://c/video.mjpg -map 0:v:0 ${h264} -fps_mode vfr`,
+      `-protocol_whitelist http,https,httpproxy,tcp,tls,crypto ${quick} -use_wallclock_as_timestamps 1 -rw_timeout 8000000 -i http://c/video.mjpg -map 0:v:0 ${h264} -fps_mode vfr -enc_time_base 1:90000`,
     ],
     [
       'rtsp://c/1',
