@@ -3,7 +3,9 @@
  * can be started again with its cameras, and lets what its users release live on for a grace time, so that a Deploy
  * that closes and reopens nodes loses no frame.
  */
+import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { PresetRow } from './catalog/catalog.ts';
 import type { IndexSpec, NoticedEvent } from './events/event-store.ts';
@@ -68,6 +70,8 @@ export const GRACE_MS = 15_000;
 /** Of one call for all that a filter finds. */
 const MAX_ACKNOWLEDGED = 100_000;
 const RESTART_MS = 500;
+/** Events of machines come once: an engine that is being begun again is asked again for so long. */
+const PATIENCE_MS = 15_000;
 const SHUTDOWN_MS = 10_000;
 
 export class EngineHost extends EventEmitter<EngineHostEvents> {
@@ -395,12 +399,27 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
    * @returns its id, when it is on disk; null for one that is known, by its sender's id, and of which nothing is new
    */
   putIndexed(node: string, event: IncomingEvent, arrival: number): Promise<string | null> {
-    return this.event('put', node, event, arrival);
+    // With a name, it is the same event when it is put again.
+    const isNamed = event.eventId !== null || event.correlationId !== null;
+    const named = isNamed ? event : { ...event, eventId: randomUUID() };
+    return this.patiently(() => this.event('put', node, named, arrival));
+  }
+
+  private async patiently<T>(ask: () => Promise<T>): Promise<T> {
+    for (const until = performance.now() + PATIENCE_MS; ;) {
+      try {
+        return await ask();
+      } catch (error) {
+        const isAway = error instanceof EngineError && error.code === 'engine';
+        if (!isAway || this.closed || performance.now() > until) throw error;
+      }
+      await sleep(RESTART_MS);
+    }
   }
 
   /** Keeps a value of the process. Rejects with `bad-event`. */
   putTag(node: string, sample: TagSample, arrival: number): Promise<void> {
-    return this.event('tag', node, sample, arrival);
+    return this.patiently(() => this.event('tag', node, sample, arrival));
   }
 
   /**

@@ -35,16 +35,18 @@ interface Known {
 
 export class Bridge {
   private readonly host: Host;
-  private readonly notify: Pick<NotifyHost, 'call' | 'setState' | 'on' | 'off'>;
+  private readonly notify: Pick<NotifyHost, 'call' | 'setState' | 'pruneStates' | 'on' | 'off'>;
   private readonly options: BridgeOptions;
   private readonly topics: Topics;
   private readonly warn: (message: string) => void;
   private readonly cameras = new Map<string, Known>();
+  /** What is retained of the NVR as a whole. */
+  private readonly own = new Set<string>();
   private readonly timers: NodeJS.Timeout[] = [];
 
   constructor(
     host: Host,
-    notify: Pick<NotifyHost, 'call' | 'setState' | 'on' | 'off'>,
+    notify: Pick<NotifyHost, 'call' | 'setState' | 'pruneStates' | 'on' | 'off'>,
     options: BridgeOptions,
     warn: (message: string) => void,
   ) {
@@ -67,7 +69,7 @@ export class Bridge {
     for (const message of host.cameraMessages) this.onCamera(message);
     for (const state of host.recorderStates) this.onRecorder(state);
     this.timers.push(setInterval(() => this.look(), LOOK_MS));
-    this.timers.push(setTimeout(() => this.quiet(notify.call('pruneStates', options.channel)), SETTLED_MS));
+    this.timers.push(setTimeout(() => this.prune(), SETTLED_MS));
   }
 
   close(): void {
@@ -83,7 +85,7 @@ export class Bridge {
   }
 
   private retain(camera: string | null, topic: string, payload: string | Uint8Array): void {
-    if (camera !== null) this.cameras.get(camera)?.topics.add(topic);
+    (camera === null ? this.own : this.cameras.get(camera)?.topics)?.add(topic);
     this.quiet(this.notify.setState(this.options.channel, topic, payload));
   }
 
@@ -147,6 +149,14 @@ export class Bridge {
       // The camera went away meanwhile: the event is told all the same.
       if (!(error instanceof EngineError)) throw error;
     }
+  }
+
+  /** What earlier runs and configurations retained is removed at the broker. */
+  private prune(): void {
+    // clip-notify tells pictures, too.
+    const images = this.host.cameraMessages.map(({ camera }) => this.topics.camera(camera).image);
+    const topics = [...this.cameras.values()].flatMap((known) => [...known.topics]);
+    this.quiet(this.notify.pruneStates(this.options.channel, [...this.own, ...topics, ...images]));
   }
 
   /** Cameras that are there no more are removed at the broker. */

@@ -1,12 +1,13 @@
 /** From events to clips that are due: bundled, held back by the policy, and not forgotten by a restart. */
 import type { Clock } from '../clock.ts';
 import { EngineError } from '../types.ts';
-import { backoffMs, cooldownKeys, dueAt, joins, suppression, updated } from './policy.ts';
+import { backoffMs, cooldownKeys, joins, suppression, updated, wantedAt } from './policy.ts';
 import type { NotifyStore } from './notify-store.ts';
 import type { ClipEvent, ClipJob, NotifyPolicy, Suppression } from './types.ts';
 
 /** Clips that are made at the same time, of all nodes. */
 const AT_ONCE = 4;
+/** Of a node. */
 const MAX_JOBS = 5000;
 /** Of one message. */
 const MAX_TOGETHER = 16;
@@ -32,7 +33,7 @@ export class ClipJobs {
   private readonly policies = new Map<string, NotifyPolicy>();
   /** Passed on, by the node they were passed to. */
   private readonly making = new Map<number, string>();
-  /** Those that are to be looked at again soon, and when: too often for the disk. */
+  /** Those that are to be looked at again soon, and when, on the monotonic clock: too often for the disk. */
   private readonly soon = new Map<number, number>();
   private cancel: (() => void) | null = null;
 
@@ -54,7 +55,10 @@ export class ClipJobs {
     return this.policies;
   }
 
-  /** Why no message will come of it; null when one will, or did. An event that is known is brought up to date. */
+  /**
+   * Why no message will come of it; null when one will, or did. An event that is known is brought up to date. Throws `busy`
+   * for one that somebody waits for when there are too many.
+   */
   submit(node: string, event: ClipEvent): Suppression | null {
     const policy = this.policies.get(node);
     if (!policy) throw new EngineError('no-node', 'this node has been replaced');
@@ -72,7 +76,7 @@ export class ClipJobs {
       // What is being made already stays as it is: its message is about to be sent.
       if (job && !this.making.has(job.id)) {
         const events = job.events.map((of) => (of.eventId === event.eventId ? updated(of, event) : of));
-        store.changeJob(job.id, events, dueAt(events, policy.maxClipMs));
+        store.changeJob(job.id, events, wantedAt(events, policy, job.created));
       }
       return known.suppressed as Suppression | null;
     }
@@ -84,9 +88,13 @@ export class ClipJobs {
           !this.making.has(job.id) && job.events.length < MAX_TOGETHER && joins(event, job.events, policy.groupMs),
       );
     // What is told together with another is no message of its own.
-    const inLastMinute = around ? 0 : store.messagesSince(node, now - MINUTE_MS);
+    const inLastMinute = around ? 0 : store.messagesSince(node, now - MINUTE_MS, now);
     let why = suppression(event, policy, { cooldownSince, inLastMinute }, now);
-    if (!why && store.jobCount() >= MAX_JOBS) why = 'job-limit';
+    if (!why && !around && store.jobCount(node) >= MAX_JOBS) {
+      // Whoever waits for it can send it again.
+      if (event.exempt) throw new EngineError('busy', `${MAX_JOBS} clips wait to be made: send this event again later`);
+      why = 'job-limit';
+    }
     if (why) {
       store.see(node, event.eventId, now, null, why);
       store.count(node, why, 1);
@@ -97,11 +105,9 @@ export class ClipJobs {
     if (around) {
       const events = [...around.events, event];
       id = around.id;
-      store.changeJob(id, events, dueAt(events, policy.maxClipMs));
+      store.changeJob(id, events, wantedAt(events, policy, around.created));
     } else {
-      // Others that begin at the same time may still come.
-      const group = event.exempt ? 0 : policy.groupMs;
-      id = store.addJob(node, [event], Math.max(dueAt([event], policy.maxClipMs), now + group), now);
+      id = store.addJob(node, [event], wantedAt([event], policy, now), now);
     }
     store.see(node, event.eventId, now, id, null);
     return null;
@@ -111,30 +117,34 @@ export class ClipJobs {
   look(): void {
     this.cancel?.();
     this.cancel = null;
-    const now = this.effects.clock.now();
+    const { clock } = this.effects;
+    const [now, monotonic] = [clock.now(), clock.monotonic()];
     for (const job of this.store.dueJobs(now)) {
       if (this.making.size >= AT_ONCE) break; // whatever ends looks again
-      if (this.making.has(job.id) || !this.policies.has(job.node) || (this.soon.get(job.id) ?? 0) > now) continue;
+      if (this.making.has(job.id) || !this.policies.has(job.node) || (this.soon.get(job.id) ?? -Infinity) > monotonic) {
+        continue;
+      }
       this.soon.delete(job.id);
       this.making.set(job.id, job.node);
       this.effects.due(job);
     }
-    const next = Math.min(this.store.nextJob(now) ?? Infinity, ...[...this.soon.values()].filter((at) => at > now));
+    const soon = [...this.soon.values()].filter((at) => at > monotonic).map((at) => at - monotonic);
+    const next = Math.min((this.store.nextJob(now) ?? Infinity) - now, ...soon);
     if (next === Infinity) return;
-    this.cancel = this.effects.clock.after(Math.min(LONGEST_MS, Math.max(1, next - now)), () => this.look());
+    this.cancel = clock.after(Math.min(LONGEST_MS, Math.max(1, next)), () => this.look());
   }
 
   /** It could not be made. @param problem null when there is only more to wait for, `afterMs` */
   later(id: number, problem: string | null, afterMs: number | null): void {
-    const now = this.effects.clock.now();
+    const { clock } = this.effects;
     // First of all: a disk that is full must not keep its place among those that are made.
     this.making.delete(id);
-    this.soon.set(id, now + (afterMs ?? RETRY.maxMs));
+    this.soon.set(id, clock.monotonic() + (afterMs ?? RETRY.maxMs));
     try {
       if (problem !== null || afterMs === null) {
         const wait = afterMs ?? backoffMs(this.store.job(id)?.attempts ?? 0, RETRY, this.effects.random());
-        this.soon.set(id, now + wait);
-        this.store.delayJob(id, now + wait, problem);
+        this.soon.set(id, clock.monotonic() + wait);
+        this.store.delayJob(id, clock.now() + wait, problem);
       }
     } finally {
       this.look();

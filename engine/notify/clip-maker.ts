@@ -25,6 +25,8 @@ const STALLED_MS = 7000;
 const TAIL_MS = 1000;
 /** A catalogue or disk that does not answer is waited for; then the message says that there is no clip. */
 const GIVE_UP_MS = 3_600_000;
+/** It may also be late because others came first: tried so often at least. */
+const GIVE_UP_ATTEMPTS = 20;
 const PROGRESS_MS = 1000;
 /** A picture has the time at which it came, 50 to 100 ms after it was filmed: that of the end is so much later. */
 const BEHIND_MS = 200;
@@ -152,7 +154,8 @@ export class ClipMaker {
       if (error instanceof NotYet) throw error;
       const problem = error instanceof Error ? error.message : String(error);
       const final = error instanceof EngineError && FINAL_CODES.includes(error.code);
-      if (!final && now() - job.wanted < GIVE_UP_MS) throw new NotYet(problem);
+      const gaveUp = now() - job.wanted > GIVE_UP_MS && job.attempts >= GIVE_UP_ATTEMPTS;
+      if (!final && !gaveUp) throw new NotYet(problem);
       const missing = coverage ? missingText(coverage) : '';
       return { ...bare, coverage, reason: missing ? `${problem}: ${missing}` : problem };
     }

@@ -60,7 +60,8 @@ export class MqttChannel implements Channel {
   constructor(spec: MqttSpec, effects: MqttEffects) {
     this.spec = spec;
     this.effects = effects;
-    this.client = connect(spec.url, clientOptions(spec, `flow-nvr-${randomBytes(6).toString('hex')}`));
+    const options = clientOptions(spec, `flow-nvr-${randomBytes(6).toString('hex')}`);
+    this.client = connect(spec.url, { ...options, manualConnect: true });
     let problem: string | null = null;
     this.client.on('connect', () => {
       problem = null;
@@ -74,9 +75,18 @@ export class MqttChannel implements Channel {
       if (!this.closed) this.effects.state(false, problem ?? `the connection to ${new URL(spec.url).host} was lost`);
     });
     this.client.on('message', (topic, payload, { retain }) => {
+      if (topic === spec.statusTopic) {
+        // The last will of an earlier connection, of which the broker has only now noticed that it broke.
+        if (this.ready && payload.toString('latin1') === 'offline') this.tellOnline();
+        return;
+      }
       // A command that the broker kept is one for another time.
       if (!retain && payload.length <= MAX_COMMAND_BYTES) this.effects.command(topic, payload.toString('utf8'));
     });
+  }
+
+  open(): void {
+    if (!this.closed) this.client.connect();
   }
 
   get ready(): boolean {
@@ -96,7 +106,12 @@ export class MqttChannel implements Channel {
     this.effects.state(true, null);
     // It may have lost what it retained. Availability comes last: then all that is available is there.
     for (const topic of this.states.keys()) this.tell(topic);
-    this.client.publish(statusTopic, 'online', { qos: 1, retain: true });
+    this.tellOnline();
+    this.client.subscribe(statusTopic, { qos: 1 }); // where access rules forbid it, it is not heard
+  }
+
+  private tellOnline(): void {
+    this.client.publish(this.spec.statusTopic, 'online', { qos: 1, retain: true });
   }
 
   /** Retained at the broker, now and after each connection; null removes it there. */
@@ -107,8 +122,9 @@ export class MqttChannel implements Channel {
     if (this.ready) this.tell(topic);
   }
 
-  hasState(topic: string): boolean {
-    return this.states.has(topic);
+  /** Of its states. */
+  get topics(): Iterable<string> {
+    return this.states.keys();
   }
 
   private tell(topic: string): void {

@@ -1,7 +1,5 @@
 /** The notify thread as seen from the main thread: begun when it is first needed, and again, with all it was told, when it died. */
 import { EventEmitter } from 'node:events';
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { NotifyCalls, NotifyReply, NotifyRequest } from '../thread/notify-thread.ts';
 import { sibling } from '../thread/sibling.ts';
@@ -21,6 +19,8 @@ const RESTART_MS = 2000;
 const CLOSE_MS = 2000;
 /** What a Deploy closes and opens again keeps its connection. */
 const GRACE_MS = 10_000;
+/** Calls that wait for a thread that is begun again. */
+const MAX_HELD = 1000;
 
 export class NotifyHost extends EventEmitter<NotifyHostEvents> {
   private readonly file: string;
@@ -32,6 +32,8 @@ export class NotifyHost extends EventEmitter<NotifyHostEvents> {
   private readonly states = new Map<string, Map<string, string | Uint8Array>>();
   private readonly channelStates = new Map<string, ChannelState>();
   private readonly releases = new Map<string, NodeJS.Timeout>();
+  /** While a thread that died is begun again: what is asked for meanwhile. */
+  private held: NotifyRequest[] | null = null;
   private closed = false;
 
   /** @param file SQLite, on a local disk */
@@ -51,15 +53,38 @@ export class NotifyHost extends EventEmitter<NotifyHostEvents> {
         reject(new EngineError('closed', 'the NVR is being stopped'));
         return;
       }
-      const worker = (this.worker ??= this.start());
       const id = this.nextId++;
+      const request: NotifyRequest = { id, call, args };
+      if (this.held) {
+        if (this.held.length >= MAX_HELD) {
+          reject(new EngineError('notify', 'the outbox is being begun again; try again in a moment'));
+          return;
+        }
+        this.held.push(request);
+      } else {
+        this.begun().postMessage(request);
+      }
       this.calls.set(id, { resolve: resolve as (value: unknown) => void, reject });
-      worker.postMessage({ id, call, args } satisfies NotifyRequest);
     });
   }
 
+  /** The thread; one that is begun now is told first of all that is there. */
+  private begun(): Worker {
+    if (this.worker) return this.worker;
+    const worker = (this.worker = this.start());
+    const quiet = (promise: Promise<unknown>): void => {
+      promise.catch((error: unknown) => this.emit('problem', error instanceof Error ? error.message : String(error)));
+    };
+    for (const [channel, spec] of this.channels) {
+      quiet(this.call('setChannel', channel, spec));
+      for (const [topic, payload] of this.states.get(channel) ?? [])
+        quiet(this.call('setState', channel, topic, payload));
+    }
+    for (const [node, policy] of this.nodes) quiet(this.call('setNode', node, policy));
+    return worker;
+  }
+
   private start(): Worker {
-    mkdirSync(dirname(this.file), { recursive: true });
     const worker = new Worker(sibling('../thread/notify-thread', import.meta.url), { workerData: this.file });
     let died = 'it ended';
     worker.on('message', (reply: NotifyReply) => this.onReply(reply));
@@ -75,22 +100,18 @@ export class NotifyHost extends EventEmitter<NotifyHostEvents> {
       this.calls.clear();
       if (this.closed) return;
       this.emit('problem', `the outbox stopped (${died}) and is begun again`);
+      this.held = [];
       setTimeout(() => this.revive(), RESTART_MS).unref();
     });
     return worker;
   }
 
   private revive(): void {
+    const held = this.held ?? [];
+    this.held = null;
     if (this.closed) return;
-    const quiet = (promise: Promise<unknown>): void => {
-      promise.catch((error: unknown) => this.emit('problem', error instanceof Error ? error.message : String(error)));
-    };
-    for (const [channel, spec] of this.channels) {
-      quiet(this.call('setChannel', channel, spec));
-      for (const [topic, payload] of this.states.get(channel) ?? [])
-        quiet(this.call('setState', channel, topic, payload));
-    }
-    for (const [node, policy] of this.nodes) quiet(this.call('setNode', node, policy));
+    const worker = this.begun();
+    for (const request of held) worker.postMessage(request);
   }
 
   private onReply(reply: NotifyReply): void {
@@ -139,7 +160,10 @@ export class NotifyHost extends EventEmitter<NotifyHostEvents> {
   async setChannel(channel: string, spec: ChannelSpec): Promise<void> {
     this.keep(channel);
     this.channels.set(channel, spec);
-    await this.call('setChannel', channel, spec);
+    const set = this.call('setChannel', channel, spec);
+    // One to another broker, or with another account, begins with none of them.
+    const states = [...(this.states.get(channel) ?? [])];
+    await Promise.all([set, ...states.map(([topic, payload]) => this.call('setState', channel, topic, payload))]);
   }
 
   /** @param now false lets it be for a moment, in case it is taken up again */
@@ -176,12 +200,22 @@ export class NotifyHost extends EventEmitter<NotifyHostEvents> {
     await this.call('setState', channel, topic, payload);
   }
 
+  /** What is retained at the broker and not among these topics is removed there. */
+  async pruneStates(channel: string, topics: readonly string[]): Promise<void> {
+    const states = this.states.get(channel);
+    const current = new Set(topics);
+    for (const topic of states?.keys() ?? []) if (!current.has(topic)) states!.delete(topic);
+    await this.call('pruneStates', channel, topics);
+  }
+
   async close(): Promise<void> {
     const { worker } = this;
     for (const timer of this.releases.values()) clearTimeout(timer);
     if (this.closed) return;
     if (!worker) {
       this.closed = true;
+      for (const { reject } of this.calls.values()) reject(new EngineError('closed', 'the NVR is being stopped'));
+      this.calls.clear();
       return;
     }
     const late = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS).unref());

@@ -2,7 +2,7 @@
  * What must not be lost between an event and its delivery: clips to be made, messages to be delivered, which events were
  * dealt with. A file of its own beside the catalogue, so that nothing here waits for the recording or holds it up.
  */
-import { renameSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, renameSync } from 'node:fs';
 import Sqlite, { type Database, type Statement } from 'better-sqlite3';
 import type { ClipEvent, ClipJob, NotifyCounts, OutboxEntry, Parcel, Suppression } from './types.ts';
 
@@ -47,6 +47,7 @@ interface JobRow {
   events: string;
   wanted: number;
   attempts: number;
+  created: number;
 }
 
 /** The form of its rows; another one is another file. */
@@ -55,6 +56,9 @@ const VERSION = 1;
 /** Opens it; a file that is damaged, or of a later version, is set aside and told. */
 export function openNotifyFile(file: string, tell: (problem: string) => void, nowMs: number): Database {
   const open = (): Database => {
+    // Its messages have links with tokens: nobody else's.
+    closeSync(openSync(file, 'a', 0o600));
+    for (const end of ['', '-wal', '-shm']) if (existsSync(file + end)) chmodSync(file + end, 0o600);
     const db = new Sqlite(file, { timeout: 5000 });
     try {
       db.pragma('journal_mode = WAL');
@@ -93,7 +97,7 @@ export function openNotifyFile(file: string, tell: (problem: string) => void, no
 }
 
 const toJob = ({ events, ...row }: JobRow): ClipJob => ({ ...row, events: JSON.parse(events) as ClipEvent[] });
-const JOB = 'id, node, events, wanted, attempts';
+const JOB = 'id, node, events, wanted, attempts, created';
 const ROW = 'seq, id, node, channel, topic, body, created, attempts';
 
 export class NotifyStore {
@@ -130,12 +134,13 @@ export class NotifyStore {
     this.sql('INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)').run(node, event, at, job, suppressed);
   }
 
-  messagesSince(node: string, since: number): number {
+  messagesSince(node: string, since: number, until: number): number {
     return this.sql(
-      'SELECT count(DISTINCT job) FROM seen INDEXED BY seen_by_time WHERE at > ? AND node = ? AND job IS NOT NULL',
+      `SELECT count(DISTINCT job) FROM seen INDEXED BY seen_by_time
+       WHERE at > ? AND at <= ? AND node = ? AND job IS NOT NULL`,
     )
       .pluck()
-      .get(since, node) as number;
+      .get(since, until, node) as number;
   }
 
   cooldownSince(node: string, key: string): number | null {
@@ -189,8 +194,8 @@ export class NotifyStore {
     return (rows as (JobRow & { due: number; problem: string | null })[]).map((row) => ({ ...row, ...toJob(row) }));
   }
 
-  jobCount(node: string | null = null): number {
-    return this.sql('SELECT count(*) FROM job WHERE @node IS NULL OR node = @node').pluck().get({ node }) as number;
+  jobCount(node: string): number {
+    return this.sql('SELECT count(*) FROM job WHERE node = ?').pluck().get(node) as number;
   }
 
   /** When the next job is due, or null. */
@@ -228,19 +233,28 @@ export class NotifyStore {
       .get(channel, after) as number | null;
   }
 
-  delivered(seq: number, node: string): void {
+  delivered({ seq, id, node }: OutboxRow): void {
     this.transaction(() => {
-      this.sql('DELETE FROM outbox WHERE seq = ?').run(seq);
+      this.sql('DELETE FROM outbox WHERE seq = ? AND id = ?').run(seq, id);
       this.count(node, 'delivered', 1);
     });
   }
 
-  retry(seq: number, due: number, problem: string): void {
-    this.sql('UPDATE outbox SET attempts = attempts + 1, due = ?, problem = ? WHERE seq = ?').run(due, problem, seq);
+  retry({ seq, id }: OutboxRow, due: number, problem: string): void {
+    this.sql('UPDATE outbox SET attempts = attempts + 1, due = ?, problem = ? WHERE seq = ? AND id = ?').run(
+      ...[due, problem, seq, id],
+    );
   }
 
-  bury(seq: number, problem: string): void {
-    this.sql('UPDATE outbox SET attempts = attempts + 1, dead = 1, problem = ? WHERE seq = ?').run(problem, seq);
+  bury({ seq, id }: OutboxRow, problem: string): void {
+    this.sql('UPDATE outbox SET attempts = attempts + 1, dead = 1, problem = ? WHERE seq = ? AND id = ?').run(
+      ...[problem, seq, id],
+    );
+  }
+
+  /** What would wait longer than `latest` is tried `now`. */
+  hasten(now: number, latest: number): void {
+    this.sql('UPDATE outbox SET due = ? WHERE dead = 0 AND due > ?').run(now, latest);
   }
 
   /** What waited longer becomes a dead letter. */
@@ -271,27 +285,27 @@ export class NotifyStore {
     return [...dropped.values()];
   }
 
-  /** Dead letters are to be tried again: one, or all of a node. How many. */
-  resend(node: string, id: string | null, now: number): number {
+  /** Dead letters are to be tried again: one, or all of these nodes. How many. */
+  resend(nodes: readonly string[], id: string | null, now: number): number {
     return this.sql(
       `UPDATE outbox SET dead = 0, attempts = 0, created = @now, due = @now
-       WHERE node = @node AND (@id IS NULL OR id = @id) AND dead = 1`,
-    ).run({ node, id, now }).changes;
+       WHERE node IN (SELECT value FROM json_each(@nodes)) AND (@id IS NULL OR id = @id) AND dead = 1`,
+    ).run({ nodes: JSON.stringify(nodes), id, now }).changes;
   }
 
-  /** Takes a message out, or all dead letters of a node. How many. */
-  discard(node: string, id: string | null): number {
-    return this.sql('DELETE FROM outbox WHERE node = @node AND ((@id IS NULL AND dead = 1) OR id = @id)').run({
-      node,
-      id,
-    }).changes;
+  /** Takes a message out, or all dead letters of these nodes. How many. */
+  discard(nodes: readonly string[], id: string | null): number {
+    return this.sql(
+      `DELETE FROM outbox
+       WHERE node IN (SELECT value FROM json_each(@nodes)) AND ((@id IS NULL AND dead = 1) OR id = @id)`,
+    ).run({ nodes: JSON.stringify(nodes), id }).changes;
   }
 
-  entries(node: string, limit: number): OutboxEntry[] {
+  entries(nodes: readonly string[], limit: number): OutboxEntry[] {
     return this.sql(
       `SELECT id, channel, topic, CASE dead WHEN 1 THEN 'dead' ELSE 'waiting' END AS state, created, due, attempts, bytes,
-         problem FROM outbox WHERE node = ? ORDER BY dead DESC, seq LIMIT ?`,
-    ).all(node, limit) as OutboxEntry[];
+         problem FROM outbox WHERE node IN (SELECT value FROM json_each(?)) ORDER BY dead DESC, seq LIMIT ?`,
+    ).all(JSON.stringify(nodes), limit) as OutboxEntry[];
   }
 
   channels(): string[] {
@@ -304,11 +318,12 @@ export class NotifyStore {
     ).run(node, name, by);
   }
 
-  counts(node: string): NotifyCounts {
+  /** @param others whose messages count as the node's own */
+  counts(node: string, others: readonly string[] = []): NotifyCounts {
     const outbox = this.sql(
       `SELECT coalesce(sum(dead = 0), 0) AS waiting, coalesce(sum(dead), 0) AS dead, coalesce(sum(bytes), 0) AS bytes
-       FROM outbox WHERE node = ?`,
-    ).get(node) as Pick<NotifyCounts, 'waiting' | 'dead' | 'bytes'>;
+       FROM outbox WHERE node IN (SELECT value FROM json_each(?))`,
+    ).get(JSON.stringify([node, ...others])) as Pick<NotifyCounts, 'waiting' | 'dead' | 'bytes'>;
     const counters = this.sql('SELECT name, count FROM counter WHERE node = ?').all(node) as {
       name: string;
       count: number;

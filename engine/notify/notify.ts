@@ -51,6 +51,7 @@ export class Notify {
     this.jobs = new ClipJobs(store, { clock, random, due: (job) => tell({ event: 'due', job }) });
     this.outboxes = new Outbox(store, {
       ...{ clock, random, tell: (node, message) => tell({ event: 'delivery', node, message }) },
+      problem: (message) => tell({ event: 'problem', message }),
       ...(bounds ? { bounds } : {}),
     });
     this.tidy();
@@ -101,11 +102,12 @@ export class Notify {
     this.outboxes.pumpAll();
   }
 
-  counts(node: string): NotifyCounts {
-    return this.store.counts(node);
+  /** @param others whose messages count as the node's own */
+  counts(node: string, others: readonly string[]): NotifyCounts {
+    return this.store.counts(node, others);
   }
 
-  outbox(node: string): OutboxMessage {
+  outbox(node: string, others: readonly string[]): OutboxMessage {
     const jobs = this.store.jobs(node, MAX_LISTED).map(({ events, due, attempts, problem }) => ({
       ...{
         events: events.map(({ eventId }) => eventId),
@@ -113,17 +115,18 @@ export class Notify {
       },
       ...{ due, attempts, problem },
     }));
-    return { type: 'outbox', entries: this.store.entries(node, MAX_LISTED), counts: this.counts(node), jobs };
+    const entries = this.store.entries([node, ...others], MAX_LISTED);
+    return { type: 'outbox', entries, counts: this.counts(node, others), jobs };
   }
 
-  resend(node: string, id: string | null): number {
-    const count = this.store.resend(node, id, this.effects.clock.now());
+  resend(nodes: readonly string[], id: string | null): number {
+    const count = this.store.resend(nodes, id, this.effects.clock.now());
     this.outboxes.pumpAll();
     return count;
   }
 
-  discard(node: string, id: string | null): number {
-    return this.store.discard(node, id);
+  discard(nodes: readonly string[], id: string | null): number {
+    return this.store.discard(nodes, id);
   }
 
   /** Null ends it; what waits for it goes on waiting. The same again changes nothing. */
@@ -131,28 +134,37 @@ export class Notify {
     const known = this.channels.get(id);
     const key = JSON.stringify(spec);
     if (known?.key === key) return;
-    if (known) {
-      this.outboxes.drop(id);
-      this.channels.delete(id);
-      await known.channel.close();
-    }
-    if (!spec || this.channels.has(id)) return;
-    const state = (connected: boolean, problem: string | null): void => {
-      this.effects.tell({ event: 'channel', state: { channel: id, connected, problem } });
-      if (connected) this.outboxes.connected(id);
-    };
-    const channel =
-      spec.kind === 'mqtt'
-        ? new MqttChannel(spec, {
-            state,
-            command: (topic, payload) => this.effects.tell({ event: 'command', channel: id, topic, payload }),
-            released: (topic) => this.store.release(id, topic),
-          })
-        : new WebhookChannel(spec, this.effects.clock, (connected, problem) =>
-            this.effects.tell({ event: 'channel', state: { channel: id, connected, problem } }),
-          );
-    this.channels.set(id, { key, channel });
+    this.outboxes.drop(id);
+    const channel = spec && this.channelOf(id, spec);
+    // At once: the states that are told from here on are the new one's.
+    if (channel) this.channels.set(id, { key, channel });
+    else this.channels.delete(id);
+    await known?.channel.close();
+    if (!channel || this.channels.get(id)?.channel !== channel) return;
     this.outboxes.open(id, channel);
+    if (channel instanceof MqttChannel) channel.open();
+  }
+
+  private channelOf(id: string, spec: ChannelSpec): MqttChannel | WebhookChannel {
+    const { clock, tell } = this.effects;
+    const state = (connected: boolean, problem: string | null): void =>
+      tell({ event: 'channel', state: { channel: id, connected, problem } });
+    if (spec.kind === 'webhook') return new WebhookChannel(spec, clock, state);
+    return new MqttChannel(spec, {
+      state: (connected, problem) => {
+        state(connected, problem);
+        if (connected) this.outboxes.connected(id);
+      },
+      command: (topic, payload) => tell({ event: 'command', channel: id, topic, payload }),
+      released: (topic) => {
+        try {
+          this.store.release(id, topic);
+        } catch (error) {
+          // It is removed at the broker once more in the next run.
+          tell({ event: 'problem', message: `the outbox cannot be written: ${(error as Error).message}` });
+        }
+      },
+    });
   }
 
   /** Retained by the broker; null removes it there. */
@@ -163,11 +175,14 @@ export class Notify {
     channel.setState(topic, payload);
   }
 
-  /** Removes from the broker what an earlier run retained there, and this one has not told. */
-  pruneStates(id: string): void {
+  /** Removes from the broker what was retained there, by whatever run, but for these topics. */
+  pruneStates(id: string, topics: readonly string[]): void {
     const channel = this.channels.get(id)?.channel;
     if (!(channel instanceof MqttChannel)) return;
-    for (const topic of this.store.retained(id)) if (!channel.hasState(topic)) channel.setState(topic, null);
+    const current = new Set(topics);
+    for (const topic of new Set([...this.store.retained(id), ...channel.topics])) {
+      if (!current.has(topic)) channel.setState(topic, null);
+    }
   }
 
   async close(): Promise<void> {

@@ -61,6 +61,19 @@ export function dueAt(events: readonly ClipEvent[], maxClipMs: number): number {
   return Math.max(...events.map((event) => rangeOfEvent(event, maxClipMs).end)) + SETTLE_MS;
 }
 
+/**
+ * When clips of these are wanted: footage is there, and others that began at the same time had time to come. Not before the
+ * first of them came, for one that is hours late has only been waited for since then.
+ */
+export function wantedAt(
+  events: readonly ClipEvent[],
+  { maxClipMs, groupMs }: Pick<NotifyPolicy, 'maxClipMs' | 'groupMs'>,
+  created: number,
+): number {
+  const group = events.some(({ exempt }) => exempt) ? 0 : groupMs;
+  return Math.max(dueAt(events, maxClipMs), created + group);
+}
+
 /** Whether an event is told together with others. */
 export function joins(event: ClipEvent, group: readonly ClipEvent[], groupMs: number): boolean {
   const [first] = group;

@@ -1,4 +1,5 @@
 /** Topics of one NVR at a broker, and what they say: docs/mqtt.md is written for those who read them. Pure. */
+import { createHash } from 'node:crypto';
 import type { IndexedEvent } from '../events/types.ts';
 import type { CameraMessage, Coverage, MotionMessage } from '../types.ts';
 import type { Point } from './line-protocol.ts';
@@ -98,10 +99,11 @@ export function motionRecord(message: MotionMessage): Record<string, unknown> & 
 
 /** An event of the index. */
 export function indexedRecord(event: IndexedEvent): Record<string, unknown> & { id: string } {
-  const { eventId, phase, end } = event;
-  // An update that says the same is the same.
-  const id = phase === 'update' ? `${eventId}-update-${end ?? 'open'}` : `${eventId}-${phase}`;
-  return { schema: SCHEMA, id, ...event };
+  const { eventId, phase, end, label, severity, zones, tags, notes, score } = event;
+  // One that says the same is the same, another one is not.
+  const says = createHash('sha256').update(JSON.stringify([end, label, severity, zones, tags, notes, score]));
+  const more = phase === 'update' || phase === 'annotated' ? `-${says.digest('hex').slice(0, 12)}` : '';
+  return { schema: SCHEMA, id: `${eventId}-${phase}${more}`, ...event };
 }
 
 /** A clip's message as JSON: its pictures are in topics of their own. */

@@ -53,6 +53,8 @@ export interface ClipJob {
   wanted: number;
   /** Attempts that failed. */
   attempts: number;
+  /** When its first event came. */
+  created: number;
 }
 
 export interface SmallClip {

@@ -2,6 +2,8 @@
  * Thread that owns the outbox: its file, the brokers and webhooks it delivers to. Neither a slow disk nor a slow server
  * holds up Node-RED. `workerData` is the file.
  */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.ts';
 import { Notify, type NotifyEvent } from '../notify/notify.ts';
@@ -37,6 +39,7 @@ export type NotifyReply =
 const port = parentPort!;
 const tell = (reply: NotifyReply): void => port.postMessage(reply);
 
+mkdirSync(dirname(workerData as string), { recursive: true });
 const db = openNotifyFile(workerData as string, (message) => tell({ event: 'problem', message }), Date.now());
 const notify = new Notify(new NotifyStore(db), { clock: systemClock, random: Math.random, tell });
 

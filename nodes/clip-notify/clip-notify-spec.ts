@@ -48,7 +48,7 @@ export interface ClipNotifyConfig {
 
 const DAY_MS = 86_400_000;
 const MAX_TEXT = 500;
-const MAX_CAMERAS = 16;
+const MAX_CAMERAS = 32;
 /** What a clip is made of; of what else the index tells, there is nothing to see. */
 const CLIP_KINDS: readonly EventKind[] = ['motion', 'scene-change', 'onvif-event', 'external'];
 
@@ -107,6 +107,14 @@ export function toClipNotifyConfig(node: string, properties: ClipNotifyPropertie
     linkMs: of('linkDays', 'days that links are good', 0.01, 366, 7) * DAY_MS,
     webhook: addressOf(properties.webhook, 'webhook', 'https://mes.example/events'),
   };
+}
+
+/** Nothing is waited for longer before its footage can be there. */
+const MAX_AHEAD_MS = DAY_MS;
+
+function refuseAhead(time: number): void {
+  if (time <= Date.now() + MAX_AHEAD_MS) return;
+  throw new EngineError('bad-message', `${time} is more than a day ahead: times are in milliseconds since 1970`);
 }
 
 const textAt = (payload: Payload, key: string): string | null => {
@@ -169,6 +177,7 @@ export function readEvent(
   const lasts =
     (kind === 'motion' || kind === 'onvif-event') && phase !== 'complete' && phase !== null && phase !== undefined;
   const end = timeAt(payload, 'end') ?? (lasts ? null : start);
+  refuseAhead(Math.max(start, end ?? start));
   const zones = Array.isArray(payload['zones']) ? payload['zones'] : [];
   return {
     ...{ eventId, correlationId, kind, cameras: camerasOf(payload, msg), start, end },
@@ -183,6 +192,7 @@ export function readEvent(
 /** `{command: "clip"}`. Throws `bad-message`. */
 export function readClipCommand(payload: Payload, msg: { camera?: unknown }): ClipEvent {
   const { start, end } = rangeOf(payload);
+  refuseAhead(end);
   if (end - start > MAX_COMMAND_MS) throw new EngineError('bad-message', 'a clip has at most 24 hours');
   const { small } = payload;
   if (small !== undefined && !(typeof small === 'number' && small > 0)) {

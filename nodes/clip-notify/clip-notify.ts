@@ -29,6 +29,10 @@ import { shaped } from './shapes.ts';
 const COMMANDS = ['clip', 'outbox', 'resend', 'delete'] as const;
 /** Counts for the status are asked for at most so often. */
 const SHOW_MS = 300;
+const RELEASE_TRIES = 5;
+const RELEASE_MS = 5000;
+/** Of the 15 s that Node-RED gives. */
+const CLOSE_MS = 5000;
 
 interface ClipNotifyNode extends Node {
   credentials: { webhookSecret?: string };
@@ -55,6 +59,8 @@ export default function register(RED: NodeAPI): void {
     }
     const broker = mqtt?.broker ? { channel: mqtt.broker.channel, topics: topicsOf(mqtt.broker.site) } : null;
     const webhook = spec.webhook === null ? null : `webhook-${id}`;
+    /** Whose messages go by the same way, and can be sent again from here. */
+    const others = broker ? [broker.channel] : [];
     const channels = [broker?.channel, webhook].filter((channel) => channel !== undefined && channel !== null);
     let closed = false;
     let counts: NotifyCounts | null = null;
@@ -71,7 +77,7 @@ export default function register(RED: NodeAPI): void {
     let showing: NodeJS.Timeout | null = null;
     const refresh = (): void => {
       showing ??= setTimeout(() => {
-        notify.call('counts', id).then(
+        notify.call('counts', id, others).then(
           (now) => {
             showing = null;
             if (closed) return;
@@ -91,7 +97,8 @@ export default function register(RED: NodeAPI): void {
         ffmpegPath: host.config.ffmpegPath,
         link: async (camera, { start, end }) => {
           if (spec.baseUrl === null) return null;
-          const token = await service.tokens.mint({ cameras: [camera], rights: ['playback', 'export'] }, spec.linkMs);
+          const access = { cameras: [camera], rights: ['playback' as const, 'export' as const], range: { start, end } };
+          const token = await service.tokens.mint(access, spec.linkMs);
           return `${spec.baseUrl}/clip/${camera}.mp4?start=${start}&end=${end}&token=${token}`;
         },
         progress: (eventId, camera, percent) => {
@@ -125,12 +132,22 @@ export default function register(RED: NodeAPI): void {
         ...(webhook ? [{ id: message.id, channel: webhook, topic: '', body }] : []),
       ];
       await notify.call('finish', job.id, id, parcels);
-      if (broker) {
-        for (const { camera, thumbnail } of message.clips) {
-          if (thumbnail) await notify.setState(broker.channel, broker.topics.camera(camera).image, thumbnail);
-        }
+      // It is made, whatever fails from here on.
+      for (const { eventId } of job.events) void release(eventId);
+      for (const { camera, thumbnail } of message.clips) {
+        if (!broker || !thumbnail) continue;
+        const { image } = broker.topics.camera(camera);
+        notify.setState(broker.channel, image, thumbnail).catch((error: unknown) => this.warn(textOf(error)));
       }
-      await Promise.all(job.events.map(({ eventId }) => host.releaseEventHold(eventId)));
+    };
+    /** An engine that is being begun again is asked once more. */
+    const release = async (eventId: string, tries = RELEASE_TRIES): Promise<void> => {
+      try {
+        await host.releaseEventHold(eventId);
+      } catch (error) {
+        if (tries > 1) setTimeout(() => void release(eventId, tries - 1), RELEASE_MS).unref();
+        else this.warn(`its footage is held until the hold ends: ${textOf(error)}`);
+      }
     };
     const onDue = (job: ClipJob): void => {
       if (job.node !== id || making.has(job.id)) return;
@@ -154,6 +171,7 @@ export default function register(RED: NodeAPI): void {
         });
     };
     const onDelivery = (node: string, message: DeliveryMessage): void => {
+      if (others.includes(node)) refresh();
       if (node !== id) return;
       second(message, 'delivery');
       if (message.type === 'delivery' && (message.state === 'dead' || message.state === 'dropped')) {
@@ -167,24 +185,19 @@ export default function register(RED: NodeAPI): void {
     notify.on('due', onDue);
     notify.on('delivery', onDelivery);
     notify.on('channel', onChannel);
-    const start = async (): Promise<void> => {
-      if (webhook && spec.webhook !== null) {
-        await notify.setChannel(webhook, {
-          kind: 'webhook',
-          url: spec.webhook,
-          secret: this.credentials.webhookSecret ?? '',
-        });
-      }
-      await notify.setNode(id, spec.policy);
-    };
+    const secret = this.credentials.webhookSecret ?? '';
     this.status({ fill: 'grey', shape: 'dot', text: 'clip-notify.status.ready' });
-    const started = start();
-    started.then(refresh, (error: unknown) => this.error(textOf(error)));
+    // Told to the thread before anything else is; one that dies is told again.
+    Promise.all([
+      webhook && spec.webhook !== null
+        ? notify.setChannel(webhook, { kind: 'webhook', url: spec.webhook, secret })
+        : undefined,
+      notify.setNode(id, spec.policy),
+    ]).then(refresh, (error: unknown) => this.error(textOf(error)));
 
     const idIn = (payload: Payload): string | null => (typeof payload['id'] === 'string' ? payload['id'] : null);
     const handle = async (msg: NodeMessage, send: (msgs: (NodeMessage | null)[]) => void): Promise<void> => {
       const payload = payloadOf(msg);
-      await started;
       if (payload['command'] === undefined && payload['type'] !== undefined) {
         if (broker && isIndexed(payload)) {
           const event = payload as unknown as IndexedEvent;
@@ -206,13 +219,13 @@ export default function register(RED: NodeAPI): void {
           await notify.call('submit', id, readClipCommand(payload, msg as { camera?: unknown }));
           break;
         case 'outbox':
-          answer(await notify.call('outbox', id));
+          answer(await notify.call('outbox', id, others));
           return;
         case 'resend':
-          answer({ type: 'resend', count: await notify.call('resend', id, idIn(payload)) });
+          answer({ type: 'resend', count: await notify.call('resend', [id, ...others], idIn(payload)) });
           break;
         case 'delete':
-          answer({ type: 'delete', count: await notify.call('discard', id, idIn(payload)) });
+          answer({ type: 'delete', count: await notify.call('discard', [id, ...others], idIn(payload)) });
       }
       refresh();
     };
@@ -227,8 +240,9 @@ export default function register(RED: NodeAPI): void {
       notify.off('delivery', onDelivery);
       notify.off('channel', onChannel);
       if (webhook) notify.releaseChannel(webhook, removed);
-      // What is not made yet waits for the node to be back.
-      notify.releaseNode(id).then(done, () => done());
+      // What is not made yet waits for the node to be back. A disk that hangs is not waited for.
+      const late = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS).unref());
+      Promise.race([notify.releaseNode(id), late]).then(done, () => done());
     });
   }
   RED.nodes.registerType('clip-notify', ClipNotify as never, { credentials: { webhookSecret: { type: 'password' } } });

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Node, NodeAPI, NodeDef } from 'node-red';
 import { Bridge } from '../../engine/notify/bridge.ts';
-import type { TlsOptions, ChannelState } from '../../engine/notify/types.ts';
+import type { ChannelState, DeliveryMessage, TlsOptions } from '../../engine/notify/types.ts';
 import { textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { toMqttConfig, type NvrMqttConfig, type NvrMqttProperties } from './mqtt-spec.ts';
 
@@ -81,7 +81,14 @@ export default function register(RED: NodeAPI): void {
       else this.log(`connected to ${new URL(config.spec.url).host}`);
     };
     const onProblem = (problem: string): void => this.error(problem);
+    // Of the events that it tells itself.
+    const onDelivery = (node: string, message: DeliveryMessage): void => {
+      if (node !== channel || message.type !== 'delivery') return;
+      if (message.state === 'dead' || message.state === 'dropped')
+        this.error(`an event was not delivered: ${message.problem ?? ''}`);
+    };
     notify.on('channel', onChannel);
+    notify.on('delivery', onDelivery);
     notify.on('problem', onProblem);
     notify.setChannel(channel, config.spec).catch((error: unknown) => this.error(textOf(error)));
     bridge.open();
@@ -89,6 +96,7 @@ export default function register(RED: NodeAPI): void {
       bridge.close();
       notify.off('channel', onChannel);
       notify.off('problem', onProblem);
+      notify.off('delivery', onDelivery);
       notify.releaseChannel(channel, removed);
       done();
     });

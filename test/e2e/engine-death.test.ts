@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
+import Database from 'better-sqlite3';
 import { EngineHost } from '../../engine/engine-host.ts';
+import { readEvent } from '../../engine/events/incoming.ts';
 import type { GapMessage, RecordingMessage } from '../../engine/types.ts';
 
 describe('a recording engine whose thread dies', function () {
@@ -41,15 +43,27 @@ describe('a recording engine whose thread dies', function () {
         },
       });
       await host.attach('r', 'yard');
+      await host.setIndex({
+        ...{ node: 'index', preMs: 1000, postMs: 1000, holdMs: 60_000, deadband: 0, keepMs: 86_400_000 },
+        clock: { mode: 'trust', offsetMs: 0 },
+      });
+      const put = (label: string): Promise<string | null> =>
+        host.putIndexed('index', readEvent({ type: 'external', cameras: ['yard'], label }, undefined)!, Date.now());
       await until(() => recordings.some(({ phase }) => phase === 'start'), 'not recorded');
       await wait(1500);
 
       const killedAt = Date.now();
       // As an exception that nothing caught, or memory that ran out, would end it.
+      const first = put('on its way');
       await (host as unknown as { worker: Worker }).worker.terminate();
+      const second = put('just then');
       await until(() => recordings.filter(({ phase }) => phase === 'start').length === 2, 'not recorded again');
       assert.match(String(problems[0]), /engine stopped .* started again/);
       assert.equal(host.currentProblem, null);
+      const ids = [await first, await second];
+      const reader = new Database(join(storage, 'c.sqlite'), { readonly: true });
+      assert.deepEqual(reader.prepare("SELECT id FROM event WHERE type = 'external' ORDER BY row").pluck().all(), ids);
+      reader.close();
 
       await until(() => gaps.some(({ end }) => end !== null), 'no gap is told');
       await wait(1000);

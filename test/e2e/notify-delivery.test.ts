@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -52,7 +52,7 @@ describe('delivery', function () {
   };
   const put = (id: string, topic = 'nvr/test/clip', channel = 'b'): Promise<void> =>
     notify.call('put', 'n', [{ id, channel, topic, body: JSON.stringify({ id }) }]);
-  const entries = async (): Promise<OutboxEntry[]> => (await notify.call('outbox', 'n')).entries;
+  const entries = async (): Promise<OutboxEntry[]> => (await notify.call('outbox', 'n', [])).entries;
   const states = (): string[] => told.flatMap((message) => (message.type === 'delivery' ? [message.state] : []));
 
   it('over MQTT survives the outage of the broker and the restart of the NVR', async () => {
@@ -124,10 +124,38 @@ describe('delivery', function () {
     open();
     await notify.setChannel('b', { ...SPEC, url: mosquitto.url });
     await notify.setState('b', 'nvr/test/x', 'OFF');
-    await notify.call('pruneStates', 'b');
+    await notify.pruneStates('b', ['nvr/test/x']);
     await until('the picture is gone', async () => !(await retained()).some((text) => text.includes('picture')));
     await notify.setState('b', 'nvr/test/x', null);
     await until('x is gone', async () => (await retained()).join() === 'nvr/test/status online');
+  });
+
+  it('over MQTT tells its states anew to a broker with other settings, and removes what is not current', async () => {
+    const mosquitto = await broker();
+    const listener = await listen(mosquitto.url, 'nvr/#');
+    const last = (topic: string): string => listener.texts(topic).at(-1) ?? '';
+    await notify.setChannel('b', { ...SPEC, url: mosquitto.url });
+    await notify.setState('b', 'nvr/test/kept', 'ON');
+    await notify.setState('b', 'nvr/test/old', 'ON');
+    await until('both are there', () => last('nvr/test/kept') === 'ON' && last('nvr/test/old') === 'ON');
+    // Told while the connection is being changed.
+    const changed = notify.setChannel('b', { ...SPEC, url: mosquitto.url, version: 4 });
+    await notify.setState('b', 'nvr/test/new', 'ON');
+    await changed;
+    await until('the new one is there', () => last('nvr/test/new') === 'ON');
+    await notify.pruneStates('b', ['nvr/test/kept', 'nvr/test/new']);
+    await until('the old one is gone', () => last('nvr/test/old') === '');
+    assert.deepEqual([last('nvr/test/kept'), last('nvr/test/new')], ['ON', 'ON']);
+    await until('it is online', () => last('nvr/test/status') === 'online');
+  });
+
+  it('over MQTT is online again after the last will of a connection that broke before', async () => {
+    const mosquitto = await broker();
+    const listener = await listen(mosquitto.url, 'nvr/#');
+    await notify.setChannel('b', { ...SPEC, url: mosquitto.url });
+    await until('it is online', () => listener.texts('nvr/test/status').includes('online'));
+    await listener.client.publishAsync('nvr/test/status', 'offline', { qos: 1, retain: true });
+    await until('it is online again', () => listener.texts('nvr/test/status').join() === 'online,offline,online');
   });
 
   it('has the broker tell of its death, passes commands on, and none that was retained', async () => {
@@ -194,6 +222,23 @@ describe('delivery', function () {
     await notify.setChannel('nobody', { ...SPEC, url: `mqtt://127.0.0.1:${await freePort()}` });
     await until('nobody is there', () => /no broker answers/.test(notify.channelState('nobody')?.problem ?? ''));
     assert.doesNotMatch(JSON.stringify([told, notify.channelState('locked')]), /very secret/);
+  });
+
+  it('begins as soon as its disk is there, with all that was asked for meanwhile', async () => {
+    const disk = join(folder, 'disk');
+    writeFileSync(disk, 'not mounted');
+    notify = new NotifyHost(join(disk, 'notify.sqlite'));
+    const policy = { perMinute: 0, cooldownMs: 0, quiet: null, groupMs: 0, maxClipMs: 1000 };
+    const due: string[] = [];
+    notify.on('due', ({ node }) => due.push(node));
+    await assert.rejects(notify.setNode('n', { ...policy, keep: { ms: 1, bytes: 1, folder: join(folder, 'clips') } }), {
+      code: 'notify',
+    });
+    rmSync(disk);
+    const event = { eventId: 'e', correlationId: null, kind: 'external' as const, cameras: ['yard'], start: 0, end: 0 };
+    const more = { preMs: 0, postMs: 0, label: null, severity: null, zones: [], exempt: true };
+    assert.equal(await notify.call('submit', 'n', { ...event, ...more }), null);
+    await until('its clip is due', () => due.join() === 'n');
   });
 
   describe('to a webhook', () => {

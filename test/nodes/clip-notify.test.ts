@@ -98,6 +98,8 @@ describe('clip-notify', function () {
     assert.equal(url.origin + url.pathname, 'http://nvr.example:1880/nvr/clip/yard.mp4');
     const { service } = helper.getNode('storage-settings') as unknown as { service: { tokens: Tokens } };
     const access = await service.tokens.verify(url.searchParams.get('token')!);
+    const range = [Number(url.searchParams.get('start')), Number(url.searchParams.get('end'))];
+    assert.deepEqual([access.range?.start, access.range?.end], range, 'and for no other footage');
     assert.deepEqual([access.cameras, access.rights], [['yard'], ['playback', 'export']]);
     assert.ok(Math.abs(access.expiresMs - Date.now() - 7 * 86_400_000) < 60_000);
 

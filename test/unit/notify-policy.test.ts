@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import type { IndexedEvent } from '../../engine/events/types.ts';
 import { clientOptions, problemOf } from '../../engine/notify/mqtt-channel.ts';
 import { missingText } from '../../engine/notify/clip-maker.ts';
 import { cameraDiscovery, nvrDiscovery } from '../../engine/notify/home-assistant.ts';
@@ -15,7 +16,7 @@ import {
 } from '../../engine/notify/policy.ts';
 import { surplus } from '../../engine/notify/shelf.ts';
 import { planSmall } from '../../engine/notify/small-clip.ts';
-import { readCommand } from '../../engine/notify/topics.ts';
+import { indexedRecord, readCommand } from '../../engine/notify/topics.ts';
 import type { ClipEvent, MqttSpec, NotifyPolicy } from '../../engine/notify/types.ts';
 import { headersFor, retryAfterMs, signatureOf } from '../../engine/notify/webhook-channel.ts';
 
@@ -378,5 +379,27 @@ describe('what is missing of a clip', () => {
       'camera-offline (00:00:00.000 to 00:00:01.500 UTC), deleted by age (00:00:02.000 to 00:00:03.000 UTC)',
     );
     assert.equal(missingText({ gaps: [], deleted: [], unscheduled: [] }), '');
+  });
+});
+
+describe('the ids of events that are told', () => {
+  it('are the same for what says the same, and for nothing else', () => {
+    const event: IndexedEvent = {
+      ...{ type: 'external', kind: 'external', phase: 'update', eventId: 'e', correlationId: null, source: null },
+      ...{ cameras: [], start: 0, end: null, sourceTime: null, uncertaintyMs: 0, preMs: 0, postMs: 0, label: 'a' },
+      ...{ severity: 'info', zones: [], score: null, boxes: [], tags: [], notes: [], acknowledged: null },
+      ...{ footage: [], problems: [] },
+    };
+    const note = (text: string): IndexedEvent['notes'] => [{ who: 'me', at: 1, text }];
+    const told: Partial<IndexedEvent>[] = [
+      ...[{}, { severity: 'critical' as const }, { end: 5 }, { phase: 'complete' as const }],
+      ...['a', 'b'].map((text) => ({ phase: 'annotated' as const, notes: note(text) })),
+    ];
+    const ids = told.map((of) => indexedRecord({ ...event, ...of }).id);
+    assert.equal(new Set(ids).size, told.length);
+    assert.deepEqual(
+      told.map((of) => indexedRecord({ ...event, ...of, problems: ['another'] }).id),
+      ids,
+    );
   });
 });
