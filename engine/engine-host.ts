@@ -73,6 +73,8 @@ const RESTART_MS = 500;
 /** Events of machines come once: an engine that is being begun again is asked again for so long. */
 const PATIENCE_MS = 15_000;
 const SHUTDOWN_MS = 10_000;
+/** What may wait for an engine whose disk hangs. */
+const MAX_CALLS = 50_000;
 
 export class EngineHost extends EventEmitter<EngineHostEvents> {
   readonly config: EngineConfig;
@@ -235,6 +237,10 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
     return new Promise((resolve, reject) => {
       if (!this.worker) {
         reject(new EngineError('engine', 'the recording engine is being started; try again'));
+        return;
+      }
+      if (this.calls.size >= MAX_CALLS) {
+        reject(new EngineError('busy', 'the recording engine does not answer: a disk may hang'));
         return;
       }
       const id = this.nextId++;

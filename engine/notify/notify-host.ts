@@ -19,8 +19,9 @@ const RESTART_MS = 2000;
 const CLOSE_MS = 2000;
 /** What a Deploy closes and opens again keeps its connection. */
 const GRACE_MS = 10_000;
-/** Calls that wait for a thread that is begun again. */
+/** Calls that wait for a thread that is begun again, and for one whose disk hangs. */
 const MAX_HELD = 1000;
+const MAX_CALLS = 20_000;
 
 export class NotifyHost extends EventEmitter<NotifyHostEvents> {
   private readonly file: string;
@@ -51,6 +52,10 @@ export class NotifyHost extends EventEmitter<NotifyHostEvents> {
     return new Promise((resolve, reject) => {
       if (this.closed && call !== 'close') {
         reject(new EngineError('closed', 'the NVR is being stopped'));
+        return;
+      }
+      if (this.calls.size >= MAX_CALLS) {
+        reject(new EngineError('busy', 'the outbox does not answer: its disk may hang'));
         return;
       }
       const id = this.nextId++;
