@@ -145,8 +145,8 @@ export class Outbox {
           });
       }
     }
-    const due = this.store.nextDue(id, now);
-    const next = Math.max(pause, due === null ? 0 : due - now);
+    // What is on its way looks again when it is there.
+    const next = pause > 0 ? pause : (this.store.nextDue(id, now) ?? now) - now;
     if (next > 0) way.cancel = clock.after(Math.min(LONGEST_MS, next), () => this.pump(id));
   }
 

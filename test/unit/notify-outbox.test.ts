@@ -212,6 +212,19 @@ describe('the outbox', () => {
     assert.ok(sent.length > 5 && sent.length < 12, `${sent.length} attempts`);
   });
 
+  it('does not wait for one that was put off before it tries the way again', async () => {
+    answer = () => Promise.reject(new Refused('later', 900_000));
+    outbox.open('c', channel());
+    put(parcel('put off'));
+    await clock.advance(1);
+    answer = () => Promise.reject(new Error('gone'));
+    put(parcel('a'));
+    await clock.advance(1);
+    answer = () => Promise.resolve();
+    await clock.advance(2000);
+    assert.deepEqual(sent, ['put off', 'a', 'a']);
+  });
+
   it('goes on when the clock is set back', async () => {
     answer = () => Promise.reject(new Refused('not now'));
     outbox.open('c', channel());
