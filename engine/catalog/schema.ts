@@ -300,6 +300,13 @@ const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE segment ADD COLUMN tick_ms REAL; -- length of a tick; null: what the timescale says
   `,
+  // Clocks that are wrong when a machine starts.
+  `
+  CREATE TABLE believed (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    at_ms INTEGER NOT NULL -- the latest time that retention believed, see retention/age-clock.ts
+  ) STRICT;
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

@@ -8,7 +8,7 @@ import type { StreamName } from '../types.ts';
 import type { CopyItem } from '../upkeep/types.ts';
 import { EventHolds } from './event-holds.ts';
 import { isHeld } from './rules.ts';
-import type { DeletionReason, Hold, Planned } from './types.ts';
+import { KINDS, type DeletionReason, type Hold, type Planned } from './types.ts';
 
 /** A file on its way out. */
 export interface Marked {
@@ -75,11 +75,14 @@ export class DeletionStore {
     return this.transaction(() => {
       const holds = [...this.holds(), ...this.eventHolds.current(now)];
       const update = this.sql(
-        "UPDATE segment SET doomed = ? WHERE id = ? AND start_ms = ? AND state = 'closed' AND doomed IS NULL",
+        `UPDATE segment SET doomed = ? WHERE id = ? AND start_ms = ? AND kind <= ? AND state = 'closed'
+           AND doomed IS NULL`,
       );
-      // A number may have become another file's; its start says that it has not.
+      // A number may have become another file's; its start says that it has not. Nor is it worth more than it was when planned.
       const marked = items.filter(
-        (item) => !isHeld(item, holds, now) && update.run(item.reason, item.id, item.start).changes > 0,
+        (item) =>
+          !isHeld(item, holds, now) &&
+          update.run(item.reason, item.id, item.start, KINDS.indexOf(item.kind)).changes > 0,
       );
       return marked.map(({ id }) => get.get(id) as Marked);
     });
@@ -97,6 +100,15 @@ export class DeletionStore {
   /** As a transaction that others wait for. */
   write<T>(call: () => T): T {
     return this.transaction(call);
+  }
+
+  /** The time that was believed last, null for none. */
+  believed(): number | null {
+    return (this.sql('SELECT at_ms FROM believed').pluck().get() as number | undefined) ?? null;
+  }
+
+  believe(ms: number): void {
+    this.sql('INSERT OR REPLACE INTO believed (id, at_ms) VALUES (1, ?)').run(Math.round(ms));
   }
 
   /** What is marked: of a deletion that was cut short. */

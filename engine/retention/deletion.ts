@@ -30,10 +30,15 @@ export const diskOfFiles: FileEffects = {
   },
 };
 
+/** What is wrong with one file, and not with its disk. */
+const OF_THE_FILE: readonly string[] = ['EPERM', 'EACCES', 'EBUSY', 'EISDIR', 'ETXTBSY', 'ELOOP', 'ENAMETOOLONG'];
+
 export interface DeletionResult {
   deleted: Marked[];
   /** Their files are still there. */
   failed: Marked[];
+  /** Of these, those whose neighbours may well be deleted. */
+  stuck: Marked[];
   /** Why, for one of them. */
   error: string | null;
 }
@@ -45,7 +50,7 @@ export function deleteMarked(
   files: FileEffects,
   now: number,
 ): DeletionResult {
-  const result: DeletionResult = { deleted: [], failed: [], error: null };
+  const result: DeletionResult = { deleted: [], failed: [], stuck: [], error: null };
   for (const one of marked) {
     try {
       files.unlink(join(one.storage, one.path));
@@ -57,6 +62,7 @@ export function deleteMarked(
         continue;
       }
       result.failed.push(one);
+      if (OF_THE_FILE.includes(code ?? '')) result.stuck.push(one);
       result.error =
         code === 'ENOENT' ? `the storage folder ${one.storage} is not there: is its disk mounted?` : message;
     }

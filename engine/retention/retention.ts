@@ -7,7 +7,8 @@ import type { Clock } from '../clock.ts';
 import { EngineError } from '../types.ts';
 import type { DeletionStore, Marked } from './deletion-store.ts';
 import { deleteMarked, type FileEffects } from './deletion.ts';
-import { isEmergency, runsShort } from './room.ts';
+import { AgeClock } from './age-clock.ts';
+import { isEmergency, runsShort, shortOf } from './room.ts';
 import { forecast, MAX_PLANNED, planFrom } from './rules.ts';
 import { isBucket } from './tiers.ts';
 import { Shares, sharesOf } from './shares.ts';
@@ -67,8 +68,14 @@ const PRUNE_MS = 3_600_000;
 /** Holds that ended are remembered for as long. */
 const ENDED_HOLD_MS = 30 * 86_400_000;
 
+/** A file that cannot be deleted is tried again after this. */
+const STUCK_MS = 3_600_000;
+const MAX_STUCK = 10_000;
+const STRANGE_DAYS = 30;
+
 interface Announcement {
   id: string;
+  /** On the monotonic clock: the wall clock may be set meanwhile. */
   due: number;
   items: Planned[];
   /** They stay until they are somewhere else. */
@@ -81,7 +88,10 @@ export class Retention {
   private readonly effects: RetentionEffects;
   private spec: RetentionSpec | null = null;
   private rates: readonly WriteRate[] = [];
+  private readonly ages: AgeClock;
   private pending: Announcement[] = [];
+  /** Files that cannot be deleted, and until when they are left alone. */
+  private readonly stuck = new Map<number, number>();
   private running: Promise<RunResult> | null = null;
   private lastPass = -Infinity;
   private lastPrune = -Infinity;
@@ -96,6 +106,7 @@ export class Retention {
 
   constructor(effects: RetentionEffects) {
     this.effects = effects;
+    this.ages = new AgeClock(effects.clock, effects.store.believed());
     this.cancelCheck = effects.clock.after(CHECK_MS, () => this.check());
   }
 
@@ -127,7 +138,7 @@ export class Retention {
 
   /** What such rules would do now. */
   preview(rules: RuleSet): Preview {
-    const now = this.effects.clock.now();
+    const now = this.ages.now();
     const space = this.space();
     const holds = this.effects.store.kept(now);
     const source = this.effects.source();
@@ -211,13 +222,13 @@ export class Retention {
     one.copying = true;
     try {
       const report = await upkeep.copy(id, store.filesOf(one.items), folder);
-      one.due = clock.now();
+      one.due = clock.monotonic();
       one.copying = false;
       await this.running?.catch(() => undefined);
       await this.run();
       return report;
     } catch (error) {
-      if (one.copying) one.due = Math.max(one.due, clock.now() + this.vetoMs);
+      if (one.copying) one.due = Math.max(one.due, clock.monotonic() + this.vetoMs);
       throw error;
     } finally {
       one.copying = false;
@@ -253,8 +264,8 @@ export class Retention {
     if (!this.spec) return;
     this.effects.upkeep.check();
     if (this.running) return;
-    const now = this.effects.clock.now();
-    const since = this.effects.clock.monotonic() - this.lastPass;
+    const now = this.effects.clock.monotonic();
+    const since = now - this.lastPass;
     const due = this.pending.some((one) => one.due <= now && !one.copying);
     if (since < PASS_MS && !due && !this.isUrgent(this.spec)) return;
     this.run().catch((error: unknown) => {
@@ -278,31 +289,38 @@ export class Retention {
     this.problem = null;
     const done = new Shares();
     const broken = new Set<string>();
-    store.dropEndedHolds(clock.now() - ENDED_HOLD_MS);
+    store.dropEndedHolds(this.ages.now() - ENDED_HOLD_MS);
+    store.believe(this.ages.now());
+    for (const [id, until] of this.stuck) if (until <= clock.monotonic()) this.stuck.delete(id);
     // Of a deletion that was cut short.
     this.finish(store.marked(), done, broken);
     for (;;) {
-      const now = clock.now();
+      const now = this.ages.now();
       const space = this.space().filter(({ storage }) => !broken.has(storage));
-      const going = this.due(now, isEmergency(space));
+      const going = this.due(shortOf(space));
       const itemsOf = (copying: boolean): Planned[] =>
         this.pending.filter((one) => one.copying === copying).flatMap((one) => one.items);
       const [waiting, kept] = [itemsOf(false), itemsOf(true)];
       const from = clock.monotonic();
       const plan = planFrom(this.effects.source(), this.spec.rules, store.kept(now), now, space, {
         pending: [...waiting, ...going],
-        kept,
+        ...{ kept, stuck: new Set(this.stuck.keys()) },
         limit: Math.max(0, Math.min(MAX_PLANNED, MAX_PENDING - waiting.length - kept.length)),
       });
       this.longest.planMs = Math.max(this.longest.planMs, clock.monotonic() - from);
       this.lastPlan = { blocked: plan.blocked, unmet: plan.unmet };
       const waits = (item: Planned): boolean => this.vetoMs > 0 && item.reason !== 'emergency';
       const announced = plan.items.filter(waits);
-      const announcement = this.register(announced, now);
-      going.push(...plan.items.filter((item) => !waits(item)));
+      const announcement = this.register(announced, this.vetoMs);
       const before = done.files;
-      await this.deleteAll(going, done, broken);
-      if (announcement) await this.announce(announcement, announced, now);
+      const untried = await this.deleteAll(going, done, broken);
+      // It was announced for long enough.
+      this.register(untried, PASS_MS);
+      await this.deleteAll(
+        plan.items.filter((item) => !waits(item)),
+        ...[done, broken],
+      );
+      if (announcement) await this.announce(announcement, announced);
       const progress = announced.length > 0 || done.files > before;
       // The rules may have been taken away meanwhile; without progress there is nothing to repeat.
       if (this.closed || plan.complete || !progress || !(this.spec as RetentionSpec | null)) break;
@@ -326,7 +344,7 @@ export class Retention {
     const { clock, store, prune } = this.effects;
     if (clock.monotonic() - this.lastPrune < PRUNE_MS) return;
     this.lastPrune = clock.monotonic();
-    for (const rows of prune(store.kept(clock.now()), clock.now())) {
+    for (const rows of prune(store.kept(this.ages.now()), this.ages.now())) {
       if (this.closed) return;
       if (rows > 0) await this.pause(PAUSE_MS);
     }
@@ -340,24 +358,31 @@ export class Retention {
     return this.spec?.vetoMs ?? 0;
   }
 
-  /** Takes what was announced long enough ago; all of it when room runs out. */
-  private due(now: number, emergency: boolean): Planned[] {
-    // After a clock that went back nothing waits longer than it was to.
-    const isDue = (one: Announcement): boolean =>
-      !one.copying && (emergency || one.due <= now || one.due > now + this.vetoMs);
-    const due = this.pending.filter(isDue);
-    this.pending = this.pending.filter((one) => !due.includes(one) && one.items.length > 0);
-    return due.flatMap((one) => one.items);
+  /** Takes what was announced long enough ago, and all that lies in folders that are about to be full. */
+  private due(short: ReadonlySet<string>): Planned[] {
+    const now = this.effects.clock.monotonic();
+    const due: Planned[] = [];
+    for (const one of this.pending) {
+      if (one.copying) continue;
+      const isDue = ({ storage }: Planned): boolean => one.due <= now || short.has(storage);
+      due.push(...one.items.filter(isDue));
+      one.items = one.items.filter((item) => !isDue(item));
+    }
+    this.pending = this.pending.filter((one) => one.items.length > 0);
+    return due;
   }
 
-  private register(items: Planned[], now: number): Announcement | null {
+  private register(items: Planned[], ms: number): Announcement | null {
     if (items.length === 0) return null;
-    const announcement = { id: randomUUID(), due: now + this.vetoMs, items, copying: false };
+    const announcement = { id: randomUUID(), due: this.effects.clock.monotonic() + ms, items, copying: false };
     this.pending.push(announcement);
     return announcement;
   }
 
-  private async announce({ id, due }: Announcement, items: Planned[], now: number): Promise<void> {
+  private async announce({ id, due }: Announcement, items: Planned[]): Promise<void> {
+    const { clock } = this.effects;
+    const time = clock.now();
+    const dueTime = time + due - clock.monotonic();
     const stills: Still[] = [];
     // Nobody waits for a slow disk or a server.
     const near = items.filter(({ storage }) => !this.effects.tiering?.has(storage));
@@ -368,17 +393,21 @@ export class Retention {
     }
     const { files, bytes, list } = sharesOf(items);
     const pictures = this.spec?.stills ? { stills } : {};
-    this.effects.tell({ type: 'about-to-delete', id, time: now, due, files, bytes, shares: list, ...pictures });
+    this.effects.tell({ type: 'about-to-delete', id, time, due: dueTime, files, bytes, shares: list, ...pictures });
   }
 
-  private async deleteAll(items: readonly Planned[], done: Shares, broken: Set<string>): Promise<void> {
+  /** Returns those in storages from which nothing can be deleted now. */
+  private async deleteAll(items: readonly Planned[], done: Shares, broken: Set<string>): Promise<Planned[]> {
     const { clock, store } = this.effects;
+    const untried: Planned[] = [];
     for (let at = 0; at < items.length && !this.closed;) {
-      const batch = items.slice(at, at + this.batch).filter(({ storage }) => !broken.has(storage));
+      const next = items.slice(at, at + this.batch);
+      const batch = next.filter(({ storage }) => !broken.has(storage));
       at += this.batch;
       const from = clock.monotonic();
       this.lockMs = 0;
-      this.finish(store.mark(batch, clock.now()), done, broken);
+      const failed = this.finish(store.mark(batch, this.ages.now()), done, broken);
+      untried.push(...next.filter((item) => !batch.includes(item) || failed.has(item.id)));
       this.effects.settle();
       if (this.lockMs > 0) {
         const factor = Math.min(2, LOCK_MS / this.lockMs);
@@ -387,10 +416,12 @@ export class Retention {
       const tookMs = clock.monotonic() - from;
       await this.pause(Math.max(PAUSE_MS, tookMs));
     }
+    return untried;
   }
 
-  private finish(marked: readonly Marked[], done: Shares, broken: Set<string>): void {
-    if (marked.length === 0) return;
+  /** Returns the ids of those whose disk is at fault. */
+  private finish(marked: readonly Marked[], done: Shares, broken: Set<string>): ReadonlySet<number> {
+    if (marked.length === 0) return new Set();
     const { store, files, clock, tiering } = this.effects;
     // In tiers the rows go at once, and their threads remove the files: nobody waits for a slow disk or a server.
     const later = (storage: string): boolean => tiering?.has(storage) ?? false;
@@ -398,12 +429,16 @@ export class Retention {
     if (there.length > 0) store.drop(there, clock.now(), later);
     for (const one of there) done.add(one);
     const here = marked.filter(({ storage }) => !later(storage));
-    const { deleted, failed, error } = deleteMarked(store, here, files, clock.now());
+    const { deleted, failed, stuck, error } = deleteMarked(store, here, files, clock.now());
     for (const one of deleted) done.add(one);
-    if (failed.length === 0) return;
+    if (failed.length === 0) return new Set();
     store.unmark(failed);
-    for (const { storage } of failed) broken.add(storage);
+    for (const { id } of stuck) this.stuck.set(id, clock.monotonic() + STUCK_MS);
+    for (const [id] of this.stuck) if (this.stuck.size > MAX_STUCK) this.stuck.delete(id);
+    const ofDisk = failed.filter((one) => !stuck.includes(one));
+    for (const { storage } of ofDisk) broken.add(storage);
     this.problem = `footage cannot be deleted: ${error ?? 'no reason given'}`;
+    return new Set(ofDisk.map(({ id }) => id));
   }
 
   private space(): Space[] {
@@ -438,17 +473,25 @@ export class Retention {
     return rates;
   }
 
+  private clockProblem(): string | null {
+    const { aheadMs } = this.ages;
+    const days = Math.round(aheadMs / 86_400_000);
+    // Less is an NVR that was off.
+    if (days < STRANGE_DAYS) return null;
+    return `the clock is ${days} days ahead of the last run: for some hours nothing is taken for so much older`;
+  }
+
   private tellState(): void {
     if (!this.spec) return;
-    const now = this.effects.clock.now();
+    const [time, now] = [this.effects.clock.now(), this.ages.now()];
     const space = this.space();
     const { store } = this.effects;
     const source = this.effects.source();
     const holds = store.holds();
     const cameras = source.cameras();
     this.effects.tell({
-      ...{ type: 'storage', time: now, emergency: isEmergency(space), ...this.lastPlan, ...this.longest },
-      problem: this.problem ?? this.effects.upkeep.problem ?? this.effects.tiering?.problem ?? null,
+      ...{ type: 'storage', time, emergency: isEmergency(space), ...this.lastPlan, ...this.longest },
+      problem: this.problem ?? this.effects.upkeep.problem ?? this.effects.tiering?.problem ?? this.clockProblem(),
       tiers: this.effects.tiering?.states ?? [],
       storages: space.map((one) => ({
         ...one,

@@ -60,7 +60,12 @@ export function freeWanted(
 
 /** True when a disk has less room than is written to it in an hour (on a small disk, than a part of it). */
 export function isEmergency(space: readonly Space[]): boolean {
-  return disksOf(space).some((disk) => disk.free < emergencyBytes(disk));
+  return shortOf(space).size > 0;
+}
+
+/** The storage folders on disks that are about to be full. */
+export function shortOf(space: readonly Space[]): ReadonlySet<string> {
+  return new Set(disksOf(space).flatMap((disk) => (disk.free < emergencyBytes(disk) ? disk.own : [])));
 }
 
 /** True when the free space that the rules want would be gone before the next look but one. */

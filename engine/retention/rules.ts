@@ -118,6 +118,8 @@ export interface PlanOptions {
   pending?: readonly Planned[];
   /** On their way, nobody knows for how long: not planned again; they count as gone, but not as room on their disk. */
   kept?: readonly Planned[];
+  /** Ids of what cannot be deleted: as if it were held. */
+  stuck?: ReadonlySet<number>;
   limit?: number;
 }
 
@@ -128,9 +130,11 @@ class Draft {
   private readonly going = new Set<number>();
   private readonly freed = new Map<string, number>();
   private readonly leaving = new Map<string, number>();
+  private readonly stuck: ReadonlySet<number>;
   private readonly limit: number;
 
-  constructor({ pending = [], kept = [], limit = MAX_PLANNED }: PlanOptions) {
+  constructor({ pending = [], kept = [], stuck = new Set(), limit = MAX_PLANNED }: PlanOptions) {
+    this.stuck = stuck;
     this.limit = limit;
     for (const segment of kept) this.count(segment, this.leaving);
     for (const segment of pending) this.count(segment);
@@ -161,7 +165,7 @@ class Draft {
     let missing = bytes;
     for (const segment of list) {
       if (this.full || missing <= 0) break;
-      if (this.going.has(segment.id)) continue;
+      if (this.going.has(segment.id) || this.stuck.has(segment.id)) continue;
       this.count(segment);
       this.items.push({ ...segment, reason: reason(segment) });
       missing -= segment.bytes;

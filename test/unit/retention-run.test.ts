@@ -28,27 +28,17 @@ describe('a retention run', () => {
   let retention: Retention;
   let now: number;
   let free: number;
+  let freeOf: (storage: string) => number;
+  let storages: string[];
+  let unlinkError: (file: string) => string | null;
+  /** How far the wall clock is ahead. */
+  let ahead: number;
   let readOnly: boolean;
   let check: () => void;
   let messages: RetentionMessage[];
   let largest: number;
   let copied: (items: CopyItem[]) => Promise<CopyReport>;
-  beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'flow-nvr-retention-'));
-    writeFileSync(join(folder, '.flow-nvr'), '');
-    catalog = Catalog.open(join(folder, 'catalog.sqlite'));
-    now = T0 + 1000 * MINUTE;
-    free = 1e12;
-    readOnly = false;
-    messages = [];
-    largest = 0;
-    store = new DeletionStore(catalog.db, (ms) => retention.locked(ms));
-    const mark = store.mark.bind(store);
-    store.mark = (items, at) => {
-      largest = Math.max(largest, items.length);
-      return mark(items, at);
-    };
-    copied = () => Promise.resolve({ files: 0, bytes: 0 });
+  const open = (): void => {
     const upkeep = {
       ...{ set: () => undefined, check: () => undefined, cancel: () => false, close: () => undefined, problem: null },
       ...{ compare: () => Promise.reject(new Error('none')), backUp: () => Promise.reject(new Error('none')) },
@@ -56,7 +46,7 @@ describe('a retention run', () => {
     };
     retention = new Retention({
       clock: {
-        now: () => now,
+        now: () => now + ahead,
         monotonic: () => now,
         after: (ms, call) => {
           if (ms === 5000) check = call;
@@ -69,37 +59,61 @@ describe('a retention run', () => {
       files: {
         ...diskOfFiles,
         unlink: (file) => {
+          const code = unlinkError(file);
+          if (code) throw Object.assign(new Error(code), { code });
           if (readOnly) throw Object.assign(new Error('EROFS: read-only file system'), { code: 'EROFS' });
           diskOfFiles.unlink(file);
         },
       },
-      storages: () => [folder],
-      diskOf: () => ({ disk: 'd', freeBytes: free, totalBytes: 2e12 }),
+      storages: () => storages,
+      diskOf: (storage) => ({ disk: storage, freeBytes: freeOf(storage), totalBytes: 2e12 }),
       tell: (message) => messages.push(message),
       settle: () => undefined,
       prune: () => [],
       still: ({ camera, start }) => Promise.resolve({ camera, time: start, image: Buffer.from('jpeg') }),
       upkeep,
     });
+  };
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'flow-nvr-retention-'));
+    writeFileSync(join(folder, '.flow-nvr'), '');
+    catalog = Catalog.open(join(folder, 'catalog.sqlite'));
+    now = T0 + 1000 * MINUTE;
+    free = 1e12;
+    freeOf = () => free;
+    storages = [folder];
+    unlinkError = () => null;
+    ahead = 0;
+    readOnly = false;
+    messages = [];
+    largest = 0;
+    store = new DeletionStore(catalog.db, (ms) => retention.locked(ms));
+    const mark = store.mark.bind(store);
+    store.mark = (items, at) => {
+      largest = Math.max(largest, items.length);
+      return mark(items, at);
+    };
+    copied = () => Promise.resolve({ files: 0, bytes: 0 });
+    open();
   });
   afterEach(() => {
     catalog.close();
     rmSync(folder, { recursive: true, force: true });
   });
 
-  const add = (count: number, camera = 'yard'): string[] =>
+  const add = (count: number, camera = 'yard', storage = folder): string[] =>
     Array.from({ length: count }, (_, minute) => {
       const startMs = T0 + minute * MINUTE;
       const path = segmentPath(camera, 'main', startMs);
       catalog.openSegment({
-        ...{ camera, stream: 'main', storage: folder, path, recordingId: null, init: Buffer.from('init') },
+        ...{ camera, stream: 'main', storage, path, recordingId: null, init: Buffer.from('init') },
         ...{ startMs, startTicks: 0 },
       });
       const end = { endMs: startMs + MINUTE, bytes: 10, frames: 1, gops: Buffer.alloc(0) };
-      catalog.closeSegment({ storage: folder, path, ...end });
-      mkdirSync(dirname(join(folder, path)), { recursive: true });
-      writeFileSync(join(folder, path), Buffer.alloc(10));
-      return join(folder, path);
+      catalog.closeSegment({ storage, path, ...end });
+      mkdirSync(dirname(join(storage, path)), { recursive: true });
+      writeFileSync(join(storage, path), Buffer.alloc(10));
+      return join(storage, path);
     });
   const spec = (of: Partial<RetentionSpec> = {}): RetentionSpec => ({
     ...{ node: 'n', vetoMs: 0, rules: { rules: [{ id: 'r', cameras: '*', keep: {}, quotaBytes: 50 }] } },
@@ -201,13 +215,111 @@ describe('a retention run', () => {
     await retention.run();
     assert.equal(left(files), 10);
     free = 3600 - 70;
+    messages.length = 0;
     check();
-    await until(() => left(files) <= 3);
-    await retention.run(); // until the one that goes on has ended
+    await until(() => messages.some(({ type }) => type === 'storage')); // told when it has ended
     assert.equal(left(files), 3, 'what was announced, and two more');
     retention.hold({ name: 'all', camera: null, start: T0, end: now, until: null, who: '', why: '' });
     assert.deepEqual([(await retention.run()).blocked, left(files)], [true, 3]);
     assert.deepEqual([state().blocked, state().emergency], [true, true]);
+  });
+
+  it('does not take what is announced on one disk because another is full', async () => {
+    const other = mkdtempSync(join(tmpdir(), 'flow-nvr-retention-'));
+    try {
+      const files = [...add(10), ...add(10, 'door', other)];
+      storages = [folder, other];
+      retention.set(spec({ vetoMs: 10 * MINUTE }));
+      await retention.run();
+      assert.equal(announced()[0]?.files, 15);
+      freeOf = (storage) => (storage === other ? 1e12 : 0);
+      retention.setRates([{ camera: 'yard', storage: folder, bytesPerSecond: 0.01 }]);
+      await retention.run();
+      assert.deepEqual([left(files.slice(0, 10)) < 10, left(files.slice(10))], [true, 10]);
+    } finally {
+      rmSync(other, { recursive: true, force: true });
+    }
+  });
+
+  it('keeps what became more than it was while it was announced', async () => {
+    const files = add(10);
+    retention.set(spec({ vetoMs: 10 * MINUTE }));
+    await retention.run();
+    catalog.db.prepare('UPDATE segment SET kind = 2 WHERE start_ms = ?').run(T0);
+    now += 10 * MINUTE;
+    await retention.run();
+    assert.ok(existsSync(files[0]!));
+    assert.equal(left(files), 6);
+  });
+
+  it('is not kept from deleting by files that cannot be deleted', async () => {
+    const files = add(100);
+    const bad = new Set(files.slice(0, 60));
+    unlinkError = (file) => (bad.has(file) ? 'EPERM' : null);
+    retention.set(spec());
+    await retention.run();
+    assert.equal(left(files.slice(60)), 5);
+    assert.match(state().problem ?? '', /EPERM/);
+    await retention.run();
+    assert.deepEqual([left(files.slice(60)), left(files)], [0, 60], 'others go in their place');
+    unlinkError = () => null;
+    now += 61 * MINUTE;
+    await retention.run();
+    assert.equal(left(files), 5);
+  });
+
+  it('announces nothing anew because a disk could not be written when it was due', async () => {
+    const files = add(10);
+    retention.set(spec({ vetoMs: 10 * MINUTE }));
+    await retention.run();
+    now += 10 * MINUTE;
+    readOnly = true;
+    await retention.run();
+    readOnly = false;
+    now += 2 * MINUTE;
+    await retention.run();
+    assert.deepEqual([announced().length, left(files)], [1, 5]);
+  });
+
+  it('does not take footage for old because a clock is ahead', async () => {
+    const files = add(10);
+    const keep = { continuousMs: 2 * 86_400_000 };
+    const year = 365 * 86_400_000;
+    retention.hold({ name: 'mine', camera: 'x', start: 0, end: 1, until: now + 30 * 86_400_000, who: '', why: '' });
+    for (const vetoMs of [0, 10 * MINUTE]) {
+      retention.set({ node: 'n', vetoMs, rules: { rules: [{ id: 'r', cameras: '*', keep }] } });
+      ahead = year;
+      await retention.run();
+      assert.match(state().problem ?? '', /clock is 365 days ahead/);
+      now += 5 * MINUTE;
+      ahead = 0;
+      await retention.run();
+      assert.deepEqual([left(files), retention.holds().length, announced().length, state().problem], [10, 1, 0, null]);
+    }
+    // One that stays as it is told is believed.
+    ahead = year;
+    await retention.run();
+    now += 7 * 60 * MINUTE;
+    await retention.run();
+    assert.equal(announced()[0]?.files, 10);
+  });
+
+  it('does not take footage for old because the clock was wrong from the start', async () => {
+    const files = add(10);
+    const rules = { rules: [{ id: 'r', cameras: '*' as const, keep: { continuousMs: 2 * 86_400_000 } }] };
+    retention.set({ node: 'n', vetoMs: 0, rules });
+    await retention.run();
+    for (let boot = 0; boot < 2; boot++) {
+      ahead = 365 * 86_400_000;
+      open();
+      retention.set({ node: 'n', vetoMs: 0, rules });
+      await retention.run();
+      assert.equal(left(files), 10);
+    }
+    // Off for longer than the footage is kept: it goes, but not at once.
+    now += 7 * 60 * MINUTE;
+    await retention.run();
+    assert.equal(left(files), 0);
   });
 
   it('leaves a disk alone that cannot be written, says so, and goes on when it can', async () => {
