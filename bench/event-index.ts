@@ -228,6 +228,14 @@ export default async function eventIndex(options: Options): Promise<BenchResult>
       ['nothing: a zone and a label', (i) => `zones=zone ${i % 8}&labels=fault 3`],
       ['nothing: motion with a severity', () => 'types=motion&severity=critical'],
       ['nothing: cameras, a zone and a word', () => `cameras=${many}&zones=zone 1&text=station`],
+      ['what begins a word of many', (i) => `text=statio*&end=${until(i)}`],
+      ['what begins many words', (i) => `text=1*&end=${until(i)}`],
+      ['what begins some words', (i) => `text=${10 + i}*&end=${until(i)}`],
+      ['what begins a few words', (i) => `text=${100 + i}*`],
+      ['what begins words, with other things', (i) => `text=st* 1*&labels=fault 3&cameras=${many}&end=${until(i)}`],
+      ['nothing: what begins many words, and a zone', () => 'text=1*&zones=zone 1'],
+      ['nothing: what begins words of the index itself', () => 'text=q*'],
+      ['most of the picture', (i) => `region=0,0,1,0.9&end=${until(i)}`],
     ];
     progress('pages are asked for');
     const figures: [string, number][] = [];

@@ -307,6 +307,13 @@ const MIGRATIONS: readonly string[] = [
     at_ms INTEGER NOT NULL -- the latest time that retention believed, see retention/age-clock.ts
   ) STRICT;
   `,
+  // Words of events begin with their kind. Those of old events are made anew a few at a time, from the newest to the oldest: until
+  // then the old ones find them.
+  `
+  CREATE TABLE event_reword (below INTEGER NOT NULL) STRICT; -- rows before this have old words; empty: none has
+  INSERT INTO event_reword SELECT row + 1 FROM event ORDER BY row DESC LIMIT 1;
+  CREATE VIRTUAL TABLE event_terms USING fts5vocab (event_words, instance); -- what words there are; takes no room
+  `,
 ];
 
 /** Brings a catalogue up to date. Throws for one that a later version wrote. */

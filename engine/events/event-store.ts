@@ -384,6 +384,21 @@ export class EventStore {
       this.sql('UPDATE event SET data = ?, indexed = 1 WHERE row = ?').run(text, event.row);
       this.reword(event.row, wordsOf(recordOf({ ...event, data: text })));
     }
+    return this.rewordOld(limit - rows.length) || rows.length === limit;
+  }
+
+  /** Gives the words of today to events that have those of an older catalogue. @returns whether there are more */
+  private rewordOld(limit: number): boolean {
+    const below = this.sql('SELECT below FROM event_reword').pluck().get() as number | undefined;
+    if (below === undefined || limit === 0) return false;
+    const rows = this.sql(`SELECT ${EVENT_COLUMNS} FROM event e WHERE e.row < ? ORDER BY e.row DESC LIMIT ?`).all(
+      below,
+      limit,
+    ) as EventRow[];
+    // Full-text search writes what it has with each row that is before the last.
+    for (const event of rows.reverse()) this.reword(event.row, wordsOf(recordOf(event)));
+    if (rows.length === limit) this.sql('UPDATE event_reword SET below = ?').run(rows[0]!.row);
+    else this.sql('DELETE FROM event_reword').run();
     return rows.length === limit;
   }
 

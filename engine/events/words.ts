@@ -1,11 +1,12 @@
 /**
  * What an event is found by, as words of one full-text index whose row numbers are times: a page of any combination of
- * filters is then an intersection of sorted lists, read from its newest or oldest end. Pure.
+ * filters is then an intersection of sorted lists, read from its newest or oldest end. Every word begins with the kind of its
+ * event: what only motion has and what only machines tell then never meet in two long lists that have nothing in common. Pure.
  */
 import { createHash } from 'node:crypto';
 import type { Box } from '../motion/types.ts';
 import { EngineError } from '../types.ts';
-import { SEVERITIES, type EventRecord, type Severity } from './types.ts';
+import { SEVERITIES, type EventKind, type EventRecord, type Severity } from './types.ts';
 
 /** Rows in a millisecond; exact numbers until the year 2248. */
 export const ROWS_PER_MS = 1024;
@@ -14,101 +15,182 @@ const COLUMNS = 8;
 const ROWS = 6;
 const MAX_WORDS = 20;
 
+/** A letter each: they are in catalogues, and stay what they are. */
+const KINDS: Record<EventKind, string> = {
+  ...{ motion: 'm', 'scene-change': 's', 'onvif-event': 'o', recording: 'r', camera: 'c', gap: 'g', external: 'x' },
+};
+
 /** The same few names come again and again. */
 const MAX_KNOWN = 5000;
 const known = new Map<string, string>();
 
-/** What a person looks for is not found among the words of facets: they begin with `q`, a letter and a digit. */
-function facet(kind: string, name: string): string {
-  const key = kind + name;
-  let word = known.get(key);
-  if (word === undefined) {
-    word = `q${kind}0${createHash('sha1').update(name).digest('hex').slice(0, 14)}`;
+function hashOf(name: string): string {
+  let hash = known.get(name);
+  if (hash === undefined) {
+    hash = createHash('sha1').update(name).digest('hex').slice(0, 14);
     if (known.size >= MAX_KNOWN) known.clear();
-    known.set(key, word);
+    known.set(name, hash);
   }
-  return word;
+  return hash;
 }
 
-const ofKind = (kind: string): string => facet('k', kind);
-const ofCamera = (camera: string): string => facet('c', camera);
-const ofZone = (zone: string): string => facet('z', zone);
-const ofLabel = (label: string): string => facet('l', label);
-const ofSeverity = (severity: Severity): string => `qs0${SEVERITIES.indexOf(severity)}`;
-const ofAcknowledged = (is: boolean): string => `qa0${is ? 1 : 0}`;
+const ofCamera = (camera: string): string => `c${hashOf(camera)}`;
+const ofZone = (zone: string): string => `z${hashOf(zone)}`;
+const ofLabel = (label: string): string => `l${hashOf(label)}`;
+const ofSeverity = (severity: Severity): string => `s${SEVERITIES.indexOf(severity)}`;
+const ofAcknowledged = (is: boolean): string => `a${is ? 1 : 0}`;
+const ofText = (word: string): string => `t${word}`;
+/** Every event of a kind has it. */
+const ANY = 'k';
+/** Where more cells are asked for than these, events that have boxes at all are: most touch so much of the picture. */
+const MANY_CELLS = 16;
+const BOXES = 'b';
+const worded = (kind: EventKind, word: string): string => `q${KINDS[kind]}${word}`;
 
-function cellsOf({ x, y, width, height }: Box): string[] {
-  const cells: string[] = [];
+function cellsOf({ x, y, width, height }: Box): number[] {
+  const cells: number[] = [];
   const last = (at: number, of: number): number => Math.min(of - 1, Math.max(0, Math.ceil(at * of) - 1));
   for (let row = Math.min(ROWS - 1, Math.floor(y * ROWS)); row <= last(y + height, ROWS); row++) {
     for (let column = Math.min(COLUMNS - 1, Math.floor(x * COLUMNS)); column <= last(x + width, COLUMNS); column++) {
-      cells.push(`qg0${row * COLUMNS + column}`);
+      cells.push(row * COLUMNS + column);
     }
   }
   return cells;
 }
 
+const ofCell = (cell: number): string => `g${cell}`;
+
+/** As words are compared: small letters, and Latin ones without their marks. */
+function folded(text: string): string {
+  if (/^[\x00-\x7f]*$/.test(text)) return text.toLowerCase();
+  return text
+    .normalize('NFD')
+    .replace(/(\p{Script=Latin})\p{M}+/gu, '$1')
+    .normalize('NFC')
+    .toLowerCase()
+    .replaceAll('ς', 'σ');
+}
+
+const WORDS = /[\p{L}\p{N}]+/gu;
+
+/** What a person may look for in an event. */
+function textOf(event: EventRecord): string {
+  const tags = event.tags.flatMap(({ name, value }) => [name, typeof value === 'boolean' ? '' : `${value}`]);
+  const notes = event.notes.map(({ text }) => text);
+  return folded([event.label ?? '', event.correlationId ?? '', ...tags, ...notes].join(' '));
+}
+
 /** All words of an event. */
 export function wordsOf(event: EventRecord): string {
-  const tags = event.tags.flatMap(({ name, value }) => [name, typeof value === 'boolean' ? '' : `${value}`]);
-  return [
-    ...[ofKind(event.kind), ofSeverity(event.severity), ofAcknowledged(event.acknowledged !== null)],
+  const words = [
+    ...[ANY, ofSeverity(event.severity), ofAcknowledged(event.acknowledged !== null)],
     ...event.cameras.map(ofCamera),
     ...event.zones.map(ofZone),
-    ...(event.label === null ? [] : [ofLabel(event.label), event.label]),
-    ...new Set(event.boxes.flatMap(cellsOf)),
-    ...(event.correlationId === null ? [] : [event.correlationId]),
-    ...tags,
-    ...event.notes.map(({ text }) => text),
-  ]
-    .join(' ')
-    .normalize('NFC');
+    ...(event.label === null ? [] : [ofLabel(event.label)]),
+    ...(event.boxes.length === 0 ? [] : [BOXES]),
+    ...new Set(event.boxes.flatMap(cellsOf).map(ofCell)),
+    ...(textOf(event).match(WORDS) ?? []).map(ofText),
+  ];
+  return words.map((word) => worded(event.kind, word)).join(' ');
 }
 
 export interface Facets {
-  cameras: readonly string[] | null;
   /** Null for all. */
-  kinds: readonly string[] | null;
+  cameras: readonly string[] | null;
   zones?: readonly string[];
   labels?: readonly string[];
   severities?: readonly Severity[];
   acknowledged?: boolean;
+  /** With a box that touches it. */
   region?: Box;
   /** Words that must all be there; `word*` for those that begin so. */
   text?: string;
 }
 
-/** The full-text query for these, null where every event will do; no answer where no event can. Throws `bad-request`. */
-export function matchOf(facets: Facets): { match: string | null } | null {
-  const any: string[][] = [];
-  const add = (words: readonly string[] | undefined | null): void => {
-    if (words) any.push([...words]);
+/** An event has one of these words, or one that begins so. */
+export type Group = { words: string[] } | { prefix: string };
+
+/**
+ * What an event of a kind must have, one of each group; those first that few kinds have. No answer where no event can.
+ * Throws `bad-request`.
+ */
+export function groupsOf(kind: EventKind, facets: Facets): Group[] | null {
+  const groups: Group[] = (facets.text === undefined ? [] : textAsked(facets.text)).map(({ word, begins }) =>
+    begins ? { prefix: worded(kind, ofText(word)) } : { words: [worded(kind, ofText(word))] },
+  );
+  const add = (words: readonly string[] | undefined): void => {
+    if (words) groups.push({ words: words.map((word) => worded(kind, word)) });
   };
-  add(facets.cameras?.map(ofCamera));
-  add(facets.kinds?.map(ofKind));
-  add(facets.zones?.map(ofZone));
   add(facets.labels?.map(ofLabel));
-  if (facets.severities && !SEVERITIES.every((one) => facets.severities!.includes(one))) {
-    add(facets.severities.map(ofSeverity));
-  }
+  add(facets.zones?.map(ofZone));
+  const cells = facets.region && cellsOf(facets.region);
+  add(cells && cells.length > MANY_CELLS ? [BOXES] : cells?.map(ofCell));
+  if (facets.severities && !isEvery(facets.severities)) add(facets.severities.map(ofSeverity));
   if (facets.acknowledged !== undefined) add([ofAcknowledged(facets.acknowledged)]);
-  // No box has all of the picture for a region that is nearly all of it: it is asked for boxes at all.
-  if (facets.region) add(cellsOf(facets.region));
-  if (any.some((words) => words.length === 0)) return null;
-  const groups = any.map((words) => (words.length === 1 ? words[0]! : `(${words.join(' OR ')})`));
-  groups.push(...textQuery(facets.text));
-  return { match: groups.length === 0 ? null : groups.join(' AND ') };
+  add(facets.cameras?.map(ofCamera));
+  return groups.some((group) => 'words' in group && group.words.length === 0) ? null : groups;
 }
 
-function textQuery(text: string | undefined): string[] {
-  if (text === undefined) return [];
-  const words = text.normalize('NFC').match(/[\p{L}\p{N}]+\*?/gu) ?? [];
+const isEvery = (severities: readonly Severity[]): boolean => SEVERITIES.every((one) => severities.includes(one));
+
+/** The full-text query for events of a kind that have one of each group; every one of the kind, where there is none. */
+export function matchOf(kind: EventKind, groups: readonly Group[]): string {
+  if (groups.length === 0) return worded(kind, ANY);
+  const any = (words: readonly string[]): string => `(${words.map((word) => `"${word}"`).join(' OR ')})`;
+  return `(${groups.map((group) => ('words' in group ? any(group.words) : `"${group.prefix}" *`)).join(' AND ')})`;
+}
+
+/** Whether an event is one of those that are asked for. Throws `bad-request`. */
+export function asks(facets: Facets): (event: EventRecord) => boolean {
+  const { cameras, zones, labels, severities, acknowledged, region, text } = facets;
+  const asked = text === undefined ? [] : textAsked(text);
+  return (event) => {
+    if (cameras && !event.cameras.some((camera) => cameras.includes(camera))) return false;
+    if (zones && !event.zones.some((zone) => zones.includes(zone))) return false;
+    if (labels && (event.label === null || !labels.includes(event.label))) return false;
+    if (severities && !severities.includes(event.severity)) return false;
+    if (acknowledged !== undefined && (event.acknowledged !== null) !== acknowledged) return false;
+    if (region && !event.boxes.some((box) => touches(box, region))) return false;
+    if (asked.length === 0) return true;
+    const has = textOf(event);
+    if (!asked.every(({ word }) => has.includes(word))) return false;
+    const words: string[] = has.match(WORDS) ?? [];
+    return asked.every(({ word, begins }) =>
+      begins ? words.some((one) => one.startsWith(word)) : words.includes(word),
+    );
+  };
+}
+
+function textAsked(text: string): { word: string; begins: boolean }[] {
+  const words = folded(text).match(/[\p{L}\p{N}]+\*?/gu) ?? [];
   if (words.length === 0 || words.length > MAX_WORDS) {
     throw new EngineError('bad-request', `text must have 1 to ${MAX_WORDS} words to look for`);
   }
-  return words.map((word) => (word.endsWith('*') ? `"${word.slice(0, -1)}" *` : `"${word}"`));
+  return words.map((word) => ({ word: word.replace('*', ''), begins: word.endsWith('*') }));
 }
 
-export function touches(a: Box, b: Box): boolean {
+function touches(a: Box, b: Box): boolean {
   return a.x < b.x + b.width && a.x + a.width > b.x && a.y < b.y + b.height && a.y + a.height > b.y;
+}
+
+/**
+ * The full-text query for events whose words are those of an older catalogue: without their kind, text as it was told. It
+ * finds more where a text begins like words of facets did. No answer where no event can.
+ */
+export function oldMatchOf(kinds: readonly EventKind[], facets: Facets): string | null {
+  const facet = (letter: string, name: string): string => `q${letter}0${hashOf(name)}`;
+  const any = [
+    kinds.map((kind) => facet('k', kind)),
+    facets.cameras?.map((camera) => facet('c', camera)),
+    facets.zones?.map((zone) => facet('z', zone)),
+    facets.labels?.map((label) => facet('l', label)),
+    facets.severities?.map((severity) => `qs0${SEVERITIES.indexOf(severity)}`),
+    facets.acknowledged === undefined ? undefined : [`qa0${facets.acknowledged ? 1 : 0}`],
+    facets.region && cellsOf(facets.region).map((cell) => `qg0${cell}`),
+    ...(facets.text?.normalize('NFC').match(/[\p{L}\p{N}]+\*?/gu) ?? []).map((word) => [
+      word.endsWith('*') ? `"${word.slice(0, -1)}" *` : `"${word}"`,
+    ]),
+  ].filter((words) => words !== undefined);
+  if (any.some((words) => words.length === 0)) return null;
+  return `(${any.map((words) => `(${words.join(' OR ')})`).join(' AND ')})`;
 }
