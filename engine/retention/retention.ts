@@ -7,8 +7,10 @@ import type { Clock } from '../clock.ts';
 import { EngineError } from '../types.ts';
 import type { DeletionStore, Marked } from './deletion-store.ts';
 import { deleteMarked, type FileEffects } from './deletion.ts';
+import type { Folders } from './folders.ts';
 import { isEmergency, runsShort } from './room.ts';
 import { forecast, MAX_PLANNED, planFrom } from './rules.ts';
+import type { Room } from './place.ts';
 import { isBucket } from './tiers.ts';
 import { Shares, sharesOf } from './shares.ts';
 import type { FootageSource } from './source.ts';
@@ -36,12 +38,14 @@ export interface RetentionEffects {
   /** The footage as it is now. */
   source(): FootageSource;
   files: FileEffects;
+  /** What is known of the storage folders; absent where asking them keeps nobody. */
+  folders?: Pick<Folders, 'look' | 'problem'>;
   /** Every storage folder that is there, configured or known from footage; without tiers. */
   storages(): string[];
   /** Where footage goes when it gets older; absent where it stays. */
   tiering?: Pick<Tiering, 'set' | 'run' | 'plan' | 'has' | 'roomOf' | 'folders' | 'states' | 'problem' | 'close'>;
   /** Its disk; null when it cannot be asked. */
-  diskOf(storage: string): { disk: string; freeBytes: number; totalBytes: number } | null;
+  diskOf(storage: string): Room | null;
   tell(message: RetentionMessage): void;
   /** After a batch, outside of transactions. */
   settle(): void;
@@ -252,7 +256,13 @@ export class Retention {
     this.cancelCheck = this.effects.clock.after(CHECK_MS, () => this.check());
     if (!this.spec) return;
     this.effects.upkeep.check();
-    if (this.running) return;
+    const { folders } = this.effects;
+    if (folders) void folders.look().then(() => this.runIfDue());
+    else this.runIfDue();
+  }
+
+  private runIfDue(): void {
+    if (this.closed || !this.spec || this.running) return;
     const now = this.effects.clock.now();
     const since = this.effects.clock.monotonic() - this.lastPass;
     const due = this.pending.some((one) => one.due <= now && !one.copying);
@@ -272,6 +282,7 @@ export class Retention {
   }
 
   private async pass(): Promise<RunResult> {
+    if (this.effects.folders) await this.effects.folders.look();
     if (!this.spec) throw new EngineError('no-rules', 'there are no rules: add a retention node and deploy');
     const { clock, store } = this.effects;
     this.lastPass = clock.monotonic();
@@ -305,6 +316,7 @@ export class Retention {
       if (announcement) await this.announce(announcement, announced, now);
       const progress = announced.length > 0 || done.files > before;
       // The rules may have been taken away meanwhile; without progress there is nothing to repeat.
+      await this.effects.folders?.look(); // or as much would be deleted again
       if (this.closed || plan.complete || !progress || !(this.spec as RetentionSpec | null)) break;
     }
     if (done.files > 0) {
@@ -448,7 +460,12 @@ export class Retention {
     const cameras = source.cameras();
     this.effects.tell({
       ...{ type: 'storage', time: now, emergency: isEmergency(space), ...this.lastPlan, ...this.longest },
-      problem: this.problem ?? this.effects.upkeep.problem ?? this.effects.tiering?.problem ?? null,
+      problem:
+        this.problem ??
+        this.effects.folders?.problem ??
+        this.effects.upkeep.problem ??
+        this.effects.tiering?.problem ??
+        null,
       tiers: this.effects.tiering?.states ?? [],
       storages: space.map((one) => ({
         ...one,
