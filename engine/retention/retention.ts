@@ -8,8 +8,10 @@ import { EngineError } from '../types.ts';
 import type { DeletionStore, Marked } from './deletion-store.ts';
 import { deleteMarked, type FileEffects } from './deletion.ts';
 import { AgeClock } from './age-clock.ts';
+import type { Folders } from './folders.ts';
 import { isEmergency, runsShort, shortOf } from './room.ts';
 import { forecast, MAX_PLANNED, planFrom } from './rules.ts';
+import type { Room } from './place.ts';
 import { isBucket } from './tiers.ts';
 import { Shares, sharesOf } from './shares.ts';
 import type { FootageSource } from './source.ts';
@@ -37,12 +39,14 @@ export interface RetentionEffects {
   /** The footage as it is now. */
   source(): FootageSource;
   files: FileEffects;
+  /** What is known of the storage folders; absent where asking them keeps nobody. */
+  folders?: Pick<Folders, 'look' | 'problem'>;
   /** Every storage folder that is there, configured or known from footage; without tiers. */
   storages(): string[];
   /** Where footage goes when it gets older; absent where it stays. */
   tiering?: Pick<Tiering, 'set' | 'run' | 'plan' | 'has' | 'roomOf' | 'folders' | 'states' | 'problem' | 'close'>;
   /** Its disk; null when it cannot be asked. */
-  diskOf(storage: string): { disk: string; freeBytes: number; totalBytes: number } | null;
+  diskOf(storage: string): Room | null;
   tell(message: RetentionMessage): void;
   /** After a batch, outside of transactions. */
   settle(): void;
@@ -263,7 +267,13 @@ export class Retention {
     this.cancelCheck = this.effects.clock.after(CHECK_MS, () => this.check());
     if (!this.spec) return;
     this.effects.upkeep.check();
-    if (this.running) return;
+    const { folders } = this.effects;
+    if (folders) void folders.look().then(() => this.runIfDue());
+    else this.runIfDue();
+  }
+
+  private runIfDue(): void {
+    if (this.closed || !this.spec || this.running) return;
     const now = this.effects.clock.monotonic();
     const since = now - this.lastPass;
     const due = this.pending.some((one) => one.due <= now && !one.copying);
@@ -283,6 +293,7 @@ export class Retention {
   }
 
   private async pass(): Promise<RunResult> {
+    if (this.effects.folders) await this.effects.folders.look();
     if (!this.spec) throw new EngineError('no-rules', 'there are no rules: add a retention node and deploy');
     const { clock, store } = this.effects;
     this.lastPass = clock.monotonic();
@@ -323,6 +334,7 @@ export class Retention {
       if (announcement) await this.announce(announcement, announced);
       const progress = announced.length > 0 || done.files > before;
       // The rules may have been taken away meanwhile; without progress there is nothing to repeat.
+      await this.effects.folders?.look(); // or as much would be deleted again
       if (this.closed || plan.complete || !progress || !(this.spec as RetentionSpec | null)) break;
     }
     if (done.files > 0) {
@@ -491,7 +503,12 @@ export class Retention {
     const cameras = source.cameras();
     this.effects.tell({
       ...{ type: 'storage', time, emergency: isEmergency(space), ...this.lastPlan, ...this.longest },
-      problem: this.problem ?? this.effects.upkeep.problem ?? this.effects.tiering?.problem ?? this.clockProblem(),
+      problem:
+        this.problem ??
+        this.effects.folders?.problem ??
+        this.effects.upkeep.problem ??
+        this.effects.tiering?.problem ??
+        this.clockProblem(),
       tiers: this.effects.tiering?.states ?? [],
       storages: space.map((one) => ({
         ...one,

@@ -2,7 +2,6 @@
  * Thread that deletes what the rules no longer keep, with a connection of its own to the catalogue: see
  * retention/retention.ts. A disk that is slow to delete holds up nothing else. `workerData` is the {@link EngineConfig}.
  */
-import { statfsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import Sqlite from 'better-sqlite3';
@@ -12,7 +11,7 @@ import { DeletionStore } from '../retention/deletion-store.ts';
 import { MoveStore } from '../retention/move-store.ts';
 import { PlaceLink } from '../retention/place-link.ts';
 import { Tiering } from '../retention/tiering.ts';
-import { diskOfFiles } from '../retention/deletion.ts';
+import { Folders } from '../retention/folders.ts';
 import type { RetentionCalls, RetentionReply, RetentionRequest } from '../retention/link.ts';
 import { pruneSteps } from '../retention/pruning.ts';
 import { Retention } from '../retention/retention.ts';
@@ -21,7 +20,7 @@ import { Upkeep, type UpkeepEffects } from '../retention/upkeep.ts';
 import { EngineError, type EngineConfig } from '../types.ts';
 import type { UpkeepReply } from '../upkeep/types.ts';
 import { sibling } from './sibling.ts';
-import { placeBackend } from './place-backend.ts';
+import { folderBackend, placeBackend } from './place-backend.ts';
 
 const port = parentPort!;
 const config = workerData as EngineConfig;
@@ -38,9 +37,18 @@ function knownStorages(): string[] {
   return [...new Set([...config.storages, ...known])];
 }
 
-/** That are there, but for tiers. */
-const storages = (): string[] =>
-  knownStorages().filter((storage) => !tiering.has(storage) && diskOfFiles.present(storage));
+/** Those that are recorded to, and others that have footage, but for tiers. */
+function usedStorages(): string[] {
+  const used =
+    'SELECT path FROM storage st WHERE EXISTS (SELECT 1 FROM usage u WHERE u.storage_id = st.id AND files > 0)';
+  const all = new Set([...config.storages, ...(db.prepare(used).pluck().all() as string[])]);
+  return [...all].filter((storage) => !tiering.has(storage));
+}
+
+const folders = new Folders({
+  inUse: usedStorages,
+  open: (to) => new PlaceLink({ to, catalog: config.catalog, access: null }, folderBackend, systemClock),
+});
 
 let lock: Sqlite.Database | null = null;
 /** Held until this thread ends, however it does. */
@@ -62,7 +70,7 @@ const tiering = new Tiering({
   clock: systemClock,
   store: new MoveStore(db, (ms) => retention.locked(ms)),
   source: () => new CatalogSource(db),
-  files: diskOfFiles,
+  files: folders,
   recorded: config.storages,
   open: (data) => new PlaceLink({ ...data, catalog: config.catalog }, placeBackend, systemClock),
   tell: (message) => tell({ message }),
@@ -108,17 +116,11 @@ const retention: Retention = new Retention({
   prune: (holds, now) => pruneSteps(db, (call) => store.write(call), holds, now),
   still: (of) => stillOf(db, config.ffmpegPath, of),
   source: () => new CatalogSource(db),
-  files: diskOfFiles,
+  files: folders,
+  folders,
   tiering,
-  storages,
-  diskOf: (storage) => {
-    try {
-      const { bavail, blocks, bsize } = statfsSync(storage);
-      return { disk: `${statSync(storage).dev}`, freeBytes: bavail * bsize, totalBytes: blocks * bsize };
-    } catch {
-      return null; // it was taken away just now
-    }
-  },
+  storages: () => folders.there.filter((storage) => !tiering.has(storage)),
+  diskOf: folders.roomOf,
   tell: (message) => tell({ message }),
   settle: () => {
     if (++batches % CHECKPOINT_EVERY === 0) db.pragma('wal_checkpoint(PASSIVE)');
@@ -127,6 +129,7 @@ const retention: Retention = new Retention({
 
 async function answer({ id, call, args }: Extract<RetentionRequest, { id: number }>): Promise<void> {
   try {
+    if (call === 'preview') await folders.look();
     const calls = retention as unknown as Record<keyof RetentionCalls, (...args: unknown[]) => unknown>;
     tell({ id, result: await calls[call](...args) });
   } catch (error) {

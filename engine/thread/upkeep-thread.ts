@@ -8,7 +8,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Catalog } from '../catalog/catalog.ts';
 import { isGone, Reconciler } from '../catalog/reconcile.ts';
 import { EngineError } from '../types.ts';
-import { backUp, backupsIn } from '../upkeep/backup.ts';
+import { backUp, isBackedUp } from '../upkeep/backup.ts';
 import { checkStorages } from '../upkeep/check.ts';
 import { copyFootage } from '../upkeep/copy.ts';
 import type { UpkeepJob, UpkeepReply, UpkeepReport } from '../upkeep/types.ts';
@@ -48,10 +48,13 @@ async function run(job: UpkeepJob): Promise<UpkeepReport[UpkeepJob['kind']]> {
         catalog.close();
       }
     }
-    case 'backup':
-      if (job.options.since !== null && (backupsIn(job.options.folder).at(-1)?.time ?? 0) >= job.options.since)
-        return null;
-      return backUp(job.source, job.options, Date.now(), (done) => progress({ done }));
+    case 'backup': {
+      const { source, options } = job;
+      const { folder, since } = options;
+      const now = Date.now();
+      if (since !== null && isBackedUp(source.catalog, folder, since, now)) return null;
+      return backUp(source, options, now, (done) => progress({ done }));
+    }
     case 'copy':
       return copyFootage(job.items, job.folder, pause, (done) => progress({ done }));
   }

@@ -9,7 +9,7 @@ import { DeletionStore } from '../../engine/retention/deletion-store.ts';
 import { diskOfFiles } from '../../engine/retention/deletion.ts';
 import { RetentionLink, type RetentionReply, type RetentionRequest } from '../../engine/retention/link.ts';
 import { WriteRates } from '../../engine/retention/rates.ts';
-import { PASS_MS, Retention } from '../../engine/retention/retention.ts';
+import { PASS_MS, Retention, type RetentionEffects } from '../../engine/retention/retention.ts';
 import type { CopyItem, CopyReport } from '../../engine/upkeep/types.ts';
 import type {
   AboutToDeleteMessage,
@@ -35,6 +35,7 @@ describe('a retention run', () => {
   let ahead: number;
   let readOnly: boolean;
   let check: () => void;
+  let effects: RetentionEffects;
   let messages: RetentionMessage[];
   let largest: number;
   let copied: (items: CopyItem[]) => Promise<CopyReport>;
@@ -44,7 +45,7 @@ describe('a retention run', () => {
       ...{ compare: () => Promise.reject(new Error('none')), backUp: () => Promise.reject(new Error('none')) },
       copy: (_id: string, items: CopyItem[]) => copied(items),
     };
-    retention = new Retention({
+    effects = {
       clock: {
         now: () => now + ahead,
         monotonic: () => now,
@@ -72,7 +73,8 @@ describe('a retention run', () => {
       prune: () => [],
       still: ({ camera, start }) => Promise.resolve({ camera, time: start, image: Buffer.from('jpeg') }),
       upkeep,
-    });
+    };
+    retention = new Retention(effects);
   };
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'flow-nvr-retention-'));
@@ -130,6 +132,22 @@ describe('a retention run', () => {
   const state = (): RetentionStateMessage =>
     messages.findLast((message) => message.type === 'storage') as RetentionStateMessage;
   const announced = (): AboutToDeleteMessage[] => messages.filter((message) => message.type === 'about-to-delete');
+
+  it('looks at the folders before each plan, since an answer of before would have more deleted', async () => {
+    const files = add(600);
+    free = NaN; // what is not known yet must not be planned with
+    let look = (): void => {
+      free = 1e9 + (600 - left(files)) * 10;
+    };
+    effects.folders = { look: () => Promise.resolve().then(() => look()), problem: 'a disk hangs' };
+    retention.set(spec({ rules: { rules: [], minFree: { bytes: 1e9 + 4000 } } }));
+    const { files: deleted } = await retention.run();
+    assert.deepEqual([deleted, left(files)], [400, 200]);
+    assert.deepEqual([state().storages[0]!.freeBytes, state().problem], [1e9 + 4000, 'a disk hangs']);
+    // The rules go while the folders are looked at.
+    look = () => retention.set(null);
+    await assert.rejects(retention.run(), /no rules/);
+  });
 
   it('deletes in bounded batches until the rules are met, and tells what it did', async () => {
     const files = add(600);

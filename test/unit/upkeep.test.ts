@@ -17,12 +17,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import Sqlite from 'better-sqlite3';
 import { Catalog } from '../../engine/catalog/catalog.ts';
 import { isGone, Reconciler } from '../../engine/catalog/reconcile.ts';
-import { backUp, backupsIn } from '../../engine/upkeep/backup.ts';
+import { backUp, backupsIn, isBackedUp, outdated } from '../../engine/upkeep/backup.ts';
 import { checkStorages } from '../../engine/upkeep/check.ts';
 import { copyFootage } from '../../engine/upkeep/copy.ts';
 import { isInUse, restore } from '../../engine/upkeep/restore.ts';
@@ -266,8 +266,10 @@ describe('upkeep', () => {
     const folder = join(root, 'backups');
     const flows = join(root, 'flows.json');
     writeFileSync(flows, '[]');
-    mkdirSync(join(folder, '.nvr-2026-01-01T00-00-00.000Z.partial'), { recursive: true });
     const source = { catalog: file, storages: [storage], files: [{ name: 'flows.json', file: flows }] };
+    isBackedUp(file, folder, 0, T0);
+    const id = readFileSync(`${file}-id`, 'utf8').trim();
+    mkdirSync(join(folder, `.nvr-2026-01-01T00-00-00.000Z.${id}.partial`), { recursive: true });
     const others = setInterval(
       () => catalog.openGap({ id: gapId++, camera: 'yard', stream: 'main', start: 1, end: 2, cause: 'stalled' }),
       1,
@@ -289,6 +291,67 @@ describe('upkeep', () => {
     writeFileSync(damaged, data.fill(7, 4096 * 3, 4096 * 6));
     await assert.rejects(backUp({ ...source, catalog: damaged }, { folder, keep: 2 }, T0));
     assert.equal(readdirSync(folder).length, 2);
+  });
+
+  it('makes a backup, and keeps it, whatever a wrong clock made before', async () => {
+    const folder = join(root, 'backups');
+    const source = { catalog: file, storages: [storage], files: [] };
+    const day = 86_400_000;
+    const ahead = await backUp(source, { folder, keep: 2 }, Date.UTC(2036, 0, 1));
+    assert.equal(isBackedUp(file, folder, T0, T0 + day), false);
+    await backUp(source, { folder, keep: 2 }, T0);
+    assert.equal(isBackedUp(file, folder, T0, T0 + day), true);
+    assert.equal(isBackedUp(file, folder, T0 + 1, T0 + day), false);
+    assert.equal(isBackedUp(file, folder, T0 - day, T0 - 3_600_000), true, 'the clock was set back by an hour');
+    const next = await backUp(source, { folder, keep: 2 }, T0 + day);
+    assert.ok(!existsSync(ahead.folder));
+    // The clock of now is wrong, and all there is seems to be of the future.
+    const behind = await backUp(source, { folder, keep: 2 }, 0);
+    assert.deepEqual(
+      backupsIn(folder).map(({ time }) => time),
+      [0, T0 + day],
+    );
+    await backUp(source, { folder, keep: 1 }, -1000);
+    assert.deepEqual([existsSync(next.folder), existsSync(behind.folder)], [false, false]);
+    assert.deepEqual(
+      backupsIn(folder).map(({ time }) => time),
+      [-1000],
+    );
+  });
+
+  it('never takes the backup that was just made for one too many', () => {
+    const made = [1, 2, 3].map((hour) => ({ name: `nvr-${hour}`, time: T0 + hour * 3_600_000 }));
+    const names = (keep: number): string[] => outdated(made, 'nvr-1', keep, T0).map(({ name }) => name);
+    assert.deepEqual([names(0), names(1), names(2), names(3)], [['nvr-2', 'nvr-3'], ['nvr-2', 'nvr-3'], ['nvr-2'], []]);
+  });
+
+  it('shares a folder of backups with other NVRs', async () => {
+    const folder = join(root, 'nas');
+    const other = join(root, 'other.sqlite');
+    Catalog.open(other).close();
+    const backUpAt = (of: string, time: number): Promise<{ folder: string }> =>
+      backUp({ catalog: of, storages: [], files: [] }, { folder, keep: 1 }, time);
+    const { folder: mine } = await backUpAt(file, T0);
+    assert.equal(isBackedUp(other, folder, T0, T0), false);
+    const id = readFileSync(`${file}-id`, 'utf8').trim();
+    const underWay = join(folder, `.nvr-2026-01-01T00-00-00.000Z.${id}.partial`);
+    mkdirSync(underWay);
+    await backUpAt(other, T0 + 1000);
+    const { folder: theirs } = await backUpAt(other, T0 + 2000);
+    assert.deepEqual(readdirSync(folder).sort(), [underWay, mine, theirs].map((one) => basename(one)).sort());
+    // In a container with the same paths.
+    writeFileSync(`${file}-id`, 'another\n');
+    assert.equal(isBackedUp(file, folder, T0, T0), false);
+    // From before backups named their NVR.
+    const manifest = join(mine, 'nvr.json');
+    const { installation, ...rest } = JSON.parse(readFileSync(manifest, 'utf8')) as Record<string, unknown>;
+    assert.equal(installation, id);
+    writeFileSync(manifest, JSON.stringify(rest));
+    assert.equal(isBackedUp(file, folder, T0, T0), true);
+    assert.equal(isBackedUp(other, folder, T0 + 3000, T0), false);
+    writeFileSync(manifest, 'no JSON');
+    await backUpAt(file, T0 + 4000);
+    assert.ok(existsSync(mine), 'whose it is, nobody knows');
   });
 
   it('restores a backup and makes it agree with the files that there are now', async () => {
