@@ -165,6 +165,23 @@ describe('the dashboard', function () {
     await page.keyboard.down('ArrowUp');
     await page.keyboard.up('ArrowUp');
     await calls('Stop', stops + 2);
+    // Keys whose end the page does not hear of: the focus goes elsewhere, the window loses it.
+    const button = `${tile('gate')} .nvr-ptz__up`;
+    const lost: [held: string, leave: () => Promise<unknown>][] = [
+      [tile('gate'), () => page.focus(button)],
+      [button, () => page.focus(`${tile('gate')} .nvr-ptz__down`)],
+      [tile('gate'), () => page.evaluate(() => void window.dispatchEvent(new Event('blur')))],
+    ];
+    for (const [held, leave] of lost) {
+      const [stopped, moved] = [head.callsOf('Stop').length, head.callsOf('ContinuousMove').length];
+      await page.focus(held);
+      await page.keyboard.down(held === button ? 'Enter' : 'ArrowUp');
+      await calls('ContinuousMove', moved + 1);
+      await leave();
+      await calls('Stop', stopped + 1);
+      await page.keyboard.up(held === button ? 'Enter' : 'ArrowUp');
+    }
+    await page.focus(tile('gate'));
     await page.keyboard.press('Escape');
     await page.waitForSelector('.nvr-ptz', { state: 'detached' });
     await rig.red.waitFor('grid', ({ camera, topic }) => topic === 'ui-nvr-grid/ptz' && camera === 'gate', 5000);
