@@ -400,6 +400,52 @@ describe('clips and stills', function () {
     await assert.rejects(second.strip('a', 'main', { ...range, count: 6 }, Date.now()));
   });
 
+  it('are made anew while more of the time they show may come, and kept from then on', async () => {
+    const ffmpeg = join(folder, 'picture.sh');
+    writeFileSync(ffmpeg, '#!/bin/sh\ncat >/dev/null\necho picture\n', { mode: 0o755 });
+    const chunk = { segment: 1, firstGop: 0, gops: 1, startMs: T0, durationMs: 1000, bytes: 1, frames: 25 };
+    const run = { init: 1, timescale: 90_000, chunks: [{ ...chunk, startTicks: 0, durationTicks: 90_000 }] };
+    let made = 0;
+    const growing = {
+      call: (command: string, _camera: string, _stream: string, wanted: number[], nowMs: number) => {
+        if (command === 'keyframes' || command === 'at') made++;
+        if (command === 'keyframes')
+          return Promise.resolve({ media: new Uint8Array(1), times: wanted.filter((time) => time <= nowMs) });
+        return Promise.resolve(command === 'at' ? { runs: [run] } : new Uint8Array(1));
+      },
+    };
+    const host = {
+      config: { storages: [folder], catalog: '', ffmpegPath: ffmpeg },
+      snapshot: () => Promise.reject(new Error('none')),
+    };
+    const fresh = new Stills(host, growing as unknown as QueryHost, join(folder, 'growing'));
+    const hour = { start: T0, end: T0 + 3_600_000, count: 60, width: 160 };
+    const settled = hour.end + 60_001;
+    const asked: [nowMs: number, pictures: number, made: number][] = [
+      [T0 + 300_000, 6, 1],
+      [T0 + 304_999, 6, 1],
+      [T0 + 1_800_000, 31, 2],
+      [hour.end + 50_000, 60, 3],
+      [settled, 60, 4],
+      [settled + 86_400_000, 60, 4],
+    ];
+    for (const [nowMs, pictures, count] of asked) {
+      const { times } = await fresh.strip('a', 'main', hour, nowMs);
+      assert.deepEqual([times.length, made], [pictures, count], `${(nowMs - T0) / 1000} s`);
+    }
+    made = 0;
+    for (const [afterMs, count] of [
+      [0, 1],
+      [4000, 1],
+      [5000, 2],
+      [60_001, 3],
+      [86_400_000, 3],
+    ] as const) {
+      await fresh.at('a', 'main', T0 + 500, null, T0 + 500 + afterMs);
+      assert.equal(made, count, `${afterMs} ms`);
+    }
+  });
+
   it('show the frame that was on show at that moment', async () => {
     for (const at of [0, 39, 41, 1000, 1999, 4970, 5030, 11_950]) {
       const { image } = await stills.at('a', 'main', firstMs() + at, null, T0 + 200_000);
