@@ -198,6 +198,35 @@ describe('the dashboard', function () {
     await page.waitForFunction("document.querySelectorAll('[data-camera]').length === 2");
   });
 
+  it('shows streams of pictures where there is no live media, on and on with newer tokens', async () => {
+    const other = await browser.newPage({ viewport: { width: 1000, height: 700 } });
+    await other.addInitScript('delete window.MediaSource; delete window.ManagedMediaSource;');
+    // A token that is fetched anew after 6 s.
+    await other.route('**/nvr/dashboard/token*', async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...((await response.json()) as object), expiresInMs: 8000 } });
+    });
+    await other.goto(`${rig.red.url}/dashboard/live`);
+    const image = `document.querySelector('${tile('gate')} img[src*=".mjpeg"]')`;
+    const look = `(() => {
+      const image = ${image};
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      canvas.getContext('2d').drawImage(image, 0, 0);
+      return canvas.toDataURL();
+    })()`;
+    let before = '';
+    for (let tokens = 1; tokens <= 2; tokens++) {
+      await other.waitForFunction(`${image}?.naturalWidth > 0 && ${image}.src !== '${before}'`, null, {
+        timeout: 20_000,
+      });
+      before = await other.evaluate<string>(`${image}.src`);
+      const seen = await other.evaluate<string>(look);
+      await other.waitForFunction(`${image} && ${look} !== '${seen}'`, null, { timeout: 5000 });
+    }
+    await other.close();
+  });
+
   it('records by hand, and everything when panic is held', async () => {
     await page.hover(tile('gate'));
     await page.click(`${tile('gate')} [data-action="record"]`);

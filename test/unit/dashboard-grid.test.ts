@@ -2,8 +2,17 @@ import assert from 'node:assert/strict';
 import { mock } from 'node:test';
 import fc from 'fast-check';
 import { arranged, ASPECT, LAYOUTS, moved, pageOf, planOf } from '../../dashboard/grid/layout.ts';
+import { preload, type Preloaded } from '../../dashboard/grid/preload.ts';
 import { LONGEST_MS, Steering, whenAway, type Command } from '../../dashboard/grid/steering.ts';
-import { failed, FORGET_MS, modeOf, NO_TROUBLE, skipped, THIN_MS } from '../../dashboard/grid/view-mode.ts';
+import {
+  endsWithToken,
+  failed,
+  FORGET_MS,
+  modeOf,
+  NO_TROUBLE,
+  skipped,
+  THIN_MS,
+} from '../../dashboard/grid/view-mode.ts';
 
 const sizes = { width: fc.integer({ min: 150, max: 3840 }), height: fc.integer({ min: 120, max: 2160 }) };
 
@@ -169,5 +178,23 @@ describe('steering by something held', () => {
     window.dispatchEvent(new Event('blur'));
     document.dispatchEvent(new Event('visibilitychange'));
     assert.equal(ended, 2);
+  });
+});
+
+describe('a picture that is loaded out of sight', () => {
+  it('is let go without a word, so that a stream has one connection', () => {
+    const told: string[] = [];
+    const image: Preloaded = { onload: null, onerror: null, src: '' };
+    const effects = { loaded: () => void told.push('loaded'), failed: () => void told.push('failed') };
+    const letGo = preload(image, 'front.mjpeg?token=1', effects);
+    assert.equal(image.src, 'front.mjpeg?token=1');
+    (image.onload as () => void)();
+    letGo();
+    assert.deepEqual(image, { onload: null, onerror: null, src: '' });
+    assert.deepEqual(told, ['loaded']);
+  });
+
+  it('begins anew with a newer token only where it is a stream of pictures', () => {
+    assert.deepEqual((['mse', 'mjpeg', 'stills'] as const).filter(endsWithToken), ['mjpeg']);
   });
 });
