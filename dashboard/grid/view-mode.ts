@@ -9,6 +9,12 @@ export type Quality = (typeof QUALITIES)[number];
 
 export type Mode = 'mse' | 'mjpeg' | 'stills';
 
+/**
+ * Whether it must begin anew when there is a newer token: an MJPEG stream ends with the token in its address. A socket is
+ * sent the newer one, and each still picture has its own address.
+ */
+export const endsWithToken = (mode: Mode): boolean => mode === 'mjpeg';
+
 export interface Trouble {
   /** Live media failed so often in a row, while the camera was online and the NVR answered. */
   failures: number;

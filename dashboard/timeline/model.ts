@@ -9,7 +9,7 @@ import { MasterClock } from './clock.ts';
 import { EventStore, type EventView } from './events.ts';
 import { isTag, laneOf, tagLane, tagOf, type Lane, type LaneJson, type TagJson } from './lanes.ts';
 import { around, fitted, levelOf, panned, tilesOf, xOf, zoomed, type View } from './scale.ts';
-import { Strips, type LoadedStrip } from './strips.ts';
+import { grows, Strips, type LoadedStrip } from './strips.ts';
 import { SyncController } from './sync.ts';
 import { TileStore } from './tiles.ts';
 import type { VodPlayer } from './vod-player.ts';
@@ -136,7 +136,7 @@ export class Timeline {
       nowMs: nvrNow,
     });
     this.events = new EventStore({ fetch: (range, limit) => this.fetchEvents(range, limit), changed, nowMs: nvrNow });
-    this.strips = new Strips({ load: (camera, range) => this.loadStrip(camera, range), changed });
+    this.strips = new Strips({ load: (camera, range) => this.loadStrip(camera, range), changed, nowMs: nvrNow });
     this.zone = new Zone(isZone(options.zone) ? options.zone : 'UTC');
     this.ui.zone = this.zone.name;
     const at = nvrNow();
@@ -521,7 +521,9 @@ export class Timeline {
     range: { start: number; end: number; count: number; width: number },
   ): Promise<LoadedStrip> {
     const { session, stream } = this.options;
-    const response = await fetch(await session.socketPath(`strip/${camera}.jpg`, { ...range, stream }));
+    const address = await session.socketPath(`strip/${camera}.jpg`, { ...range, stream });
+    // The browser keeps strips for a minute, and this one has more pictures by then.
+    const response = await fetch(address, grows(range, this.now) ? { cache: 'reload' } : {});
     if (!response.ok) throw new NvrError(response.status, {});
     const times = (response.headers.get('X-Frame-Times') ?? '').split(',').map(Number);
     return { image: await createImageBitmap(await response.blob()), times };

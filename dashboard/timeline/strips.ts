@@ -8,6 +8,8 @@ export interface StripEffects {
   load: (camera: string, range: { start: number; end: number; count: number; width: number }) => Promise<LoadedStrip>;
   /** A picture has come that was asked for. */
   changed: () => void;
+  /** The NVR's clock. */
+  nowMs: () => number;
 }
 
 export interface LoadedStrip {
@@ -30,8 +32,15 @@ const MAX_RUNNING = 2;
 const MAX_WAITING = 18;
 /** A strip that could not be had is asked for again. */
 const RETRY_MS = 10_000;
+/** Footage is complete so long after it was filmed. */
+const SETTLED_MS = 60_000;
 
-type Entry = { state: 'ready'; strip: LoadedStrip } | { state: 'loading' } | { state: 'none'; at: number };
+/** @property goodUntil by the NVR's clock: more pictures come into a strip of what is still recorded */
+type Ready = { state: 'ready'; strip: LoadedStrip; goodUntil: number };
+type Entry = Ready | { state: 'loading' } | { state: 'none'; at: number };
+
+/** Whether more pictures of the range may come. */
+export const grows = ({ end }: { end: number }, nowMs: number): boolean => end > nowMs - SETTLED_MS;
 
 export interface Grain {
   /** Of time that one strip shows. */
@@ -50,6 +59,7 @@ export const WALL_GRAIN: Grain = { ms: 60_000, count: 12, width: 320 };
 export class Strips {
   private readonly effects: StripEffects;
   private readonly entries = new Map<string, Entry>();
+  private readonly loading = new Set<string>();
   private running = 0;
   private queue: { key: string; camera: string; start: number; grain: Grain }[] = [];
 
@@ -83,41 +93,59 @@ export class Strips {
     const start = Math.floor(time / grain.ms) * grain.ms;
     const key = `${camera} ${start} ${grain.ms} ${grain.width}`;
     const known = this.entries.get(key);
-    if (known && !(known.state === 'none' && performance.now() - known.at > RETRY_MS)) {
+    if (known) {
       this.entries.delete(key);
       this.entries.set(key, known);
-      return known;
+      if (this.isGood(known)) return known;
     }
     // The newest wish first: the pointer has moved on since.
     const others = this.queue.filter((one) => one.key !== key).slice(-MAX_WAITING);
     const wish = { key, camera, start, grain };
     this.queue = later ? [wish, ...others] : [...others, wish];
     this.next();
-    return undefined;
+    return known; // until the newer one is there
+  }
+
+  private isGood(entry: Entry): boolean {
+    if (entry.state === 'ready') return this.effects.nowMs() < entry.goodUntil;
+    return entry.state === 'loading' || performance.now() - entry.at <= RETRY_MS;
   }
 
   private next(): void {
     while (this.running < MAX_RUNNING && this.queue.length > 0) {
       const { key, camera, start, grain } = this.queue.pop()!;
-      if (this.entries.get(key)?.state === 'loading') continue;
+      if (this.loading.has(key)) continue;
       this.running++;
-      this.entries.set(key, { state: 'loading' });
+      this.loading.add(key);
+      if (this.entries.get(key)?.state !== 'ready') this.entries.set(key, { state: 'loading' });
       const range = { start, end: start + grain.ms, count: grain.count, width: grain.width };
+      const askedMs = this.effects.nowMs();
+      const goodUntil = grows(range, askedMs) ? askedMs + RETRY_MS : Infinity;
       this.effects
         .load(camera, range)
         .then(
-          (strip) => this.put(key, { state: 'ready', strip }),
-          () => this.put(key, { state: 'none', at: performance.now() }),
+          (strip) => this.put(key, { state: 'ready', strip, goodUntil }),
+          () => this.failed(key),
         )
         .finally(() => {
           this.running--;
+          this.loading.delete(key);
           this.effects.changed();
           this.next();
         });
     }
   }
 
+  /** What is there already stays: better old pictures than none. */
+  private failed(key: string): void {
+    const known = this.entries.get(key);
+    if (known?.state === 'ready') known.goodUntil = this.effects.nowMs() + RETRY_MS;
+    else this.put(key, { state: 'none', at: performance.now() });
+  }
+
   private put(key: string, entry: Entry): void {
+    const before = this.entries.get(key);
+    if (before?.state === 'ready') before.strip.image.close();
     this.entries.set(key, entry);
     for (const [oldest, old] of this.entries) {
       if (this.entries.size <= MAX_STRIPS) break;

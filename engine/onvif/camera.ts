@@ -96,6 +96,8 @@ export class OnvifCamera {
   private moves = 0;
   private pullPoint: PullPoint | null = null;
   private watchdog: NodeJS.Timeout | null = null;
+  /** Continuous moves and stops that were sent and are not answered: nobody knows whether the camera turns. */
+  private unanswered = 0;
   private eventTimer: NodeJS.Timeout | null = null;
   private retry: NodeJS.Timeout | null = null;
   private closed = false;
@@ -154,15 +156,15 @@ export class OnvifCamera {
     return this.device;
   }
 
-  /** A camera that turns is stopped first. */
+  /** A camera that turns, or may turn because an answer is still to come, is stopped first. */
   async close(): Promise<void> {
     this.closed = true;
     for (const timer of [this.watchdog, this.eventTimer, this.retry]) if (timer) clearTimeout(timer);
-    const turning = this.watchdog !== null;
+    const turning = this.watchdog !== null || this.unanswered > 0;
     this.patrol.stop();
     this.visits.cancel();
     this.standstill.close();
-    this.queue.close();
+    this.queue.close(); // takes back a move that is on its way, if the camera has not read it yet: the stop comes after it
     const goodbye: Promise<void>[] = [];
     if (this.pullPoint) goodbye.push(this.pullPoint.close());
     if (turning) goodbye.push(this.perform({ action: 'Stop' }));
@@ -297,6 +299,8 @@ export class OnvifCamera {
   private async perform(motion: Motion, signal?: AbortSignal): Promise<void> {
     const { service } = await this.ptz();
     const timeoutMs = motion.action === 'ContinuousMove' ? motion.timeoutMs : null;
+    const uncertain = timeoutMs !== null || motion.action === 'Stop';
+    if (uncertain) this.unanswered++;
     try {
       await service.perform(motion, signal);
     } catch (error) {
@@ -304,6 +308,8 @@ export class OnvifCamera {
       const lost = error instanceof EngineError && (error.code === 'network' || error.code === 'timeout');
       if (lost && timeoutMs !== null) this.moved(timeoutMs);
       throw error;
+    } finally {
+      if (uncertain) this.unanswered--;
     }
     this.moved(timeoutMs);
   }

@@ -13,11 +13,12 @@ import { EngineError, type StreamName, type TimeRange } from '../types.ts';
 import { copyPlan, timelapsePlan, type CopyPlan } from './clip-plan.ts';
 import type { Playable } from './footage.ts';
 import type { QueryHost } from './query-host.ts';
+import type { Chunk, Run } from './runs.ts';
 
 export interface ClipRequest extends TimeRange {
   camera: string;
   stream: StreamName;
-  /** 1 copies; more makes a timelapse so many times faster. */
+  /** 1 copies; 2 or more makes a timelapse so many times faster. */
   speed: number;
 }
 
@@ -56,6 +57,10 @@ const UNFINISHED_MS = 30_000;
 /** From here on a timelapse is made of keyframes alone. */
 const KEYFRAMES_FROM = 10;
 const TIMELAPSE_FPS = 25;
+/** Between 1 and this, nearly every picture would be encoded for nearly the same footage. */
+const MIN_TIMELAPSE = 2;
+/** A picture of a timelapse differs so much more from the one before it than one of the footage does. */
+const PICTURE_FACTOR = 4;
 /** Chunks (some seconds of footage) held in memory for each clip that is made. */
 const READ_AHEAD = 6;
 
@@ -82,40 +87,71 @@ export function clipArgs(
   ];
 }
 
-/** The same for a timelapse; of keyframes alone when they are as {@link timelapsePlan} says. */
-export function timelapseArgs(leadMs: number, speed: number, keyframes: boolean, file: string): string[] {
+/**
+ * The same for a timelapse; of keyframes alone when they are as {@link timelapsePlan} says. What it will have can only be
+ * estimated, so that FFmpeg ends it at `maxBytes`.
+ */
+export function timelapseArgs(
+  leadMs: number,
+  speed: number,
+  keyframes: boolean,
+  file: string,
+  maxBytes: number,
+): string[] {
   const filter = keyframes
     ? `setpts=(PTS-STARTPTS)/${TIMELAPSE_FPS},fps=${TIMELAPSE_FPS}`
     : `trim=start=${seconds(leadMs)},setpts=(PTS-STARTPTS)/${speed},fps=${TIMELAPSE_FPS}`;
   return [
     ...[...QUIET, ...(keyframes ? ['-skip_frame', 'nokey'] : []), ...FROM_STDIN, '-map', '0:v:0', '-vf', filter],
     ...['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '23', '-pix_fmt', 'yuv420p'],
-    ...['-movflags', '+faststart', '-f', 'mp4', '-y', file],
+    ...['-movflags', '+faststart', '-fs', `${maxBytes}`, '-f', 'mp4', '-y', file],
   ];
+}
+
+/**
+ * Bytes of a clip: of a copy what its footage has; of a timelapse an upper estimate from the number of its pictures, and
+ * no more than its footage has.
+ */
+export function clipBytes(runs: readonly Run[], speed: number): number {
+  const chunks = runs.flatMap((run) => run.chunks);
+  const sum = (of: (chunk: Chunk) => number): number => chunks.reduce((total, chunk) => total + of(chunk), 0);
+  const bytes = sum((chunk) => chunk.bytes);
+  if (speed === 1) return bytes;
+  const frames = sum((chunk) => chunk.frames);
+  const there = speed >= KEYFRAMES_FROM ? sum(({ gops }) => gops) : frames;
+  const pictures = Math.min(there, (sum(({ durationMs }) => durationMs) / 1000 / speed) * TIMELAPSE_FPS);
+  return Math.ceil(Math.min(bytes, (bytes / Math.max(1, frames)) * PICTURE_FACTOR * pictures));
 }
 
 export class Clips {
   private readonly query: QueryHost;
   private readonly ffmpegPath: string;
   private readonly folder: string;
+  private readonly maxBytes: number;
   private readonly jobs = new Map<string, Job>();
   private running = 0;
   private readonly queue: (() => void)[] = [];
   private readonly children = new Set<ChildProcessWithoutNullStreams>();
 
-  /** @param folder for temporary files; what an earlier process left in it is removed */
-  constructor(query: QueryHost, ffmpegPath: string, folder: string) {
+  /**
+   * @param folder for temporary files; what an earlier process left in it is removed
+   * @param maxBytes of one clip
+   */
+  constructor(query: QueryHost, ffmpegPath: string, folder: string, maxBytes = MAX_CLIP_BYTES) {
     this.query = query;
     this.ffmpegPath = ffmpegPath;
     this.folder = folder;
+    this.maxBytes = maxBytes;
     rmSync(folder, { recursive: true, force: true });
   }
 
   /**
    * The clip's job, started unless it is there already. Rejects with `not-found` when nothing is recorded in the range,
-   * `codec-change` when the camera was set up anew in the middle of it, `busy`.
+   * `codec-change` when the camera was set up anew in the middle of it, `busy`, `bad-request` when it would be too large.
    */
   async job(request: ClipRequest, nowMs: number): Promise<Job> {
+    if (request.speed !== 1 && request.speed < MIN_TIMELAPSE)
+      throw new EngineError('bad-request', `speed must be 1, or ${MIN_TIMELAPSE} and more for a timelapse`);
     const key = JSON.stringify([request.camera, request.stream, request.start, request.end, request.speed]);
     const known = this.jobs.get(key);
     if (known && isGood(known, nowMs)) {
@@ -131,14 +167,8 @@ export class Clips {
         `the camera's encoding was changed at ${new Date(playable.runs.find(({ init }) => init !== playable.runs[0]!.init)!.chunks[0]!.startMs).toISOString()}: ask for the time before or after it`,
       );
     }
-    const bytes = playable.runs.flatMap(({ chunks }) => chunks).reduce((sum, chunk) => sum + chunk.bytes, 0);
-    if (request.speed === 1 && bytes > MAX_CLIP_BYTES) {
-      const gigabytes = (of: number): string => (of / 1024 ** 3).toFixed(1);
-      throw new EngineError(
-        'bad-request',
-        `this clip would have ${gigabytes(bytes)} GiB, more than the ${gigabytes(MAX_CLIP_BYTES)} a clip may have: ask for a shorter time`,
-      );
-    }
+    const bytes = clipBytes(playable.runs, request.speed);
+    if (bytes > this.maxBytes) throw this.tooLarge(bytes);
     if (this.queue.length >= MAX_WAITING)
       throw new EngineError('busy', 'too many clips are being made; try again later');
     if (known) await rm(known.file, { force: true });
@@ -154,9 +184,11 @@ export class Clips {
       job.ended.signal.throwIfAborted();
       job.status.state = 'running';
       await this.forget(nowMs);
-      await this.makeRoom(request.speed === 1 ? bytes : 0);
+      await this.makeRoom(bytes);
       await this.make(request, playable, job);
       job.status.bytes = (await stat(job.file)).size;
+      // FFmpeg ended it there: half a clip must not look like a whole one.
+      if (request.speed !== 1 && job.status.bytes >= this.maxBytes) throw this.tooLarge(job.status.bytes);
       job.status.progress = 1;
       job.status.state = 'done';
     }).catch(async (error: unknown) => {
@@ -195,6 +227,14 @@ export class Clips {
     }
   }
 
+  private tooLarge(bytes: number): EngineError {
+    const gigabytes = (of: number): string => (of / 1024 ** 3).toFixed(1);
+    return new EngineError(
+      'bad-request',
+      `this clip would have ${gigabytes(bytes)} GiB, more than the ${gigabytes(this.maxBytes)} a clip may have: ask for a shorter time`,
+    );
+  }
+
   private async makeRoom(bytes: number): Promise<void> {
     await mkdir(this.folder, { recursive: true });
     const { bavail, bsize } = await statfs(this.folder);
@@ -208,7 +248,8 @@ export class Clips {
     const { signal } = job.ended;
     const keyframes = speed >= KEYFRAMES_FROM;
     const plan = copyPlan(runs, request);
-    const args = speed === 1 ? clipArgs(plan, job.file) : timelapseArgs(plan.leadMs, speed, keyframes, job.file);
+    const args =
+      speed === 1 ? clipArgs(plan, job.file) : timelapseArgs(plan.leadMs, speed, keyframes, job.file, this.maxBytes);
     const child = spawnFfmpeg(this.ffmpegPath, args, 'pipe') as ChildProcessWithoutNullStreams;
     this.children.add(child);
     const last = new LastLines([]);

@@ -22,6 +22,8 @@ export interface Viewer {
 const LINGER_MS = 5000;
 /** A GOP without end is not kept for newcomers. */
 const MAX_GOP_BYTES = 32 * 1024 * 1024;
+/** Each is a decoder and an encoder: more would cost the recording its CPU. */
+export const MAX_ENCODERS = 8;
 
 /** Passes a stream on, and keeps what newcomers need: its init segment and the current GOP. */
 class Feed {
@@ -30,6 +32,8 @@ class Feed {
   private gop: LiveFragment[] = [];
   private gopBytes = 0;
   lingering: NodeJS.Timeout | undefined;
+  /** Its source was let go: another of its name may have taken its place. */
+  ended = false;
   readonly stop: () => void;
 
   /** @param start connects the feed to its source; returns how to end that */
@@ -90,34 +94,52 @@ export class LiveHub {
 
   /**
    * Shows a stream to a viewer until the returned function is called.
-   * @param h264 encode it, because the viewer cannot play what it is
+   * @param h264 encode it, because the viewer cannot play what it is; the viewer fails at once when too many are encoded
    */
   join(camera: string, stream: StreamName, viewer: Viewer, h264 = false): () => void {
     const key = `${camera} ${stream}${h264 ? ' h264' : ''}`;
     let feed = this.feeds.get(key);
     if (!feed) {
+      if (h264 && !this.mayEncode()) {
+        viewer.failed(`busy: at most ${MAX_ENCODERS} streams are encoded for browsers at once; use live/….mjpeg`);
+        return () => undefined;
+      }
       feed = new Feed((own) => (h264 ? this.encode(camera, stream, own) : this.watch(camera, stream, own)));
       this.feeds.set(key, feed);
     }
     feed.add(viewer);
     const joined = feed;
     return () => {
-      if (!joined.viewers.delete(viewer) || joined.viewers.size > 0) return;
-      joined.lingering = setTimeout(() => {
-        joined.stop();
-        this.feeds.delete(key);
-      }, LINGER_MS).unref();
+      if (!joined.viewers.delete(viewer) || joined.viewers.size > 0 || joined.ended) return;
+      joined.lingering = setTimeout(() => this.end(joined), LINGER_MS).unref();
     };
   }
 
   close(): void {
     this.host.off('media', this.onMedia);
-    for (const feed of this.feeds.values()) {
-      clearTimeout(feed.lingering);
-      feed.fail('the NVR is being stopped');
-      feed.stop();
-    }
-    this.feeds.clear();
+    for (const feed of [...this.feeds.values()]) this.end(feed, 'the NVR is being stopped');
+  }
+
+  /**
+   * Whoever comes from now on gets a new feed.
+   * @param message why, for those who still watch
+   */
+  private end(feed: Feed, message?: string): void {
+    if (feed.ended) return;
+    feed.ended = true;
+    clearTimeout(feed.lingering);
+    for (const [key, known] of this.feeds) if (known === feed) this.feeds.delete(key);
+    feed.stop();
+    if (message !== undefined) feed.fail(message);
+  }
+
+  /** Makes room by ending an encoder that nobody watches any more. */
+  private mayEncode(): boolean {
+    const encoded = [...this.feeds].filter(([key]) => key.endsWith(' h264')).map(([, feed]) => feed);
+    if (encoded.length < MAX_ENCODERS) return true;
+    const idle = encoded.find(({ viewers }) => viewers.size === 0);
+    if (idle) this.end(idle);
+    return idle !== undefined;
   }
 
   private readonly onMedia = (camera: string, stream: StreamName, media: LiveMedia): void => {
@@ -127,8 +149,7 @@ export class LiveHub {
 
   private watch(camera: string, stream: StreamName, feed: Feed): () => void {
     this.host.watch(camera, stream).catch((error: unknown) => {
-      feed.fail(error instanceof Error ? error.message : String(error));
-      this.feeds.delete(`${camera} ${stream}`);
+      this.end(feed, error instanceof Error ? error.message : String(error));
     });
     return () => {
       this.host.unwatch(camera, stream).catch(() => undefined); // a camera that is gone sends nothing
@@ -138,7 +159,7 @@ export class LiveHub {
   private encode(camera: string, stream: StreamName, feed: Feed): () => void {
     const encoder = new H264Encoder(this.host.config.ffmpegPath, {
       media: (media) => feed.take(media),
-      failed: (message) => feed.fail(message),
+      failed: (message) => this.end(feed, message),
     });
     const leave = this.join(camera, stream, encoder);
     return () => {

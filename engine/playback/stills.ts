@@ -24,6 +24,8 @@ const MAX_CACHE_BYTES = 64 * 1024 * 1024;
 const AT_ONCE = 2;
 /** What was recorded so long ago is in files that do not change any more. */
 const SETTLED_MS = 60_000;
+/** What may still change serves those who ask at the same time. */
+const UNSETTLED_GOOD_MS = 5000;
 const MAX_WAITING = 50;
 
 /** The keyframes of the fMP4 on stdin side by side. */
@@ -38,7 +40,7 @@ export function stripArgs(count: number, width: number): string[] {
 export class Stills {
   private readonly host: Pick<EngineHost, 'config' | 'snapshot'>;
   private readonly query: QueryHost;
-  private readonly cache = new Map<string, { bytes: number; value: Still | Strip }>();
+  private readonly cache = new Map<string, { bytes: number; value: Still | Strip; goodUntil: number }>();
   private cacheBytes = 0;
   private running = 0;
   private readonly queue: (() => void)[] = [];
@@ -60,7 +62,8 @@ export class Stills {
 
   /** The picture of a recorded moment. Rejects with `not-found`. */
   at(camera: string, stream: StreamName, time: number, width: number | null, nowMs: number): Promise<Still> {
-    return this.cached(`still ${camera} ${stream} ${time} ${width}`, async () => {
+    const lasting = isSettled(time, nowMs);
+    return this.cached(`still ${camera} ${stream} ${time} ${width}`, nowMs, lasting, async () => {
       const { runs } = await this.query.call('at', camera, stream, time, nowMs);
       const [run] = runs;
       const chunk = run?.chunks[0];
@@ -90,9 +93,9 @@ export class Stills {
     nowMs: number,
   ): Promise<Strip> {
     const key = `strip ${camera} ${stream} ${range.start} ${range.end} ${range.count} ${range.width}`;
-    return this.cached(key, async () => {
-      // What is still recorded will have other pictures.
-      const lasting = range.end < nowMs - SETTLED_MS;
+    // What is still recorded will have other pictures.
+    const lasting = isSettled(range.end, nowMs);
+    return this.cached(key, nowMs, lasting, async () => {
       const kept = lasting ? await this.strips.get(key) : null;
       if (kept) return kept;
       const strip = await this.makeStrip(camera, stream, range, nowMs);
@@ -120,23 +123,33 @@ export class Stills {
     return { image: job.stdout, times };
   }
 
-  private async cached<T extends Still | Strip>(key: string, make: () => Promise<T>): Promise<T> {
+  private async cached<T extends Still | Strip>(
+    key: string,
+    nowMs: number,
+    lasting: boolean,
+    make: () => Promise<T>,
+  ): Promise<T> {
     const known = this.cache.get(key);
-    if (known) {
+    if (known && nowMs < known.goodUntil) {
       this.cache.delete(key);
       this.cache.set(key, known); // the last used is the last to go
       return known.value as T;
     }
     const value = await this.turn(make);
+    this.forget(key); // what is good no more, or was made meanwhile
     const bytes = value.image.length;
-    this.cache.set(key, { bytes, value });
+    this.cache.set(key, { bytes, value, goodUntil: lasting ? Infinity : nowMs + UNSETTLED_GOOD_MS });
     this.cacheBytes += bytes;
-    for (const [oldest, entry] of this.cache) {
+    for (const oldest of this.cache.keys()) {
       if (this.cacheBytes <= MAX_CACHE_BYTES) break;
-      this.cache.delete(oldest);
-      this.cacheBytes -= entry.bytes;
+      this.forget(oldest);
     }
     return value;
+  }
+
+  private forget(key: string): void {
+    this.cacheBytes -= this.cache.get(key)?.bytes ?? 0;
+    this.cache.delete(key);
   }
 
   private async turn<T>(work: () => Promise<T>): Promise<T> {
@@ -153,6 +166,8 @@ export class Stills {
     }
   }
 }
+
+const isSettled = (time: number, nowMs: number): boolean => time < nowMs - SETTLED_MS;
 
 async function scaled(image: Buffer, width: number | null): Promise<Buffer> {
   if (width === null) return image;

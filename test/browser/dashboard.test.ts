@@ -165,6 +165,23 @@ describe('the dashboard', function () {
     await page.keyboard.down('ArrowUp');
     await page.keyboard.up('ArrowUp');
     await calls('Stop', stops + 2);
+    // Keys whose end the page does not hear of: the focus goes elsewhere, the window loses it.
+    const button = `${tile('gate')} .nvr-ptz__up`;
+    const lost: [held: string, leave: () => Promise<unknown>][] = [
+      [tile('gate'), () => page.focus(button)],
+      [button, () => page.focus(`${tile('gate')} .nvr-ptz__down`)],
+      [tile('gate'), () => page.evaluate(() => void window.dispatchEvent(new Event('blur')))],
+    ];
+    for (const [held, leave] of lost) {
+      const [stopped, moved] = [head.callsOf('Stop').length, head.callsOf('ContinuousMove').length];
+      await page.focus(held);
+      await page.keyboard.down(held === button ? 'Enter' : 'ArrowUp');
+      await calls('ContinuousMove', moved + 1);
+      await leave();
+      await calls('Stop', stopped + 1);
+      await page.keyboard.up(held === button ? 'Enter' : 'ArrowUp');
+    }
+    await page.focus(tile('gate'));
     await page.keyboard.press('Escape');
     await page.waitForSelector('.nvr-ptz', { state: 'detached' });
     await rig.red.waitFor('grid', ({ camera, topic }) => topic === 'ui-nvr-grid/ptz' && camera === 'gate', 5000);
@@ -179,6 +196,35 @@ describe('the dashboard', function () {
     await other.close();
     await rig.red.send('grid', { payload: { command: 'layout', layout: 'auto' } });
     await page.waitForFunction("document.querySelectorAll('[data-camera]').length === 2");
+  });
+
+  it('shows streams of pictures where there is no live media, on and on with newer tokens', async () => {
+    const other = await browser.newPage({ viewport: { width: 1000, height: 700 } });
+    await other.addInitScript('delete window.MediaSource; delete window.ManagedMediaSource;');
+    // A token that is fetched anew after 6 s.
+    await other.route('**/nvr/dashboard/token*', async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...((await response.json()) as object), expiresInMs: 8000 } });
+    });
+    await other.goto(`${rig.red.url}/dashboard/live`);
+    const image = `document.querySelector('${tile('gate')} img[src*=".mjpeg"]')`;
+    const look = `(() => {
+      const image = ${image};
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      canvas.getContext('2d').drawImage(image, 0, 0);
+      return canvas.toDataURL();
+    })()`;
+    let before = '';
+    for (let tokens = 1; tokens <= 2; tokens++) {
+      await other.waitForFunction(`${image}?.naturalWidth > 0 && ${image}.src !== '${before}'`, null, {
+        timeout: 20_000,
+      });
+      before = await other.evaluate<string>(`${image}.src`);
+      const seen = await other.evaluate<string>(look);
+      await other.waitForFunction(`${image} && ${look} !== '${seen}'`, null, { timeout: 5000 });
+    }
+    await other.close();
   });
 
   it('records by hand, and everything when panic is held', async () => {

@@ -29,6 +29,8 @@ export interface CameraOptions {
   /** Seconds that a WS-Security token may be off the device's clock. */
   clockToleranceMs: number;
   latencyMs: number;
+  /** Moves are done at once, and answered only when this is settled. */
+  answersToMoves: Promise<void>;
   /** Answers everything with this text. */
   garbage: string | null;
   /** Of all requests, this part is dropped with the connection. */
@@ -81,6 +83,7 @@ const DEFAULTS: CameraOptions = {
   clockOffsetMs: 0,
   clockToleranceMs: 5000,
   latencyMs: 0,
+  answersToMoves: Promise.resolve(),
   garbage: null,
   loss: 0,
   missing: new Set(),
@@ -274,6 +277,7 @@ export class OnvifCamera {
         }
       }
       const result = await answerOf(this, { body, path: request.url ?? '', header: find(envelope, 'Header') });
+      if (body.name.endsWith('Move')) await this.options.answersToMoves;
       reply(200, envelopeOf(result));
     } catch (error) {
       const fault = error instanceof SoapFault ? error : new SoapFault('Receiver', 'Action', String(error));

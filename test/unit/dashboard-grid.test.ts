@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
+import { mock } from 'node:test';
 import fc from 'fast-check';
 import { arranged, ASPECT, LAYOUTS, moved, pageOf, planOf } from '../../dashboard/grid/layout.ts';
-import { failed, FORGET_MS, modeOf, NO_TROUBLE, skipped, THIN_MS } from '../../dashboard/grid/view-mode.ts';
+import { preload, type Preloaded } from '../../dashboard/grid/preload.ts';
+import { LONGEST_MS, Steering, whenAway, type Command } from '../../dashboard/grid/steering.ts';
+import {
+  endsWithToken,
+  failed,
+  FORGET_MS,
+  modeOf,
+  NO_TROUBLE,
+  skipped,
+  THIN_MS,
+} from '../../dashboard/grid/view-mode.ts';
 
 const sizes = { width: fc.integer({ min: 150, max: 3840 }), height: fc.integer({ min: 120, max: 2160 }) };
 
@@ -109,5 +120,81 @@ describe('how a camera is shown', () => {
     assert.equal(modeOf({ ...live, lively: true }, slow, 6000), 'mse');
     assert.equal(modeOf(live, slow, 5000 + THIN_MS), 'mse');
     assert.equal(modeOf(live, skipped(skipped(NO_TROUBLE, 0), 60_000), 60_001), 'mse');
+  });
+});
+
+describe('steering by something held', () => {
+  const told: Command[] = [];
+  const counts = (): [moves: number, stops: number] => [
+    told.filter(({ command }) => command === 'move').length,
+    told.filter(({ command }) => command === 'stop').length,
+  ];
+  beforeEach(() => {
+    told.length = 0;
+    mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  });
+  afterEach(() => mock.timers.reset());
+
+  it('tells the camera again while it is held, and that it was let go once', () => {
+    const steering = new Steering((command) => told.push(command));
+    steering.end();
+    assert.deepEqual(told, [], 'nothing was held');
+    steering.begin({ pan: 0.5 });
+    mock.timers.tick(900);
+    steering.end();
+    steering.end();
+    mock.timers.tick(60_000);
+    assert.deepEqual(counts(), [3, 1]);
+    assert.deepEqual(told[0], { command: 'move', pan: 0.5, timeout: 1000 });
+    assert.ok(!steering.active);
+  });
+
+  it('ends in any case, for the end of a key may get lost', () => {
+    const steering = new Steering((command) => told.push(command));
+    steering.begin({ tilt: 1 });
+    mock.timers.tick(LONGEST_MS - 1);
+    steering.begin({ tilt: -1 });
+    mock.timers.tick(LONGEST_MS - 1);
+    assert.equal(counts()[1], 0, 'it began anew');
+    mock.timers.tick(1);
+    const [moves, stops] = counts();
+    assert.equal(stops, 1);
+    mock.timers.tick(60_000);
+    assert.deepEqual(counts(), [moves, 1]);
+  });
+
+  it('ends when the window loses the focus or the page is hidden', () => {
+    const [window, document] = [new EventTarget(), Object.assign(new EventTarget(), { visibilityState: 'visible' })];
+    let ended = 0;
+    const leave = whenAway(window, document, () => ended++);
+    window.dispatchEvent(new Event('blur'));
+    assert.equal(ended, 1);
+    document.dispatchEvent(new Event('visibilitychange'));
+    assert.equal(ended, 1, 'it is to be seen again');
+    document.visibilityState = 'hidden';
+    document.dispatchEvent(new Event('visibilitychange'));
+    assert.equal(ended, 2);
+    leave();
+    window.dispatchEvent(new Event('blur'));
+    document.dispatchEvent(new Event('visibilitychange'));
+    assert.equal(ended, 2);
+  });
+});
+
+describe('a picture that is loaded out of sight', () => {
+  it('is let go without a word, so that a stream has one connection', () => {
+    const told: string[] = [];
+    const image: Preloaded = { onload: null, onerror: null, src: '' };
+    const effects = { loaded: () => void told.push('loaded'), failed: () => void told.push('failed') };
+    const letGo = preload(image, 'front.mjpeg?token=1', effects);
+    assert.equal(image.src, 'front.mjpeg?token=1');
+    (image.onload as () => void)();
+    letGo();
+    assert.deepEqual(image, { onload: null, onerror: null, src: '' });
+    assert.deepEqual(told, ['loaded']);
+  });
+
+  it('begins anew with a newer token only where it is a stream of pictures', () => {
+    assert.deepEqual((['mse', 'mjpeg', 'stills'] as const).filter(endsWithToken), ['mjpeg']);
   });
 });

@@ -350,6 +350,20 @@ describe('an ONVIF device', function () {
     assert.equal(sim.callsOf('Stop').length, 1);
   });
 
+  it('is stopped when its node is closed before it answered the move', async () => {
+    let answer = (): void => undefined;
+    const { sim, camera } = await open({ answersToMoves: new Promise((resolve) => (answer = resolve)) });
+    const move = camera.execute(steer('move', { pan: 1 }, { timeoutMs: 60_000 }));
+    const refused = assert.rejects(move, { name: 'AbortError' });
+    await until(() => sim.callsOf('ContinuousMove').length === 1);
+    assert.ok(sim.table.moving);
+    await camera.close();
+    answer();
+    await refused;
+    assert.equal(sim.callsOf('Stop').length, 1);
+    assert.ok(!sim.table.moving);
+  });
+
   it('that is slow gets the newest move, and stop at once', async () => {
     const { sim, camera } = await open();
     await camera.describe();

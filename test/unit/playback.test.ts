@@ -11,13 +11,13 @@ import { CatalogReader } from '../../engine/playback/catalog-reader.ts';
 import { ActivityReader } from '../../engine/playback/activity-reader.ts';
 import { Audience } from '../../engine/playback/audience.ts';
 import { BASE_MS, copyPlan, timelapsePlan } from '../../engine/playback/clip-plan.ts';
-import { clipArgs, Clips, timelapseArgs } from '../../engine/playback/clips.ts';
+import { clipArgs, clipBytes, Clips, timelapseArgs } from '../../engine/playback/clips.ts';
 import { QueryHost } from '../../engine/playback/query-host.ts';
 import { Stills } from '../../engine/playback/stills.ts';
 import { Footage } from '../../engine/playback/footage.ts';
 import { Ledger } from '../../engine/playback/ledger.ts';
 import { mediaPlaylist } from '../../engine/playback/playlist.ts';
-import { CHUNK_MS, runsOf, type Chunk, type FilePart } from '../../engine/playback/runs.ts';
+import { CHUNK_MS, runsOf, type Chunk, type FilePart, type Run } from '../../engine/playback/runs.ts';
 import { joinSorted, type Span } from '../../engine/playback/spans.ts';
 import { addFootage, cutFiles, numberedMedia, numberIn, type MadeFile } from '../support/footage.ts';
 
@@ -233,12 +233,12 @@ describe('clip plans', () => {
       '-hide_banner -loglevel error -analyzeduration 0 -fpsprobesize 0 -itsoffset -0.480 -copyts -f mp4 -i pipe:0 -map 0 -c copy -t 60.000 -avoid_negative_ts disabled -moov_size 200000 -f mp4 -y /t/a.mp4',
     );
     assert.equal(
-      timelapseArgs(480, 4, false, '/t/a.mp4').join(' '),
-      '-hide_banner -loglevel error -copyts -f mp4 -i pipe:0 -map 0:v:0 -vf trim=start=0.480,setpts=(PTS-STARTPTS)/4,fps=25 -c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p -movflags +faststart -f mp4 -y /t/a.mp4',
+      timelapseArgs(480, 4, false, '/t/a.mp4', 9000).join(' '),
+      '-hide_banner -loglevel error -copyts -f mp4 -i pipe:0 -map 0:v:0 -vf trim=start=0.480,setpts=(PTS-STARTPTS)/4,fps=25 -c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p -movflags +faststart -fs 9000 -f mp4 -y /t/a.mp4',
     );
     assert.equal(
-      timelapseArgs(480, 60, true, '/t/a.mp4').join(' '),
-      '-hide_banner -loglevel error -skip_frame nokey -copyts -f mp4 -i pipe:0 -map 0:v:0 -vf setpts=(PTS-STARTPTS)/25,fps=25 -c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p -movflags +faststart -f mp4 -y /t/a.mp4',
+      timelapseArgs(480, 60, true, '/t/a.mp4', 9000).join(' '),
+      '-hide_banner -loglevel error -skip_frame nokey -copyts -f mp4 -i pipe:0 -map 0:v:0 -vf setpts=(PTS-STARTPTS)/25,fps=25 -c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p -movflags +faststart -fs 9000 -f mp4 -y /t/a.mp4',
     );
   });
 });
@@ -324,6 +324,53 @@ describe('clips and stills', function () {
     );
   });
 
+  it('have a bound, whatever their speed', async () => {
+    const day = (hours: number): Run[] => {
+      const gops = hours * 1800; // of 2 s, at 4 Mbit/s
+      const size = { bytes: gops * 1e6, frames: gops * 50, durationMs: gops * 2000, durationTicks: gops * 180_000 };
+      return [
+        { init: 1, timescale: 90_000, chunks: [{ segment: 1, firstGop: 0, gops, startMs: 0, startTicks: 0, ...size }] },
+      ];
+    };
+    assert.equal(clipBytes(day(1), 1), 1.8e9);
+    assert.equal(clipBytes(day(24), 2), clipBytes(day(24), 1), 'never more than the footage');
+    for (const [speed, gigabytes] of [
+      [8, 21.6],
+      [10, 3.456],
+      [60, 2.88],
+      [1000, 0.1728],
+    ] as const)
+      assert.equal(clipBytes(day(24), speed), Math.round(gigabytes * 1e9), `${speed} times`);
+
+    const request = { camera: 'a', stream: 'main' as const, start: firstMs(), end: firstMs() + 11_000 };
+    const small = new Clips(query, 'ffmpeg', join(folder, 'small'), 20_000);
+    try {
+      for (const speed of [1, 2, 10])
+        await assert.rejects(small.job({ ...request, speed }, Date.now()), { code: 'bad-request', message: /GiB/ });
+      for (const speed of [1.001, 1.999])
+        await assert.rejects(small.job({ ...request, speed }, Date.now()), { code: 'bad-request', message: /speed/ });
+    } finally {
+      small.close();
+    }
+  });
+
+  it('that FFmpeg ended at the bound are none', async () => {
+    // Where the estimate was too low: it writes as much as it may.
+    const full = join(folder, 'full.sh');
+    writeFileSync(full, '#!/bin/sh\ncat >/dev/null\nfor file; do :; done\nhead -c 5000000 /dev/zero >"$file"\n', {
+      mode: 0o755,
+    });
+    const bounded = new Clips(query, full, join(folder, 'bounded'), 5_000_000);
+    try {
+      const request = { camera: 'a', stream: 'main' as const, start: firstMs(), end: firstMs() + 11_000, speed: 2 };
+      const job = await bounded.job(request, Date.now());
+      await assert.rejects(job.done, { code: 'bad-request', message: /GiB/ });
+      assert.deepEqual([job.status.state, existsSync(job.file)], ['failed', false]);
+    } finally {
+      bounded.close();
+    }
+  });
+
   it('are given up when nobody waits any more, and not before', async () => {
     const request = { camera: 'a', stream: 'main' as const, start: firstMs(), end: firstMs() + 11_000, speed: 2 };
     const job = await clips.job(request, Date.now());
@@ -351,6 +398,52 @@ describe('clips and stills', function () {
     const kept = await second.strip('a', 'main', range, Date.now());
     assert.deepEqual(kept, made);
     await assert.rejects(second.strip('a', 'main', { ...range, count: 6 }, Date.now()));
+  });
+
+  it('are made anew while more of the time they show may come, and kept from then on', async () => {
+    const ffmpeg = join(folder, 'picture.sh');
+    writeFileSync(ffmpeg, '#!/bin/sh\ncat >/dev/null\necho picture\n', { mode: 0o755 });
+    const chunk = { segment: 1, firstGop: 0, gops: 1, startMs: T0, durationMs: 1000, bytes: 1, frames: 25 };
+    const run = { init: 1, timescale: 90_000, chunks: [{ ...chunk, startTicks: 0, durationTicks: 90_000 }] };
+    let made = 0;
+    const growing = {
+      call: (command: string, _camera: string, _stream: string, wanted: number[], nowMs: number) => {
+        if (command === 'keyframes' || command === 'at') made++;
+        if (command === 'keyframes')
+          return Promise.resolve({ media: new Uint8Array(1), times: wanted.filter((time) => time <= nowMs) });
+        return Promise.resolve(command === 'at' ? { runs: [run] } : new Uint8Array(1));
+      },
+    };
+    const host = {
+      config: { storages: [folder], catalog: '', ffmpegPath: ffmpeg },
+      snapshot: () => Promise.reject(new Error('none')),
+    };
+    const fresh = new Stills(host, growing as unknown as QueryHost, join(folder, 'growing'));
+    const hour = { start: T0, end: T0 + 3_600_000, count: 60, width: 160 };
+    const settled = hour.end + 60_001;
+    const asked: [nowMs: number, pictures: number, made: number][] = [
+      [T0 + 300_000, 6, 1],
+      [T0 + 304_999, 6, 1],
+      [T0 + 1_800_000, 31, 2],
+      [hour.end + 50_000, 60, 3],
+      [settled, 60, 4],
+      [settled + 86_400_000, 60, 4],
+    ];
+    for (const [nowMs, pictures, count] of asked) {
+      const { times } = await fresh.strip('a', 'main', hour, nowMs);
+      assert.deepEqual([times.length, made], [pictures, count], `${(nowMs - T0) / 1000} s`);
+    }
+    made = 0;
+    for (const [afterMs, count] of [
+      [0, 1],
+      [4000, 1],
+      [5000, 2],
+      [60_001, 3],
+      [86_400_000, 3],
+    ] as const) {
+      await fresh.at('a', 'main', T0 + 500, null, T0 + 500 + afterMs);
+      assert.equal(made, count, `${afterMs} ms`);
+    }
   });
 
   it('show the frame that was on show at that moment', async () => {

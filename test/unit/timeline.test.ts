@@ -23,6 +23,7 @@ import {
   zoomed,
   type View,
 } from '../../dashboard/timeline/scale.ts';
+import { HOUR_GRAIN, Strips, type LoadedStrip } from '../../dashboard/timeline/strips.ts';
 import { ticksOf } from '../../dashboard/timeline/ticks.ts';
 import { MAX_TILES, TileStore } from '../../dashboard/timeline/tiles.ts';
 import { Zone } from '../../dashboard/timeline/zone.ts';
@@ -643,5 +644,55 @@ describe('timeline: keys', () => {
     assert.equal(press(' ', { tagName: 'BUTTON' }), null);
     assert.equal(press('+', { ctrlKey: true }), null);
     assert.equal(press('x'), null);
+  });
+});
+
+describe('timeline: strips of pictures', () => {
+  const START = Date.UTC(2026, 4, 4, 13);
+  const END = START + HOUR_GRAIN.ms;
+
+  it('of what is still recorded are asked for again, and shown meanwhile; others are kept', async () => {
+    let nowMs = START + 300_000;
+    let fails = false;
+    const closed: number[] = [];
+    const asked: number[] = [];
+    const load = (): Promise<LoadedStrip> => {
+      const number = asked.push(nowMs);
+      if (fails) return Promise.reject(new Error('not now'));
+      const image = { width: 160, height: 90, close: () => closed.push(number) } as unknown as ImageBitmap;
+      return Promise.resolve({ image, times: [nowMs] });
+    };
+    const strips = new Strips({ load, changed: () => undefined, nowMs: () => nowMs });
+    /** When the picture was taken that is shown at once; and what is asked for then has come. */
+    const shown = async (): Promise<number | null> => {
+      const still = strips.at('front', START + 1000, HOUR_GRAIN);
+      await turn();
+      return still?.time ?? null;
+    };
+    assert.equal(await shown(), null);
+    const first = nowMs;
+    nowMs += 9999;
+    assert.equal(await shown(), first);
+    assert.equal(asked.length, 1);
+    nowMs += 1;
+    assert.equal(await shown(), first, 'shown until the newer one is there');
+    assert.equal(await shown(), nowMs);
+    assert.deepEqual([asked.length, closed], [2, [1]]);
+
+    const second = nowMs;
+    nowMs = END + 30_000;
+    fails = true;
+    assert.equal(await shown(), second);
+    assert.equal(await shown(), second, 'what failed takes nothing away');
+    assert.equal(asked.length, 3);
+    fails = false;
+    nowMs = END + 60_000;
+    await shown();
+    const last = nowMs;
+    nowMs += 86_400_000;
+    assert.equal(await shown(), last);
+    assert.equal(asked.length, 4, 'complete');
+    strips.close();
+    assert.deepEqual(closed, [1, 2, 4]);
   });
 });
