@@ -44,7 +44,7 @@ const MAX_SKIPPED = 1000;
 const TELL_MS = 60_000;
 
 /** What is wrong with a file, and not with the tier. */
-const OF_THE_FILE: ReadonlySet<string> = new Set(['gone', 'damaged']);
+const OF_THE_FILE: ReadonlySet<string> = new Set(['gone', 'unreadable', 'damaged']);
 
 interface Worker {
   to: string;

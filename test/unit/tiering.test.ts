@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   existsSync,
+  fstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -8,6 +9,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
   unlinkSync,
   writeFileSync,
   writeSync,
@@ -213,6 +215,22 @@ describe('moving to a tier', () => {
     await until(() => messages.length > 0);
     assert.deepEqual(filesIn(warm), [paths[0], paths[2]]);
     assert.deepEqual([placeOf(paths[1]!), filesIn(hot)], [hot, [paths[1]]]);
+  });
+
+  it('leaves where they are files that their own disk does not give back, and moves the others', async () => {
+    const [torn, folder, ...good] = add(6) as [string, string, ...string[]];
+    const { ino } = statSync(join(hot, torn));
+    calls.read = ((fd: number, ...more: [Buffer, number, number, number]) => {
+      if (fstatSync(fd).ino === ino) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+      return readSync(fd, ...more);
+    }) as typeof readSync;
+    rmSync(join(hot, folder));
+    mkdirSync(join(hot, folder));
+    await start();
+    await until(() => messages.length > 0 && left().length === 0);
+    assert.deepEqual(filesIn(warm), good);
+    assert.deepEqual([placeOf(torn), placeOf(folder)], [hot, hot]);
+    assert.equal(tiering.states[0]!.state, 'ok');
   });
 
   it('forgets a file that is deleted while it is copied', async () => {
