@@ -157,6 +157,7 @@ export class Tiering {
     const ready = [...this.workers.values()].filter(isReady).map(({ to }) => to);
     return planMoves(source, tiers, recorded, now, {
       ready: new Set(all ? tiers.map(({ to }) => to) : ready),
+      there: new Set(space.map(({ storage }) => storage)),
       skip: new Set(this.skipped.keys()),
       shortOf: shortage(rules, space, used),
     });
@@ -227,14 +228,16 @@ export class Tiering {
     const { clock } = this.effects;
     for (;;) {
       let move: Move | undefined;
+      const before = worker.movedFiles;
       while ((move = worker.queue.shift()) && !worker.closed) {
         await this.moveOne(worker, move);
         if (clock.monotonic() - worker.toldAt >= TELL_MS) this.tellMoved(worker);
         if (worker.notBefore > clock.monotonic()) worker.queue = [];
       }
       if (worker.closed || worker.notBefore > clock.monotonic()) break;
-      // A plan holds so many files; there may be more.
-      if (worker.state === 'ok' && this.spec) {
+      // A plan holds so many files; there may be more. After one of which none could be moved the next waits for its time,
+      // or files that all fail would be tried without end.
+      if (worker.state === 'ok' && this.spec && worker.movedFiles > before) {
         worker.queue = this.plan(this.spec.rules, this.space).filter(({ to }) => to === worker.to);
       }
       if (worker.queue.length === 0) break;
@@ -273,6 +276,10 @@ export class Tiering {
       if (worker.closed) return;
       this.clean(worker.to);
       if (error instanceof EngineError && OF_THE_FILE.has(error.code)) {
+        if (error.code === 'gone' && !this.isThere(move.storage)) {
+          this.leaveOut(worker, move.storage);
+          return;
+        }
         this.skip(move);
         if (error.code !== 'gone') worker.problem = error.message;
         return;
@@ -282,6 +289,18 @@ export class Tiering {
       worker.retryMs = Math.min(LAST_RETRY_MS, worker.retryMs * 2);
       if (error instanceof EngineError && error.code === 'stalled') worker.state = 'away';
     }
+  }
+
+  /** Of a tier only its own thread asks its disk, which may hang. */
+  private isThere(storage: string): boolean {
+    const worker = this.workers.get(storage);
+    return worker ? worker.state === 'ok' : this.effects.files.present(storage);
+  }
+
+  /** Its disk went since the last look: nothing more is taken from it before the next. */
+  private leaveOut(worker: Worker, folder: string): void {
+    this.space = this.space.filter(({ storage }) => storage !== folder);
+    worker.queue = worker.queue.filter(({ storage }) => storage !== folder);
   }
 
   private skip({ id }: Move, ms = SKIP_MS): void {

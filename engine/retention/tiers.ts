@@ -34,6 +34,8 @@ export function stuck({ tiers = [] }: RuleSet, storage: string): Kind[] {
 export interface MoveOptions {
   /** Tiers that are there and take files now. */
   ready: ReadonlySet<string>;
+  /** Folders that are there, so that their files can be read. */
+  there: ReadonlySet<string>;
   /** Files that are left where they are, for now. */
   skip?: ReadonlySet<number>;
   /** How much a folder has to lose, by its limits; nothing when it has room. */
@@ -51,7 +53,7 @@ export function planMoves(
   tiers: readonly Tier[],
   recorded: readonly string[],
   now: number,
-  { ready, skip, shortOf, limit = MAX_MOVES }: MoveOptions,
+  { ready, there, skip, shortOf, limit = MAX_MOVES }: MoveOptions,
 ): Move[] {
   const moves: Move[] = [];
   const going = new Map<string, number>();
@@ -68,14 +70,15 @@ export function planMoves(
     if (move.action !== 'copy') going.set(segment.storage, (going.get(segment.storage) ?? 0) + segment.bytes);
   };
   const folders = [...recorded, ...tiers.map(({ to }) => to).filter((to) => !isBucket(to))];
-  const sources = (at: number): string[] => folders.filter((one) => tiers.findIndex(({ to }) => to === one) < at);
+  const present = folders.filter((one) => there.has(one));
+  const sources = (at: number): string[] => present.filter((one) => tiers.findIndex(({ to }) => to === one) < at);
 
   for (const [at, tier] of [...tiers.entries()].reverse()) {
     const { to, afterMs, keepMs = 0 } = tier;
     if (!ready.has(to)) continue;
     let count = 0;
     const due = now - afterMs;
-    // What lies in the bucket already need not be sent: it is let go, when its time here is over.
+    // What lies in the bucket already need not be sent: it is let go, when its time here is over, wherever its disk is.
     if (isBucket(to)) {
       for (const segment of lists(folders, KINDS, now - Math.max(afterMs, keepMs), to)) {
         if (count >= limit) break;
@@ -92,7 +95,7 @@ export function planMoves(
     }
   }
 
-  for (const storage of folders) {
+  for (const storage of present) {
     let short = shortOf(storage) - (going.get(storage) ?? 0);
     let count = 0;
     for (const tier of below(tiers, storage)) {

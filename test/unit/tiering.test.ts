@@ -30,7 +30,7 @@ import { MoveStore } from '../../engine/retention/move-store.ts';
 import type { PlaceBackend, PlaceReply } from '../../engine/retention/place.ts';
 import { PlaceLink } from '../../engine/retention/place-link.ts';
 import { Tiering } from '../../engine/retention/tiering.ts';
-import type { Move } from '../../engine/retention/tiers.ts';
+import { MAX_MOVES, type Move } from '../../engine/retention/tiers.ts';
 import type { MovedMessage, RetentionSpec, Space } from '../../engine/retention/types.ts';
 import { EngineError } from '../../engine/types.ts';
 import { addFootage, numberedMedia, type MadeFile } from '../support/footage.ts';
@@ -41,6 +41,7 @@ const T0 = Math.floor(Date.now() / MINUTE) * MINUTE - 1000 * MINUTE;
 describe('moving to a tier', () => {
   let root: string;
   let hot: string;
+  let other: string;
   let warm: string;
   let catalog: Catalog;
   let store: MoveStore;
@@ -53,9 +54,11 @@ describe('moving to a tier', () => {
   let onTake: () => void;
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'flow-nvr-tiers-'));
-    [hot, warm] = [join(root, 'hot'), join(root, 'warm')];
-    mkdirSync(hot);
-    writeFileSync(join(hot, '.flow-nvr'), '');
+    [hot, other, warm] = [join(root, 'hot'), join(root, 'other'), join(root, 'warm')];
+    for (const folder of [hot, other]) {
+      mkdirSync(folder);
+      writeFileSync(join(folder, '.flow-nvr'), '');
+    }
     catalog = Catalog.open(join(root, 'catalog.sqlite'));
     store = new MoveStore(catalog.db);
     messages = [];
@@ -94,7 +97,7 @@ describe('moving to a tier', () => {
       };
     };
     tiering = new Tiering({
-      ...{ clock: systemClock, store, files: diskOfFiles, recorded: [hot], own: () => true },
+      ...{ clock: systemClock, store, files: diskOfFiles, recorded: [hot, other], own: () => true },
       source: () => new CatalogSource(catalog.db),
       open: (data) => new PlaceLink({ ...data, catalog: '' }, backend, systemClock, 200),
       tell: (message) => messages.push(message),
@@ -106,18 +109,18 @@ describe('moving to a tier', () => {
     rmSync(root, { recursive: true, force: true });
   });
 
-  const add = (count: number, from = 0, bytes = 3_000_000): string[] =>
+  const add = (count: number, from = 0, bytes = 3_000_000, storage = hot): string[] =>
     Array.from({ length: count }, (_, place) => {
       const startMs = T0 + (from + place) * MINUTE;
       const path = segmentPath('yard', 'main', startMs);
       catalog.openSegment({
-        ...{ camera: 'yard', stream: 'main', storage: hot, path, recordingId: null, init: Buffer.from('init') },
+        ...{ camera: 'yard', stream: 'main', storage, path, recordingId: null, init: Buffer.from('init') },
         ...{ startMs, startTicks: 0 },
       });
       const end = { endMs: startMs + MINUTE, bytes, frames: 1, gops: Buffer.alloc(0) };
-      catalog.closeSegment({ storage: hot, path, ...end });
-      mkdirSync(dirname(join(hot, path)), { recursive: true });
-      writeFileSync(join(hot, path), randomBytes(bytes));
+      catalog.closeSegment({ storage, path, ...end });
+      mkdirSync(dirname(join(storage, path)), { recursive: true });
+      writeFileSync(join(storage, path), randomBytes(bytes));
       return path;
     });
   const spec = (): RetentionSpec => ({
@@ -125,6 +128,7 @@ describe('moving to a tier', () => {
     rules: { rules: [], tiers: [{ to: warm, afterMs: MINUTE, least: 'continuous' }] },
   });
   const space = (): Space[] => [
+    { storage: other, disk: 'o', freeBytes: 1e12, totalBytes: 2e12, bytesPerSecond: 0 },
     { storage: hot, disk: 'h', freeBytes: 1e12, totalBytes: 2e12, bytesPerSecond: 0 },
     { storage: warm, disk: 'w', freeBytes: 1e12, totalBytes: 2e12, bytesPerSecond: 0 },
   ];
@@ -231,6 +235,36 @@ describe('moving to a tier', () => {
     assert.deepEqual(filesIn(warm), good);
     assert.deepEqual([placeOf(torn), placeOf(folder)], [hot, hot]);
     assert.equal(tiering.states[0]!.state, 'ok');
+  });
+
+  it('asks nothing of a disk that is away, and takes from the others', async () => {
+    const away = add(20, 0, 10, other);
+    const paths = add(3, 100, 10);
+    let takes = 0;
+    onTake = () => takes++;
+    renameSync(other, `${other}-disk`);
+    // It went after it was looked at: the first file tells.
+    await start();
+    await until(() => messages.length > 0 && left().length === 0);
+    assert.deepEqual([filesIn(warm), takes], [paths, 4]);
+    tiering.run(space().filter(({ storage }) => storage !== other));
+    renameSync(`${other}-disk`, other);
+    tiering.run(space());
+    await until(() => filesIn(warm).length === 23 && left().length === 0);
+    assert.deepEqual([away.map(placeOf), takes], [away.map(() => warm), 24], 'none of them was put off');
+  });
+
+  it('does not plan again and again what cannot be moved', async () => {
+    const count = MAX_MOVES + 1;
+    catalog.transaction(() => add(count, 0, 10));
+    rmSync(join(hot, 'yard'), { recursive: true });
+    let takes = 0;
+    onTake = () => takes++;
+    await start();
+    await until(() => takes >= MAX_MOVES && tiering.states[0]!.waitingFiles === 0);
+    assert.equal(takes, MAX_MOVES);
+    tiering.run(space());
+    await until(() => takes === count && tiering.states[0]!.waitingFiles === 0);
   });
 
   it('forgets a file that is deleted while it is copied', async () => {

@@ -22,9 +22,14 @@ const room = (storage: string, of: Partial<Space> = {}): Space => ({
   ...{ storage, disk: storage, freeBytes: 1e12, totalBytes: 2e12, bytesPerSecond: 0 },
   ...of,
 });
-const moves = (segments: Segment[], tiers: Tier[], of: { ready?: string[]; short?: Record<string, number> } = {}) =>
+const moves = (
+  segments: Segment[],
+  tiers: Tier[],
+  of: { ready?: string[]; there?: string[]; short?: Record<string, number> } = {},
+) =>
   planMoves(sourceOf(segments), tiers, [HOT], NOW, {
     ready: new Set(of.ready ?? tiers.map(({ to }) => to)),
+    there: new Set(of.there ?? [HOT, ...tiers.map(({ to }) => to)]),
     shortOf: (storage) => of.short?.[storage] ?? 0,
   }).map(({ id, to, action, reason }) => [id, action, to, reason]);
 
@@ -77,6 +82,21 @@ describe('tiers', () => {
     ]);
     assert.deepEqual(moves(fresh, tiers, { short: { [HOT]: 15, '/warm': 1 } }), []);
     assert.deepEqual(moves(fresh, tiers, { short: { [HOT]: 15 }, ready: [] }), []);
+  });
+
+  it('take nothing from a folder that is not there, but let go there what a bucket has', () => {
+    const bucket = 's3://b/x';
+    const tiers = [tier('/warm', 2), tier(bucket, 20)];
+    const old = [
+      ...[segment(1, 40, { storage: '/warm' }), segment(2, 40, { storage: '/warm', copy: bucket }), segment(3, 30)],
+      segment(4, 1),
+    ];
+    assert.deepEqual(moves(old, tiers, { there: [HOT], short: { [HOT]: 20, '/warm': 20 } }), [
+      [2, 'release', bucket, 'age'],
+      [3, 'move', bucket, 'age'],
+      [4, 'move', bucket, 'room'],
+    ]);
+    assert.deepEqual(moves(old, tiers, { there: ['/warm'], short: { [HOT]: 20 } }).length, 2);
   });
 
   it('are short by quota, by free space, and early by what is written', () => {
@@ -188,6 +208,7 @@ describe('tiers and rules together, day after day', () => {
           const next = (): Move[] =>
             planMoves(sourceOf(all), tiers, [HOT], now, {
               ready: new Set(there),
+              there: new Set(there),
               shortOf: shortage(rules, space, used),
             });
           // What was copied to the bucket may then go to another folder.
@@ -195,6 +216,7 @@ describe('tiers and rules together, day after day', () => {
             const moving = next();
             assert.equal(new Set(moving.map(({ id }) => id)).size, moving.length, 'once each');
             for (const { id, storage, to, action, reason } of moving) {
+              if (action !== 'release') assert.ok(there.includes(storage), 'what is not there cannot be read');
               assert.ok(there.includes(to) && PLACES.indexOf(to) > PLACES.indexOf(storage));
               if (reason === 'room') assert.equal(storage, HOT);
               const file = all.find((one) => one.id === id)!;
