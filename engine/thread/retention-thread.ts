@@ -111,6 +111,7 @@ const retention: Retention = new Retention({
   files: diskOfFiles,
   tiering,
   storages,
+  recorded: config.storages,
   diskOf: (storage) => {
     try {
       const { bavail, blocks, bsize } = statfsSync(storage);

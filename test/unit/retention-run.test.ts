@@ -10,6 +10,7 @@ import { diskOfFiles } from '../../engine/retention/deletion.ts';
 import { RetentionLink, type RetentionReply, type RetentionRequest } from '../../engine/retention/link.ts';
 import { WriteRates } from '../../engine/retention/rates.ts';
 import { PASS_MS, Retention } from '../../engine/retention/retention.ts';
+import type { Room } from '../../engine/retention/place.ts';
 import type { CopyItem, CopyReport } from '../../engine/upkeep/types.ts';
 import type {
   AboutToDeleteMessage,
@@ -28,6 +29,9 @@ describe('a retention run', () => {
   let retention: Retention;
   let now: number;
   let free: number;
+  let size: number;
+  /** Of the tier, while it is there. */
+  let tierRoom: Room | null;
   let readOnly: boolean;
   let check: () => void;
   let messages: RetentionMessage[];
@@ -39,6 +43,8 @@ describe('a retention run', () => {
     catalog = Catalog.open(join(folder, 'catalog.sqlite'));
     now = T0 + 1000 * MINUTE;
     free = 1e12;
+    size = 2e12;
+    tierRoom = null;
     readOnly = false;
     messages = [];
     largest = 0;
@@ -74,7 +80,15 @@ describe('a retention run', () => {
         },
       },
       storages: () => [folder],
-      diskOf: () => ({ disk: 'd', freeBytes: free, totalBytes: 2e12 }),
+      recorded: [folder],
+      tiering: {
+        ...{ set: () => undefined, run: () => undefined, close: () => undefined, plan: () => [], states: [] },
+        ...{ has: () => false, problem: null, roomOf: () => tierRoom },
+        get folders() {
+          return tierRoom ? ['/nas'] : [];
+        },
+      },
+      diskOf: () => ({ disk: 'd', freeBytes: free, totalBytes: size }),
       tell: (message) => messages.push(message),
       settle: () => undefined,
       prune: () => [],
@@ -220,6 +234,28 @@ describe('a retention run', () => {
     readOnly = false;
     assert.equal((await retention.run()).files, 5);
     assert.equal(state().problem, null);
+  });
+
+  it('does not delete by a share of all disks before all of them are there', async () => {
+    const files = add(10);
+    const rules = {
+      rules: [{ id: 'r', cameras: '*' as const, keep: {}, quotaPercent: 50 }],
+      total: { percent: 60 },
+      tiers: [{ to: '/nas', afterMs: 1e12, least: 'continuous' as const }],
+    };
+    size = 60;
+    retention.set(spec({ rules }));
+    assert.equal((await retention.run()).files, 0, 'the tier was not looked at yet');
+    assert.equal(state().rules[0]?.quotaBytes, null);
+    tierRoom = { disk: 'n', freeBytes: 1e12, totalBytes: 100 };
+    assert.equal((await retention.run()).files, 2);
+    assert.equal(state().rules[0]?.quotaBytes, 80);
+    tierRoom = null;
+    assert.equal((await retention.run()).files, 0, 'it is away');
+    assert.equal(retention.preview(rules).rules[0]?.deleteFiles, 0);
+    rules.rules[0] = { ...rules.rules[0]!, ...{ quotaBytes: 50 } };
+    retention.set(spec({ rules: { ...rules } }));
+    assert.deepEqual([(await retention.run()).files, left(files)], [3, 5], 'a limit in bytes counts all the same');
   });
 
   it('runs once a minute, and not without rules', async () => {
