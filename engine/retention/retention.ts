@@ -41,7 +41,10 @@ export interface RetentionEffects {
   /** Folders that are recorded to, whether they are there or not. */
   recorded: readonly string[];
   /** Where footage goes when it gets older; absent where it stays. */
-  tiering?: Pick<Tiering, 'set' | 'run' | 'plan' | 'has' | 'roomOf' | 'folders' | 'states' | 'problem' | 'close'>;
+  tiering?: Pick<
+    Tiering,
+    'set' | 'run' | 'relieve' | 'plan' | 'has' | 'roomOf' | 'folders' | 'states' | 'problem' | 'close'
+  >;
   /** Its disk; null when it cannot be asked. */
   diskOf(storage: string): { disk: string; freeBytes: number; totalBytes: number } | null;
   tell(message: RetentionMessage): void;
@@ -284,6 +287,7 @@ export class Retention {
     store.dropEndedHolds(clock.now() - ENDED_HOLD_MS);
     // Of a deletion that was cut short.
     this.finish(store.marked(), done, broken);
+    this.effects.tiering?.relieve(this.space());
     for (;;) {
       const now = clock.now();
       const space = this.space().filter(({ storage }) => !broken.has(storage));

@@ -13,7 +13,7 @@ import type { PlaceThreadData, Room } from './place.ts';
 import type { PlaceLink } from './place-link.ts';
 import { Shares } from './shares.ts';
 import type { FootageSource } from './source.ts';
-import { isBucket, planMoves, shortage, type Move } from './tiers.ts';
+import { isBucket, planMoves, planReleases, shortage, spaceAfter, type Move } from './tiers.ts';
 import type { MovedMessage, RetentionSpec, RuleSet, Space, TierState } from './types.ts';
 
 export interface TieringEffects {
@@ -40,6 +40,8 @@ const SKIP_MS = 3_600_000;
 /** A file of a plan that is out of date: the next plan knows where it is. */
 const STALE_MS = 1000;
 const MAX_SKIPPED = 1000;
+/** Between files that are only let go: nothing is waited for with these, and others have to have their turn. */
+const PAUSE_MS = 5;
 /** What was moved is told so often. */
 const TELL_MS = 60_000;
 
@@ -139,6 +141,26 @@ export class Tiering {
     for (const worker of this.workers.values()) {
       worker.queue = moves.filter(({ to }) => to === worker.to);
       this.work(worker);
+    }
+  }
+
+  /**
+   * Lets go at once what a bucket has as well, where a disk is about to be full: before anything is deleted for that.
+   * @param space of all folders that are there
+   */
+  relieve(space: readonly Space[]): void {
+    const { store, recorded } = this.effects;
+    const tiers = this.spec?.rules.tiers ?? [];
+    if (!tiers.some(({ to }) => isBucket(to)) || !this.effects.own()) return;
+    for (let now = space; ;) {
+      const moves = planReleases(this.effects.source(), tiers, recorded, now);
+      const released = moves.filter((move) => store.release(move) !== null);
+      if (released.length === 0) return;
+      for (const move of released) {
+        now = spaceAfter(now, move);
+        this.count(this.workers.get(move.to)!, move);
+      }
+      for (const storage of new Set(released.map((move) => move.storage))) this.clean(storage);
     }
   }
 
@@ -252,6 +274,7 @@ export class Tiering {
       if (move.action === 'release') {
         if (store.release(move)) this.moved(worker, move);
         else this.skip(move, STALE_MS);
+        await new Promise<void>((resolve) => void clock.after(PAUSE_MS, resolve));
         return;
       }
       const file = store.begin(move);
@@ -309,13 +332,18 @@ export class Tiering {
   }
 
   private moved(worker: Worker, move: Move): void {
+    this.count(worker, move);
+    this.space = spaceAfter(this.space, move);
+    if (move.action !== 'copy') this.clean(move.storage);
+  }
+
+  private count(worker: Worker, move: Move): void {
     worker.movedFiles++;
     worker.movedBytes += move.bytes;
     const key = `${move.storage} ${move.action === 'copy'}`;
     const told = worker.told.get(key) ?? { move, shares: new Shares<'age' | 'room'>() };
     worker.told.set(key, told);
     told.shares.add(move);
-    if (move.action !== 'copy') this.clean(move.storage);
   }
 
   private tellMoved(worker: Worker): void {

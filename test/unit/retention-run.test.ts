@@ -32,6 +32,7 @@ describe('a retention run', () => {
   let size: number;
   /** Of the tier, while it is there. */
   let tierRoom: Room | null;
+  let relieve: () => void;
   let readOnly: boolean;
   let check: () => void;
   let messages: RetentionMessage[];
@@ -44,6 +45,7 @@ describe('a retention run', () => {
     now = T0 + 1000 * MINUTE;
     free = 1e12;
     size = 2e12;
+    relieve = () => undefined;
     tierRoom = null;
     readOnly = false;
     messages = [];
@@ -83,7 +85,7 @@ describe('a retention run', () => {
       recorded: [folder],
       tiering: {
         ...{ set: () => undefined, run: () => undefined, close: () => undefined, plan: () => [], states: [] },
-        ...{ has: () => false, problem: null, roomOf: () => tierRoom },
+        ...{ has: () => false, relieve: () => relieve(), problem: null, roomOf: () => tierRoom },
         get folders() {
           return tierRoom ? ['/nas'] : [];
         },
@@ -222,6 +224,16 @@ describe('a retention run', () => {
     retention.hold({ name: 'all', camera: null, start: T0, end: now, until: null, who: '', why: '' });
     assert.deepEqual([(await retention.run()).blocked, left(files)], [true, 3]);
     assert.deepEqual([state().blocked, state().emergency], [true, true]);
+  });
+
+  it('deletes nothing for room that is made by letting go what a bucket has', async () => {
+    const files = add(10);
+    retention.setRates([{ camera: 'yard', storage: folder, bytesPerSecond: 1 }]);
+    retention.set(spec({ rules: { rules: [] } }));
+    free = 3600 - 50;
+    relieve = () => (free += 30);
+    assert.equal((await retention.run()).files, 2, 'what is still missing');
+    assert.equal(left(files), 8);
   });
 
   it('leaves a disk alone that cannot be written, says so, and goes on when it can', async () => {

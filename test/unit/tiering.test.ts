@@ -267,6 +267,39 @@ describe('moving to a tier', () => {
     await until(() => takes === count && tiering.states[0]!.waitingFiles === 0);
   });
 
+  it('moves no more for room than is missing, however many plans it makes', async () => {
+    const paths = add(10, 0, 10);
+    const rules = spec();
+    const tiers = [{ ...rules.rules.tiers![0]!, afterMs: 1e12 }];
+    tiering.set({ ...rules, rules: { ...rules.rules, tiers, minFree: { bytes: 60 } } });
+    tiering.run(space().map((one) => (one.storage === hot ? { ...one, freeBytes: 0 } : one)));
+    await until(() => messages.length > 0);
+    assert.deepEqual(filesIn(hot), paths.slice(6));
+  });
+
+  it('lets go in an emergency what a bucket has, whether that answers or not', () => {
+    const to = 's3://b/x';
+    const paths = add(1200, 0, 10);
+    for (const path of paths.slice(0, 1100)) {
+      const of = 'SELECT id, start_ms AS start, ? AS storage FROM segment WHERE path = ?';
+      const copy = { ...(catalog.db.prepare(of).get(hot, path) as Move), to, action: 'copy' } as Move;
+      assert.ok(store.commit(copy, store.begin(copy)!));
+    }
+    hang = new Promise(() => undefined);
+    const tiers = [{ to, afterMs: MINUTE, least: 'continuous' as const, keepMs: 1e12 }];
+    tiering.set({ ...spec(), rules: { rules: [], tiers } });
+    const short = (bytes: number): Space[] =>
+      space().map((one) => (one.storage === hot ? { ...one, freeBytes: 3600 * 10 - bytes, bytesPerSecond: 10 } : one));
+    tiering.relieve(short(0));
+    assert.equal(filesIn(hot).length, 1200);
+    tiering.relieve(short(6000));
+    assert.deepEqual(filesIn(hot), paths.slice(600), 'more than one plan holds, and no more than is missing');
+    assert.deepEqual([placeOf(paths[0]!), left()], [to, []]);
+    tiering.relieve(short(20_000));
+    assert.deepEqual(filesIn(hot), paths.slice(1100), 'what the bucket has not stays');
+    assert.equal(new CatalogSource(catalog.db).used('yard', to).files, 1100, 'nothing is lost');
+  });
+
   it('forgets a file that is deleted while it is copied', async () => {
     const paths = add(3);
     const deletions = new DeletionStore(catalog.db);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { isHeld, limitsOf, plan } from '../../engine/retention/rules.ts';
 import { sourceOf } from '../../engine/retention/source.ts';
-import { planMoves, shortage, type Move } from '../../engine/retention/tiers.ts';
+import { planMoves, planReleases, shortage, spaceAfter, type Move } from '../../engine/retention/tiers.ts';
 import { KINDS, type Hold, type RuleSet, type Segment, type Space, type Tier } from '../../engine/retention/types.ts';
 
 const DAY = 86_400_000;
@@ -82,6 +82,53 @@ describe('tiers', () => {
     ]);
     assert.deepEqual(moves(fresh, tiers, { short: { [HOT]: 15, '/warm': 1 } }), []);
     assert.deepEqual(moves(fresh, tiers, { short: { [HOT]: 15 }, ready: [] }), []);
+  });
+
+  it('make room by letting go what a bucket has before anything is sent there, whatever it shows', () => {
+    const bucket = 's3://b/x';
+    const tiers = [tier(bucket, 2, { keepMs: 60 * DAY, ...events })];
+    const files = [
+      ...[segment(1, 9, { kind: 'event' }), segment(2, 1, { kind: 'event' })],
+      ...[segment(3, 8, { copy: bucket }), segment(4, 7, { copy: bucket, kind: 'event' }), segment(5, 9)],
+    ];
+    const copied = [1, 'copy', bucket, 'age'];
+    const room = (short: number, ready = [bucket]) => moves(files, tiers, { ready, short: { [HOT]: short } });
+    assert.deepEqual(room(0), [copied]);
+    assert.deepEqual(room(15), [copied, [3, 'release', bucket, 'room'], [4, 'release', bucket, 'room']]);
+    assert.deepEqual(room(25).slice(3), [[2, 'move', bucket, 'room']]);
+    assert.deepEqual(room(25, []), []);
+  });
+
+  it('let go in an emergency what a bucket has, as much as is needed, on that disk alone', () => {
+    const bucket = 's3://b/x';
+    const tiers = [tier('/warm', 2), tier(bucket, 2, { keepMs: 60 * DAY })];
+    const files = [
+      ...[segment(1, 9), segment(2, 8, { copy: bucket }), segment(3, 7, { copy: bucket, kind: 'event' })],
+      ...[segment(4, 6, { copy: bucket }), segment(5, 9, { copy: bucket, storage: '/warm' })],
+      ...[segment(6, 9, { copy: 's3://other' }), segment(7, 9, { copy: bucket, storage: '/old' })],
+    ];
+    const space = (freeBytes: number): Space[] => [
+      room(HOT, { disk: 'd', freeBytes, bytesPerSecond: 1 }),
+      ...[room('/old', { disk: 'd', freeBytes }), room('/warm', { bytesPerSecond: 1 })],
+    ];
+    const released = (freeBytes: number) =>
+      planReleases(sourceOf(files), tiers, [HOT], space(freeBytes)).map(({ id, action, to }) => [id, action, to]);
+    assert.deepEqual(released(3600), []);
+    assert.deepEqual(released(3585), [
+      [2, 'release', bucket],
+      [3, 'release', bucket],
+    ]);
+    assert.equal(released(0).length, 3);
+  });
+
+  it('know the room that a move leaves', () => {
+    const space = [room(HOT, { disk: 'd' }), room('/two', { disk: 'd' }), room('/warm'), room('/nas')];
+    const free = (action: Move['action'], to: string): number[] =>
+      spaceAfter(space, { ...segment(1, 1), action, to, reason: 'age' }).map(({ freeBytes }) => freeBytes! - 1e12);
+    assert.deepEqual(free('move', '/warm'), [10, 10, -10, 0]);
+    assert.deepEqual(free('move', '/two'), [0, 0, 0, 0]);
+    assert.deepEqual(free('copy', 's3://b/x'), [0, 0, 0, 0]);
+    assert.deepEqual(free('release', 's3://b/x'), [10, 10, 0, 0]);
   });
 
   it('take nothing from a folder that is not there, but let go there what a bucket has', () => {
