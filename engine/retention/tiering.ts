@@ -250,16 +250,17 @@ export class Tiering {
     const { clock } = this.effects;
     for (;;) {
       let move: Move | undefined;
-      const before = worker.movedFiles;
+      const [moved, folders] = [worker.movedFiles, this.space.length];
       while ((move = worker.queue.shift()) && !worker.closed) {
         await this.moveOne(worker, move);
         if (clock.monotonic() - worker.toldAt >= TELL_MS) this.tellMoved(worker);
         if (worker.notBefore > clock.monotonic()) worker.queue = [];
       }
       if (worker.closed || worker.notBefore > clock.monotonic()) break;
-      // A plan holds so many files; there may be more. After one of which none could be moved the next waits for its time,
-      // or files that all fail would be tried without end.
-      if (worker.state === 'ok' && this.spec && worker.movedFiles > before) {
+      // A plan holds so many files; there may be more. After one of which none could be moved (unless it was of a disk that
+      // went) the next waits for its time, or files that all fail would be tried without end.
+      const progress = worker.movedFiles > moved || this.space.length < folders;
+      if (worker.state === 'ok' && this.spec && progress) {
         worker.queue = this.plan(this.spec.rules, this.space).filter(({ to }) => to === worker.to);
       }
       if (worker.queue.length === 0) break;
