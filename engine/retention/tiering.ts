@@ -81,6 +81,8 @@ export class Tiering {
   private space: readonly Space[] = [];
   /** Files that are left where they are until then. */
   private readonly skipped = new Map<number, number>();
+  /** Were tiers since this began: their threads may hang in a copy yet, of which then nobody would know. */
+  private readonly ended = new Set<string>();
 
   constructor(effects: TieringEffects) {
     this.effects = effects;
@@ -208,6 +210,7 @@ export class Tiering {
     worker.link.close();
     this.tellMoved(worker);
     this.workers.delete(worker.to);
+    this.ended.add(worker.to);
   }
 
   private probe(worker: Worker): void {
@@ -373,7 +376,8 @@ export class Tiering {
     if (!this.effects.own()) return;
     const worker = this.workers.get(storage);
     if (!worker) {
-      if (!this.effects.recorded.includes(storage) || !files.present(storage)) return;
+      // Nor can a bucket be reached that is no tier any more.
+      if (isBucket(storage) || this.ended.has(storage) || !files.present(storage)) return;
       const left = store.leftovers(storage);
       if (left.length === 0) return;
       store.secure();

@@ -458,6 +458,28 @@ describe('moving to a tier', () => {
     assert.equal(placeOf(path!), warm);
   });
 
+  it('removes what is left in a folder that is no tier any more, when no thread can be at it', () => {
+    const [path, other] = add(2, 0, 10) as [string, string];
+    mkdirSync(warm);
+    writeFileSync(join(warm, '.flow-nvr'), '');
+    const leave = (name: string): void => {
+      const of = 'SELECT id, start_ms AS start, ? AS storage FROM segment WHERE path = ?';
+      store.begin({ ...(catalog.db.prepare(of).get(hot, name) as Move), to: warm, action: 'move' });
+      mkdirSync(dirname(join(warm, name)), { recursive: true });
+      writeFileSync(join(warm, `${name}.partial`), 'half');
+    };
+    const none = { ...spec(), rules: { rules: [] } };
+    leave(path);
+    tiering.set(none);
+    tiering.run(space());
+    assert.deepEqual([filesIn(warm), left(), filesIn(hot)], [[], [], [path, other]]);
+    tiering.set(spec());
+    tiering.set(none);
+    leave(other);
+    tiering.run(space());
+    assert.deepEqual([filesIn(warm), left().length], [[`${other}.partial`], 1]);
+  });
+
   it('puts in order what a crash left', async () => {
     const [copying, copied, moved, deleted] = add(4) as [string, string, string, string];
     await start();
