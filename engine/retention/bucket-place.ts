@@ -24,7 +24,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { crc32 } from '../media/crc32.ts';
 import { EngineError } from '../types.ts';
-import type { Place, Removal, Room, TakeJob } from './place.ts';
+import { sourceError, type Place, type Removal, type Room, type TakeJob } from './place.ts';
 import type { BucketAccess } from './types.ts';
 
 /** Larger files go in parts of this (S3 takes 10,000 of them); what their ETag is follows from it. */
@@ -33,6 +33,9 @@ const PARTS_AT_ONCE = 2;
 const REMOVALS_AT_ONCE = 8;
 const CONNECT_MS = 5000;
 const SOCKET_MS = 20_000;
+
+/** Bytes of the file that is sent. */
+type ReadAt = (start: number, bytes: number) => Promise<Uint8Array>;
 
 interface Sums {
   bytes: number;
@@ -75,20 +78,21 @@ export class BucketPlace implements Place {
     return { disk: `s3 ${endpoint} ${bucket}`, freeBytes: null, totalBytes: null };
   }
 
-  /** Rejects with `away`, `gone` or `damaged` (the source), `bad-copy`. */
+  /** Rejects with `away`, of the source `gone`, `unreadable` or `damaged`, `bad-copy`. */
   async take({ from, path, bytes, hash }: TakeJob, alive: () => void): Promise<{ hash: string }> {
-    const sums = await sumsOf(createReadStream(from), alive).catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      throw new EngineError('gone', `${from} is not there any more`, { cause: error });
-    });
+    const ofSource = (error: unknown): never => {
+      throw sourceError(from, error);
+    };
+    const sums = await sumsOf(createReadStream(from), alive).catch(ofSource);
     if (sums.bytes !== bytes || (hash !== null && sums.crc32 !== hash)) {
       throw new EngineError('damaged', `${from} is not what was recorded: it stays where it is`);
     }
     await this.ask(async () => {
-      const file = await open(from);
+      const file = await open(from).catch(ofSource);
+      const readAt: ReadAt = (start, count) => read(file, start, count).catch(ofSource);
       try {
-        if (bytes > PART_BYTES) await this.sendParts(file, path, sums, alive);
-        else await this.client.send(new PutObjectCommand({ ...this.as(path, sums), Body: await read(file, 0, bytes) }));
+        if (bytes > PART_BYTES) await this.sendParts(readAt, path, sums, alive);
+        else await this.client.send(new PutObjectCommand({ ...this.as(path, sums), Body: await readAt(0, bytes) }));
       } finally {
         await file.close();
       }
@@ -103,7 +107,7 @@ export class BucketPlace implements Place {
   }
 
   /** Goes on with what an upload that was cut short has sent: a part that is there with the right sum is not sent again. */
-  private async sendParts(file: FileHandle, path: string, sums: Sums, alive: () => void): Promise<void> {
+  private async sendParts(readAt: ReadAt, path: string, sums: Sums, alive: () => void): Promise<void> {
     const of = this.of(path);
     const begun = await this.begunUpload(path, sums);
     const UploadId =
@@ -112,7 +116,7 @@ export class BucketPlace implements Place {
     const missing = sums.md5OfPart.map((_, i) => i + 1).filter((number) => !there.has(number));
     for (let at = 0; at < missing.length; at += PARTS_AT_ONCE) {
       const some = missing.slice(at, at + PARTS_AT_ONCE).map(async (PartNumber) => {
-        const Body = await read(file, (PartNumber - 1) * PART_BYTES, PART_BYTES);
+        const Body = await readAt((PartNumber - 1) * PART_BYTES, PART_BYTES);
         const { ETag } = await this.client.send(new UploadPartCommand({ ...of, UploadId, PartNumber, Body }));
         there.set(PartNumber, ETag ?? '');
         alive();
@@ -227,7 +231,7 @@ export class BucketPlace implements Place {
     try {
       return await call();
     } catch (error) {
-      throw this.explain(error);
+      throw error instanceof EngineError ? error : this.explain(error);
     }
   }
 

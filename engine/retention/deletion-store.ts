@@ -76,13 +76,14 @@ export class DeletionStore {
       const holds = [...this.holds(), ...this.eventHolds.current(now)];
       const update = this.sql(
         `UPDATE segment SET doomed = ? WHERE id = ? AND start_ms = ? AND kind <= ? AND state = 'closed'
-           AND doomed IS NULL`,
+           AND doomed IS NULL AND storage_id = (SELECT id FROM storage WHERE path = ?)`,
       );
-      // A number may have become another file's; its start says that it has not. Nor is it worth more than it was when planned.
+      // A number may have become another file's; its start says that it has not. Nor is it worth more than when it was planned, or
+      // somewhere else, where it is not in the way.
       const marked = items.filter(
         (item) =>
           !isHeld(item, holds, now) &&
-          update.run(item.reason, item.id, item.start, KINDS.indexOf(item.kind)).changes > 0,
+          update.run(item.reason, item.id, item.start, KINDS.indexOf(item.kind), item.storage).changes > 0,
       );
       return marked.map(({ id }) => get.get(id) as Marked);
     });

@@ -19,7 +19,7 @@ import { dirname, join } from 'node:path';
 import { crc32 } from '../media/crc32.ts';
 import { EngineError } from '../types.ts';
 import { diskOfFiles, MARKER } from './deletion.ts';
-import type { Place, Removal, Room, TakeJob } from './place.ts';
+import { sourceError, type Place, type Removal, type Room, type TakeJob } from './place.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 /** What is written is on the disk after so much of it, so that it does not pile up in memory for one long wait. */
@@ -78,19 +78,19 @@ export class FolderPlace implements Place {
     return Promise.resolve({ disk: `${statSync(root).dev}`, freeBytes: this.calls.free(root), totalBytes });
   }
 
-  /** Throws `away`, `full`, `gone` (the source), `damaged` (the source), `bad-copy`, or the system's error. */
+  /** Throws `away`, `full`, of the source `gone`, `unreadable` or `damaged`, `bad-copy`, or the system's error. */
   async take({ from, path, bytes, hash }: TakeJob, alive: () => void): Promise<{ hash: string }> {
     const { freeBytes } = await this.probe();
     if ((freeBytes ?? 0) < bytes + RESERVE_BYTES) throw new EngineError('full', `the tier ${this.root} is full`);
     const file = join(this.root, path);
     const partial = file + PARTIAL;
-    const source = openSource(from);
+    const source = ofSource(from, () => openSync(from, 'r'));
     try {
       const made = mkdirSync(dirname(file), { recursive: true });
       const target = openSync(partial, 'w');
       let copied: { sha256: string; crc32: number };
       try {
-        copied = this.copy(source, target, bytes, alive);
+        copied = this.copy({ from, source }, target, bytes, alive);
         fsyncSync(target);
       } finally {
         closeSync(target);
@@ -122,13 +122,18 @@ export class FolderPlace implements Place {
     }
   }
 
-  private copy(source: number, target: number, bytes: number, alive: () => void): { sha256: string; crc32: number } {
+  private copy(
+    { from, source }: { from: string; source: number },
+    target: number,
+    bytes: number,
+    alive: () => void,
+  ): { sha256: string; crc32: number } {
     const { read, write } = this.calls;
     const sha256 = createHash('sha256');
     let crc = 0;
     let done = 0;
     for (;;) {
-      const count = read(source, this.buffer, 0, CHUNK_BYTES, done);
+      const count = ofSource(from, () => read(source, this.buffer, 0, CHUNK_BYTES, done));
       if (count === 0) break;
       const chunk = this.buffer.subarray(0, count);
       sha256.update(chunk);
@@ -186,12 +191,11 @@ export function removeLeftover(file: string): string | null {
   }
 }
 
-function openSource(file: string): number {
+function ofSource(from: string, call: () => number): number {
   try {
-    return openSync(file, 'r');
+    return call();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new EngineError('gone', `${file} is not there any more`, { cause: error });
+    throw sourceError(from, error);
   }
 }
 

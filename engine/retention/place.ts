@@ -1,4 +1,5 @@
 /** A tier as its own thread sees it: a folder or a bucket that takes files, and what is asked of that thread. */
+import { EngineError } from '../types.ts';
 import type { BucketAccess } from './types.ts';
 
 export interface TakeJob {
@@ -56,6 +57,19 @@ export interface PlaceRequest {
   id: number;
   call: keyof PlaceCalls;
   args: unknown[];
+}
+
+/** What this process lacks, whatever file it opens. */
+const OF_THE_PROCESS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
+
+/** An error of the file that is to be taken as one that says so: the place is not at fault, and others can be taken. */
+export function sourceError(from: string, error: unknown): unknown {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  if (error instanceof EngineError || OF_THE_PROCESS.has(code)) return error;
+  if (code === 'ENOENT') return new EngineError('gone', `${from} is not there any more`, { cause: error });
+  return new EngineError('unreadable', `${from} cannot be read, and stays where it is (${message}): check its disk`, {
+    cause: error,
+  });
 }
 
 export type PlaceReply =

@@ -10,7 +10,7 @@ import { deleteMarked, type FileEffects } from './deletion.ts';
 import { AgeClock } from './age-clock.ts';
 import type { Folders } from './folders.ts';
 import { isEmergency, runsShort, shortOf } from './room.ts';
-import { forecast, MAX_PLANNED, planFrom } from './rules.ts';
+import { applicable, forecast, MAX_PLANNED, planFrom } from './rules.ts';
 import type { Room } from './place.ts';
 import { isBucket } from './tiers.ts';
 import { Shares, sharesOf } from './shares.ts';
@@ -43,8 +43,13 @@ export interface RetentionEffects {
   folders?: Pick<Folders, 'look' | 'problem'>;
   /** Every storage folder that is there, configured or known from footage; without tiers. */
   storages(): string[];
+  /** Folders that are recorded to, whether they are there or not. */
+  recorded: readonly string[];
   /** Where footage goes when it gets older; absent where it stays. */
-  tiering?: Pick<Tiering, 'set' | 'run' | 'plan' | 'has' | 'roomOf' | 'folders' | 'states' | 'problem' | 'close'>;
+  tiering?: Pick<
+    Tiering,
+    'set' | 'run' | 'relieve' | 'plan' | 'has' | 'roomOf' | 'folders' | 'states' | 'problem' | 'close'
+  >;
   /** Its disk; null when it cannot be asked. */
   diskOf(storage: string): Room | null;
   tell(message: RetentionMessage): void;
@@ -146,9 +151,10 @@ export class Retention {
     const space = this.space();
     const holds = this.effects.store.kept(now);
     const source = this.effects.source();
-    const { items, complete } = planFrom(source, rules, holds, now, space);
+    const set = applicable(rules, this.effects.recorded, space);
+    const { items, complete } = planFrom(source, set, holds, now, space);
     return {
-      rules: forecast(source, rules, holds, now, space, this.ratesByCamera()),
+      rules: forecast(source, set, holds, now, space, this.ratesByCamera()),
       shares: sharesOf(items).list,
       complete,
       moves: movesOf(this.effects.tiering?.plan(rules, space, true) ?? []),
@@ -305,6 +311,8 @@ export class Retention {
     for (const [id, until] of this.stuck) if (until <= clock.monotonic()) this.stuck.delete(id);
     // Of a deletion that was cut short.
     this.finish(store.marked(), done, broken);
+    this.effects.tiering?.relieve(this.space());
+    if (this.effects.folders) await this.effects.folders.look(); // or what is free now would be deleted for, too
     for (;;) {
       const now = this.ages.now();
       const space = this.space().filter(({ storage }) => !broken.has(storage));
@@ -313,7 +321,8 @@ export class Retention {
         this.pending.filter((one) => one.copying === copying).flatMap((one) => one.items);
       const [waiting, kept] = [itemsOf(false), itemsOf(true)];
       const from = clock.monotonic();
-      const plan = planFrom(this.effects.source(), this.spec.rules, store.kept(now), now, space, {
+      const rules = applicable(this.spec.rules, this.effects.recorded, space);
+      const plan = planFrom(this.effects.source(), rules, store.kept(now), now, space, {
         pending: [...waiting, ...going],
         ...{ kept, stuck: new Set(this.stuck.keys()) },
         limit: Math.max(0, Math.min(MAX_PLANNED, MAX_PENDING - waiting.length - kept.length)),
@@ -497,7 +506,8 @@ export class Retention {
     if (!this.spec) return;
     const [time, now] = [this.effects.clock.now(), this.ages.now()];
     const space = this.space();
-    const { store } = this.effects;
+    const { store, recorded } = this.effects;
+    const rules = applicable(this.spec.rules, recorded, space);
     const source = this.effects.source();
     const holds = store.holds();
     const cameras = source.cameras();
@@ -514,7 +524,7 @@ export class Retention {
         ...one,
         usedBytes: cameras.reduce((sum, camera) => sum + source.used(camera, one.storage).bytes, 0),
       })),
-      rules: forecast(source, this.spec.rules, store.kept(now), now, space, this.ratesByCamera()),
+      rules: forecast(source, rules, store.kept(now), now, space, this.ratesByCamera()),
       pendingFiles: this.pending.reduce((sum, { items }) => sum + items.length, 0),
       holds: holds.filter(({ until }) => until === null || until > now).length,
     });

@@ -113,6 +113,30 @@ function totalOf(space: readonly Space[]): number | null {
   return sum;
 }
 
+/**
+ * The rules as far as they can be told now. While a folder that is in use is not known (its disk is away, or was not looked
+ * at yet), nobody knows how large all disks together are: shares of that would shrink with it, and footage would be deleted
+ * because a NAS is off for a night. They do not count until it is there again; all else does.
+ * @param recorded the folders that are recorded to
+ */
+export function applicable(set: RuleSet, recorded: readonly string[], space: readonly Space[]): RuleSet {
+  const there = new Set(space.map(({ storage }) => storage));
+  const inUse = [...recorded, ...(set.tiers ?? []).map(({ to }) => to).filter((to) => !isBucket(to))];
+  if (inUse.every((storage) => there.has(storage))) return set;
+  const { total, ...rest } = set;
+  return {
+    ...rest,
+    rules: set.rules.map(withoutShare),
+    ...(total?.bytes === undefined ? {} : { total: { bytes: total.bytes } }),
+  };
+}
+
+function withoutShare(rule: Rule): Rule {
+  const own = { ...rule };
+  delete own.quotaPercent;
+  return own;
+}
+
 export interface PlanOptions {
   /** Already on their way: counted as gone, not planned again. */
   pending?: readonly Planned[];

@@ -13,7 +13,7 @@ import type { PlaceThreadData, Room } from './place.ts';
 import type { PlaceLink } from './place-link.ts';
 import { Shares } from './shares.ts';
 import type { FootageSource } from './source.ts';
-import { isBucket, planMoves, shortage, type Move } from './tiers.ts';
+import { isBucket, planMoves, planReleases, shortage, spaceAfter, type Move } from './tiers.ts';
 import type { MovedMessage, RetentionSpec, RuleSet, Space, TierState } from './types.ts';
 
 export interface TieringEffects {
@@ -40,11 +40,13 @@ const SKIP_MS = 3_600_000;
 /** A file of a plan that is out of date: the next plan knows where it is. */
 const STALE_MS = 1000;
 const MAX_SKIPPED = 1000;
+/** Between files that are only let go: nothing is waited for with these, and others have to have their turn. */
+const PAUSE_MS = 5;
 /** What was moved is told so often. */
 const TELL_MS = 60_000;
 
 /** What is wrong with a file, and not with the tier. */
-const OF_THE_FILE: ReadonlySet<string> = new Set(['gone', 'damaged']);
+const OF_THE_FILE: ReadonlySet<string> = new Set(['gone', 'unreadable', 'damaged']);
 
 interface Worker {
   to: string;
@@ -79,6 +81,8 @@ export class Tiering {
   private space: readonly Space[] = [];
   /** Files that are left where they are until then. */
   private readonly skipped = new Map<number, number>();
+  /** Were tiers since this began: their threads may hang in a copy yet, of which then nobody would know. */
+  private readonly ended = new Set<string>();
 
   constructor(effects: TieringEffects) {
     this.effects = effects;
@@ -142,6 +146,26 @@ export class Tiering {
     }
   }
 
+  /**
+   * Lets go at once what a bucket has as well, where a disk is about to be full: before anything is deleted for that.
+   * @param space of all folders that are there
+   */
+  relieve(space: readonly Space[]): void {
+    const { store, recorded } = this.effects;
+    const tiers = this.spec?.rules.tiers ?? [];
+    if (!tiers.some(({ to }) => isBucket(to)) || !this.effects.own()) return;
+    for (let now = space; ;) {
+      const moves = planReleases(this.effects.source(), tiers, recorded, now);
+      const released = moves.filter((move) => store.release(move) !== null);
+      if (released.length === 0) return;
+      for (const move of released) {
+        now = spaceAfter(now, move);
+        this.count(this.workers.get(move.to)!, move);
+      }
+      for (const storage of new Set(released.map((move) => move.storage))) this.clean(storage);
+    }
+  }
+
   /** What would move under such rules; to tiers that are not there as well, when it is only to be told. */
   plan(rules: RuleSet, space: readonly Space[], all = false): Move[] {
     const { clock, recorded } = this.effects;
@@ -157,6 +181,7 @@ export class Tiering {
     const ready = [...this.workers.values()].filter(isReady).map(({ to }) => to);
     return planMoves(source, tiers, recorded, now, {
       ready: new Set(all ? tiers.map(({ to }) => to) : ready),
+      there: new Set(space.map(({ storage }) => storage)),
       skip: new Set(this.skipped.keys()),
       shortOf: shortage(rules, space, used),
     });
@@ -185,6 +210,7 @@ export class Tiering {
     worker.link.close();
     this.tellMoved(worker);
     this.workers.delete(worker.to);
+    this.ended.add(worker.to);
   }
 
   private probe(worker: Worker): void {
@@ -227,14 +253,17 @@ export class Tiering {
     const { clock } = this.effects;
     for (;;) {
       let move: Move | undefined;
+      const [moved, folders] = [worker.movedFiles, this.space.length];
       while ((move = worker.queue.shift()) && !worker.closed) {
         await this.moveOne(worker, move);
         if (clock.monotonic() - worker.toldAt >= TELL_MS) this.tellMoved(worker);
         if (worker.notBefore > clock.monotonic()) worker.queue = [];
       }
       if (worker.closed || worker.notBefore > clock.monotonic()) break;
-      // A plan holds so many files; there may be more.
-      if (worker.state === 'ok' && this.spec) {
+      // A plan holds so many files; there may be more. After one of which none could be moved (unless it was of a disk that
+      // went) the next waits for its time, or files that all fail would be tried without end.
+      const progress = worker.movedFiles > moved || this.space.length < folders;
+      if (worker.state === 'ok' && this.spec && progress) {
         worker.queue = this.plan(this.spec.rules, this.space).filter(({ to }) => to === worker.to);
       }
       if (worker.queue.length === 0) break;
@@ -249,6 +278,7 @@ export class Tiering {
       if (move.action === 'release') {
         if (store.release(move)) this.moved(worker, move);
         else this.skip(move, STALE_MS);
+        await new Promise<void>((resolve) => void clock.after(PAUSE_MS, resolve));
         return;
       }
       const file = store.begin(move);
@@ -273,6 +303,10 @@ export class Tiering {
       if (worker.closed) return;
       this.clean(worker.to);
       if (error instanceof EngineError && OF_THE_FILE.has(error.code)) {
+        if (error.code === 'gone' && !this.isThere(move.storage)) {
+          this.leaveOut(worker, move.storage);
+          return;
+        }
         this.skip(move);
         if (error.code !== 'gone') worker.problem = error.message;
         return;
@@ -284,19 +318,36 @@ export class Tiering {
     }
   }
 
+  /** Of a tier only its own thread asks its disk, which may hang. */
+  private isThere(storage: string): boolean {
+    const worker = this.workers.get(storage);
+    return worker ? worker.state === 'ok' : this.effects.files.present(storage);
+  }
+
+  /** Its disk went since the last look: nothing more is taken from it before the next. */
+  private leaveOut(worker: Worker, folder: string): void {
+    this.space = this.space.filter(({ storage }) => storage !== folder);
+    worker.queue = worker.queue.filter(({ storage }) => storage !== folder);
+  }
+
   private skip({ id }: Move, ms = SKIP_MS): void {
     if (this.skipped.size >= MAX_SKIPPED) this.skipped.delete(this.skipped.keys().next().value!);
     this.skipped.set(id, this.effects.clock.now() + ms);
   }
 
   private moved(worker: Worker, move: Move): void {
+    this.count(worker, move);
+    this.space = spaceAfter(this.space, move);
+    if (move.action !== 'copy') this.clean(move.storage);
+  }
+
+  private count(worker: Worker, move: Move): void {
     worker.movedFiles++;
     worker.movedBytes += move.bytes;
     const key = `${move.storage} ${move.action === 'copy'}`;
     const told = worker.told.get(key) ?? { move, shares: new Shares<'age' | 'room'>() };
     worker.told.set(key, told);
     told.shares.add(move);
-    if (move.action !== 'copy') this.clean(move.storage);
   }
 
   private tellMoved(worker: Worker): void {
@@ -325,7 +376,8 @@ export class Tiering {
     if (!this.effects.own()) return;
     const worker = this.workers.get(storage);
     if (!worker) {
-      if (!this.effects.recorded.includes(storage) || !files.present(storage)) return;
+      // Nor can a bucket be reached that is no tier any more.
+      if (isBucket(storage) || this.ended.has(storage) || !files.present(storage)) return;
       const left = store.leftovers(storage);
       if (left.length === 0) return;
       store.secure();

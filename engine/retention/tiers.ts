@@ -8,7 +8,7 @@ const EARLY = 2;
 /** Moved to one tier by one plan; the next goes on. */
 export const MAX_MOVES = 500;
 
-/** `copy` leaves the file where it is, `release` drops it there, for the copy is good. */
+/** `copy` leaves the file where it is, `release` drops it there, for the copy is good: it was verified when it was made. */
 export interface Move extends Segment {
   action: 'move' | 'copy' | 'release';
   to: string;
@@ -34,6 +34,8 @@ export function stuck({ tiers = [] }: RuleSet, storage: string): Kind[] {
 export interface MoveOptions {
   /** Tiers that are there and take files now. */
   ready: ReadonlySet<string>;
+  /** Folders that are there, so that their files can be read. */
+  there: ReadonlySet<string>;
   /** Files that are left where they are, for now. */
   skip?: ReadonlySet<number>;
   /** How much a folder has to lose, by its limits; nothing when it has room. */
@@ -51,7 +53,7 @@ export function planMoves(
   tiers: readonly Tier[],
   recorded: readonly string[],
   now: number,
-  { ready, skip, shortOf, limit = MAX_MOVES }: MoveOptions,
+  { ready, there, skip, shortOf, limit = MAX_MOVES }: MoveOptions,
 ): Move[] {
   const moves: Move[] = [];
   const going = new Map<string, number>();
@@ -68,14 +70,15 @@ export function planMoves(
     if (move.action !== 'copy') going.set(segment.storage, (going.get(segment.storage) ?? 0) + segment.bytes);
   };
   const folders = [...recorded, ...tiers.map(({ to }) => to).filter((to) => !isBucket(to))];
-  const sources = (at: number): string[] => folders.filter((one) => tiers.findIndex(({ to }) => to === one) < at);
+  const present = folders.filter((one) => there.has(one));
+  const sources = (at: number): string[] => present.filter((one) => tiers.findIndex(({ to }) => to === one) < at);
 
   for (const [at, tier] of [...tiers.entries()].reverse()) {
     const { to, afterMs, keepMs = 0 } = tier;
     if (!ready.has(to)) continue;
     let count = 0;
     const due = now - afterMs;
-    // What lies in the bucket already need not be sent: it is let go, when its time here is over.
+    // What lies in the bucket already need not be sent: it is let go, when its time here is over, wherever its disk is.
     if (isBucket(to)) {
       for (const segment of lists(folders, KINDS, now - Math.max(afterMs, keepMs), to)) {
         if (count >= limit) break;
@@ -92,22 +95,71 @@ export function planMoves(
     }
   }
 
-  for (const storage of folders) {
+  for (const storage of present) {
     let short = shortOf(storage) - (going.get(storage) ?? 0);
     let count = 0;
     for (const tier of below(tiers, storage)) {
       if (short <= 0) break;
       if (!ready.has(tier.to) || shortOf(tier.to) > 0) continue;
-      for (const segment of lists([storage], takes(tier), now, isBucket(tier.to) ? null : undefined)) {
-        if (short <= 0 || count >= limit) break;
-        if (taken.has(segment.id)) continue;
-        take(segment, { action: 'move', to: tier.to, reason: 'room' });
-        short -= segment.bytes;
-        count++;
+      const movable = lists([storage], takes(tier), now, isBucket(tier.to) ? null : undefined);
+      const ways: ['release' | 'move', Iterable<Segment>][] = [['move', movable]];
+      // What the bucket has already costs nothing to let go.
+      if (isBucket(tier.to)) ways.unshift(['release', lists([storage], KINDS, now, tier.to)]);
+      for (const [action, list] of ways) {
+        for (const segment of list) {
+          if (short <= 0 || count >= limit) break;
+          if (taken.has(segment.id)) continue;
+          take(segment, { action, to: tier.to, reason: 'room' });
+          short -= segment.bytes;
+          count++;
+        }
       }
     }
   }
   return moves;
+}
+
+/**
+ * What is let go on disks that are about to be full, for a bucket has it: else an emergency would delete it here and there.
+ * Whether the bucket answers now does not matter, its copy was verified. Oldest first.
+ * @param recorded the folders that are recorded to
+ */
+export function planReleases(
+  source: FootageSource,
+  tiers: readonly Tier[],
+  recorded: readonly string[],
+  space: readonly Space[],
+  limit = MAX_MOVES,
+): Move[] {
+  const buckets = tiers.map(({ to }) => to).filter(isBucket);
+  const folders = [...recorded, ...tiers.map(({ to }) => to)];
+  const moves: Move[] = [];
+  for (const disk of disksOf(space)) {
+    let short = emergencyBytes(disk) - disk.free;
+    if (short <= 0) continue;
+    const own = disk.own.filter((storage) => folders.includes(storage));
+    const lists = own.flatMap((storage) =>
+      buckets.flatMap((copied) => KINDS.map((kind) => source.placed({ storage, kind, before: Infinity, copied }))),
+    );
+    for (const segment of mergeOldest(lists)) {
+      if (short <= 0 || moves.length >= limit) break;
+      moves.push({ ...segment, action: 'release', to: segment.copy!, reason: 'room' });
+      short -= segment.bytes;
+    }
+  }
+  return moves;
+}
+
+/** The room as it is when a file has moved: for plans that are made before the disks are looked at again. */
+export function spaceAfter(space: readonly Space[], { storage, to, action, bytes }: Move): Space[] {
+  const diskOf = (folder: string): string | undefined => space.find((one) => one.storage === folder)?.disk;
+  const from = action === 'copy' ? undefined : diskOf(storage);
+  const target = action === 'release' ? undefined : diskOf(to);
+  return space.map((one) => {
+    if (one.freeBytes === null) return one;
+    const more = (one.disk === from ? bytes : 0) - (one.disk === target ? bytes : 0);
+    return { ...one, freeBytes: one.freeBytes + more };
+  });
 }
 
 /** Bytes that a folder has too many, by its quota, by the room its disk should have, and by what is written there. */

@@ -27,7 +27,9 @@ export interface Rule {
   only?: Only;
   /** Of all its cameras together. */
   quotaBytes?: number;
-  /** As `quotaBytes`, of the size of all disks together. The smaller of both counts. */
+  /**
+   * As `quotaBytes`, of the size of all disks together; not while one of them is not there. The smaller of both counts.
+   */
   quotaPercent?: number;
   /** Earlier than its time everything goes but footage of this kind and above. */
   thin?: { afterMs: number; keep: 'motion' | 'events' };
@@ -43,7 +45,7 @@ export interface Only {
 
 export interface Quota {
   bytes?: number;
-  /** Of the disk; of all disks for the total. */
+  /** Of the disk; of all disks for the total, while all are there. */
   percent?: number;
 }
 

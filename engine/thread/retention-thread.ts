@@ -121,6 +121,7 @@ const retention: Retention = new Retention({
   tiering,
   storages: () => folders.there.filter((storage) => !tiering.has(storage)),
   diskOf: folders.roomOf,
+  recorded: config.storages,
   tell: (message) => tell({ message }),
   settle: () => {
     if (++batches % CHECKPOINT_EVERY === 0) db.pragma('wal_checkpoint(PASSIVE)');

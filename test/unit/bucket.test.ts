@@ -59,6 +59,7 @@ describe('a bucket as a tier', function () {
     await assert.rejects(place.take({ ...job, bytes: 999 }, alive), { code: 'damaged' });
     await assert.rejects(place.take({ ...job, hash: hash ^ 1 }, alive), { code: 'damaged' });
     await assert.rejects(place.take({ ...job, from: join(folder, 'none') }, alive), { code: 'gone' });
+    await assert.rejects(place.take({ ...job, from: folder }, alive), { code: 'unreadable' });
     assert.deepEqual(bucket.keys, []);
   });
 

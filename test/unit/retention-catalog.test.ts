@@ -288,7 +288,7 @@ describe('retention in the catalogue', () => {
         [0, 1, 2].map((i) => ({
           id: i + 1,
           camera: 'yard',
-          storage: folder,
+          storage: i === 1 ? join(folder, 'not-mounted') : folder,
           start: T0 + i * MINUTE,
           end: 0,
           bytes: 1,
@@ -296,7 +296,9 @@ describe('retention in the catalogue', () => {
         })),
         { rules: [{ id: 'r', cameras: '*', keep: { continuousMs: 0 } }] },
         ...([[], T0 * 2] as const),
-        [{ storage: folder, disk: '', freeBytes: 1, totalBytes: 1, bytesPerSecond: 0 }],
+        [folder, join(folder, 'not-mounted')].map((storage) => ({
+          ...{ storage, disk: storage, freeBytes: 1, totalBytes: 1, bytesPerSecond: 0 },
+        })),
       ).items,
       T0,
     );

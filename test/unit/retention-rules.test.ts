@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { AHEAD_MS, isEmergency } from '../../engine/retention/room.ts';
-import { forecast, limitsOf, plan, planFrom } from '../../engine/retention/rules.ts';
+import { applicable, forecast, limitsOf, plan, planFrom } from '../../engine/retention/rules.ts';
 import { MARGIN_MS, sourceOf, type Happening } from '../../engine/retention/source.ts';
 import {
   KINDS,
@@ -100,6 +100,25 @@ describe('retention rules', () => {
       isEmergency([space({ freeBytes: 4000, bytesPerSecond: 1 }), space({ storage: '/two', bytesPerSecond: 1 })]),
     );
     assert.ok(!isEmergency([space({ freeBytes: null, bytesPerSecond: 1 })]));
+  });
+
+  it('leave out shares of all disks while one that is in use is not known, and nothing else', () => {
+    const bytes = { quotaBytes: 30 };
+    const set: RuleSet = {
+      rules: [rule({ continuousMs: DAY }, { quotaPercent: 50 }), rule({}, { ...bytes, quotaPercent: 5 })],
+      total: { bytes: 100, percent: 70 },
+      ...{ storages: { '/one': { percent: 20 } }, minFree: { percent: 3 } },
+      tiers: [
+        { to: '/nas', afterMs: DAY, least: 'continuous' },
+        { to: 's3://b', afterMs: DAY, least: 'continuous' },
+      ],
+    };
+    const there = [space(), space({ storage: '/nas', disk: 'n' })];
+    assert.equal(applicable(set, ['/one'], there), set, 'a bucket has no size');
+    const rest = { ...set, rules: [rule({ continuousMs: DAY }), rule({}, bytes)], total: { bytes: 100 } };
+    assert.deepEqual(applicable(set, ['/one'], [space()]), rest, 'a tier is away');
+    assert.deepEqual(applicable(set, ['/one', '/two'], there), rest, 'a disk is away');
+    assert.deepEqual(applicable({ rules: [], total: { percent: 70 } }, ['/two'], there), { rules: [] });
   });
 
   it('count what is on its way as gone', () => {

@@ -10,6 +10,7 @@ import { diskOfFiles } from '../../engine/retention/deletion.ts';
 import { RetentionLink, type RetentionReply, type RetentionRequest } from '../../engine/retention/link.ts';
 import { WriteRates } from '../../engine/retention/rates.ts';
 import { PASS_MS, Retention, type RetentionEffects } from '../../engine/retention/retention.ts';
+import type { Room } from '../../engine/retention/place.ts';
 import type { CopyItem, CopyReport } from '../../engine/upkeep/types.ts';
 import type {
   AboutToDeleteMessage,
@@ -33,6 +34,10 @@ describe('a retention run', () => {
   let unlinkError: (file: string) => string | null;
   /** How far the wall clock is ahead. */
   let ahead: number;
+  let size: number;
+  /** Of the tier, while it is there. */
+  let tierRoom: Room | null;
+  let relieve: () => void;
   let readOnly: boolean;
   let check: () => void;
   let effects: RetentionEffects;
@@ -67,7 +72,15 @@ describe('a retention run', () => {
         },
       },
       storages: () => storages,
-      diskOf: (storage) => ({ disk: storage, freeBytes: freeOf(storage), totalBytes: 2e12 }),
+      recorded: [folder],
+      tiering: {
+        ...{ set: () => undefined, run: () => undefined, close: () => undefined, plan: () => [], states: [] },
+        ...{ has: () => false, relieve: () => relieve(), problem: null, roomOf: () => tierRoom },
+        get folders() {
+          return tierRoom ? ['/nas'] : [];
+        },
+      },
+      diskOf: (storage) => ({ disk: storage, freeBytes: freeOf(storage), totalBytes: size }),
       tell: (message) => messages.push(message),
       settle: () => undefined,
       prune: () => [],
@@ -82,6 +95,9 @@ describe('a retention run', () => {
     catalog = Catalog.open(join(folder, 'catalog.sqlite'));
     now = T0 + 1000 * MINUTE;
     free = 1e12;
+    size = 2e12;
+    relieve = () => undefined;
+    tierRoom = null;
     freeOf = () => free;
     storages = [folder];
     unlinkError = () => null;
@@ -340,6 +356,16 @@ describe('a retention run', () => {
     assert.equal(left(files), 0);
   });
 
+  it('deletes nothing for room that is made by letting go what a bucket has', async () => {
+    const files = add(10);
+    retention.setRates([{ camera: 'yard', storage: folder, bytesPerSecond: 1 }]);
+    retention.set(spec({ rules: { rules: [] } }));
+    free = 3600 - 50;
+    relieve = () => (free += 30);
+    assert.equal((await retention.run()).files, 2, 'what is still missing');
+    assert.equal(left(files), 8);
+  });
+
   it('leaves a disk alone that cannot be written, says so, and goes on when it can', async () => {
     const files = add(10);
     retention.set(spec());
@@ -350,6 +376,28 @@ describe('a retention run', () => {
     readOnly = false;
     assert.equal((await retention.run()).files, 5);
     assert.equal(state().problem, null);
+  });
+
+  it('does not delete by a share of all disks before all of them are there', async () => {
+    const files = add(10);
+    const rules = {
+      rules: [{ id: 'r', cameras: '*' as const, keep: {}, quotaPercent: 50 }],
+      total: { percent: 60 },
+      tiers: [{ to: '/nas', afterMs: 1e12, least: 'continuous' as const }],
+    };
+    size = 60;
+    retention.set(spec({ rules }));
+    assert.equal((await retention.run()).files, 0, 'the tier was not looked at yet');
+    assert.equal(state().rules[0]?.quotaBytes, null);
+    tierRoom = { disk: 'n', freeBytes: 1e12, totalBytes: 100 };
+    assert.equal((await retention.run()).files, 2);
+    assert.equal(state().rules[0]?.quotaBytes, 80);
+    tierRoom = null;
+    assert.equal((await retention.run()).files, 0, 'it is away');
+    assert.equal(retention.preview(rules).rules[0]?.deleteFiles, 0);
+    rules.rules[0] = { ...rules.rules[0]!, ...{ quotaBytes: 50 } };
+    retention.set(spec({ rules: { ...rules } }));
+    assert.deepEqual([(await retention.run()).files, left(files)], [3, 5], 'a limit in bytes counts all the same');
   });
 
   it('runs once a minute, and not without rules', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   existsSync,
+  fstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -8,6 +9,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
   unlinkSync,
   writeFileSync,
   writeSync,
@@ -28,7 +30,7 @@ import { MoveStore } from '../../engine/retention/move-store.ts';
 import type { PlaceBackend, PlaceReply } from '../../engine/retention/place.ts';
 import { PlaceLink } from '../../engine/retention/place-link.ts';
 import { Tiering } from '../../engine/retention/tiering.ts';
-import type { Move } from '../../engine/retention/tiers.ts';
+import { MAX_MOVES, type Move } from '../../engine/retention/tiers.ts';
 import type { MovedMessage, RetentionSpec, Space } from '../../engine/retention/types.ts';
 import { EngineError } from '../../engine/types.ts';
 import { addFootage, numberedMedia, type MadeFile } from '../support/footage.ts';
@@ -39,6 +41,7 @@ const T0 = Math.floor(Date.now() / MINUTE) * MINUTE - 1000 * MINUTE;
 describe('moving to a tier', () => {
   let root: string;
   let hot: string;
+  let other: string;
   let warm: string;
   let catalog: Catalog;
   let store: MoveStore;
@@ -51,9 +54,11 @@ describe('moving to a tier', () => {
   let onTake: () => void;
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'flow-nvr-tiers-'));
-    [hot, warm] = [join(root, 'hot'), join(root, 'warm')];
-    mkdirSync(hot);
-    writeFileSync(join(hot, '.flow-nvr'), '');
+    [hot, other, warm] = [join(root, 'hot'), join(root, 'other'), join(root, 'warm')];
+    for (const folder of [hot, other]) {
+      mkdirSync(folder);
+      writeFileSync(join(folder, '.flow-nvr'), '');
+    }
     catalog = Catalog.open(join(root, 'catalog.sqlite'));
     store = new MoveStore(catalog.db);
     messages = [];
@@ -92,7 +97,7 @@ describe('moving to a tier', () => {
       };
     };
     tiering = new Tiering({
-      ...{ clock: systemClock, store, files: diskOfFiles, recorded: [hot], own: () => true },
+      ...{ clock: systemClock, store, files: diskOfFiles, recorded: [hot, other], own: () => true },
       source: () => new CatalogSource(catalog.db),
       open: (data) => new PlaceLink({ ...data, catalog: '' }, backend, systemClock, 200),
       tell: (message) => messages.push(message),
@@ -104,18 +109,18 @@ describe('moving to a tier', () => {
     rmSync(root, { recursive: true, force: true });
   });
 
-  const add = (count: number, from = 0, bytes = 3_000_000): string[] =>
+  const add = (count: number, from = 0, bytes = 3_000_000, storage = hot): string[] =>
     Array.from({ length: count }, (_, place) => {
       const startMs = T0 + (from + place) * MINUTE;
       const path = segmentPath('yard', 'main', startMs);
       catalog.openSegment({
-        ...{ camera: 'yard', stream: 'main', storage: hot, path, recordingId: null, init: Buffer.from('init') },
+        ...{ camera: 'yard', stream: 'main', storage, path, recordingId: null, init: Buffer.from('init') },
         ...{ startMs, startTicks: 0 },
       });
       const end = { endMs: startMs + MINUTE, bytes, frames: 1, gops: Buffer.alloc(0) };
-      catalog.closeSegment({ storage: hot, path, ...end });
-      mkdirSync(dirname(join(hot, path)), { recursive: true });
-      writeFileSync(join(hot, path), randomBytes(bytes));
+      catalog.closeSegment({ storage, path, ...end });
+      mkdirSync(dirname(join(storage, path)), { recursive: true });
+      writeFileSync(join(storage, path), randomBytes(bytes));
       return path;
     });
   const spec = (): RetentionSpec => ({
@@ -123,6 +128,7 @@ describe('moving to a tier', () => {
     rules: { rules: [], tiers: [{ to: warm, afterMs: MINUTE, least: 'continuous' }] },
   });
   const space = (): Space[] => [
+    { storage: other, disk: 'o', freeBytes: 1e12, totalBytes: 2e12, bytesPerSecond: 0 },
     { storage: hot, disk: 'h', freeBytes: 1e12, totalBytes: 2e12, bytesPerSecond: 0 },
     { storage: warm, disk: 'w', freeBytes: 1e12, totalBytes: 2e12, bytesPerSecond: 0 },
   ];
@@ -213,6 +219,85 @@ describe('moving to a tier', () => {
     await until(() => messages.length > 0);
     assert.deepEqual(filesIn(warm), [paths[0], paths[2]]);
     assert.deepEqual([placeOf(paths[1]!), filesIn(hot)], [hot, [paths[1]]]);
+  });
+
+  it('leaves where they are files that their own disk does not give back, and moves the others', async () => {
+    const [torn, folder, ...good] = add(6) as [string, string, ...string[]];
+    const { ino } = statSync(join(hot, torn));
+    calls.read = ((fd: number, ...more: [Buffer, number, number, number]) => {
+      if (fstatSync(fd).ino === ino) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+      return readSync(fd, ...more);
+    }) as typeof readSync;
+    rmSync(join(hot, folder));
+    mkdirSync(join(hot, folder));
+    await start();
+    await until(() => messages.length > 0 && left().length === 0);
+    assert.deepEqual(filesIn(warm), good);
+    assert.deepEqual([placeOf(torn), placeOf(folder)], [hot, hot]);
+    assert.equal(tiering.states[0]!.state, 'ok');
+  });
+
+  it('asks nothing of a disk that is away, and takes from the others', async () => {
+    const paths = add(3, MAX_MOVES, 10);
+    const away = catalog.transaction(() => add(MAX_MOVES, 0, 10, other)); // all of a plan
+    let takes = 0;
+    onTake = () => takes++;
+    renameSync(other, `${other}-disk`);
+    // It went after it was looked at: the first file tells.
+    await start();
+    await until(() => messages.length > 0 && left().length === 0);
+    assert.deepEqual([filesIn(warm), takes], [paths, 4]);
+    renameSync(`${other}-disk`, other);
+    tiering.run(space());
+    await until(() => filesIn(warm).length > 3);
+    assert.equal(placeOf(away[0]!), warm, 'none of them was put off');
+  });
+
+  it('does not plan again and again what cannot be moved', async () => {
+    const count = MAX_MOVES + 1;
+    catalog.transaction(() => add(count, 0, 10));
+    rmSync(join(hot, 'yard'), { recursive: true });
+    let takes = 0;
+    onTake = () => takes++;
+    await start();
+    await until(() => takes >= MAX_MOVES && tiering.states[0]!.waitingFiles === 0);
+    assert.equal(takes, MAX_MOVES);
+    tiering.run(space());
+    await until(() => takes === count && tiering.states[0]!.waitingFiles === 0);
+  });
+
+  it('moves no more for room than is missing, however many plans it makes', async () => {
+    const paths = add(10, 0, 10);
+    const rules = spec();
+    const tiers = [{ ...rules.rules.tiers![0]!, afterMs: 1e12 }];
+    tiering.set({ ...rules, rules: { ...rules.rules, tiers, minFree: { bytes: 60 } } });
+    tiering.run(space().map((one) => (one.storage === hot ? { ...one, freeBytes: 0 } : one)));
+    await until(() => messages.length > 0);
+    assert.deepEqual(filesIn(hot), paths.slice(6));
+  });
+
+  it('lets go in an emergency what a bucket has, whether that answers or not', () => {
+    const to = 's3://b/x';
+    const [all, copies, some] = [MAX_MOVES + 120, MAX_MOVES + 100, MAX_MOVES + 10];
+    const paths = catalog.transaction(() => add(all, 0, 10));
+    for (const path of paths.slice(0, copies)) {
+      const of = 'SELECT id, start_ms AS start, ? AS storage FROM segment WHERE path = ?';
+      const copy = { ...(catalog.db.prepare(of).get(hot, path) as Move), to, action: 'copy' } as Move;
+      assert.ok(store.commit(copy, store.begin(copy)!));
+    }
+    hang = new Promise(() => undefined);
+    const tiers = [{ to, afterMs: MINUTE, least: 'continuous' as const, keepMs: 1e12 }];
+    tiering.set({ ...spec(), rules: { rules: [], tiers } });
+    const short = (bytes: number): Space[] =>
+      space().map((one) => (one.storage === hot ? { ...one, freeBytes: 3600 * 10 - bytes, bytesPerSecond: 10 } : one));
+    tiering.relieve(short(0));
+    assert.equal(filesIn(hot).length, all);
+    tiering.relieve(short(some * 10));
+    assert.deepEqual(filesIn(hot), paths.slice(some), 'more than one plan holds, and no more than is missing');
+    assert.deepEqual([placeOf(paths[0]!), left()], [to, []]);
+    tiering.relieve(short(20_000));
+    assert.deepEqual(filesIn(hot), paths.slice(copies), 'what the bucket has not stays');
+    assert.equal(new CatalogSource(catalog.db).used('yard', to).files, copies, 'nothing is lost');
   });
 
   it('forgets a file that is deleted while it is copied', async () => {
@@ -371,6 +456,28 @@ describe('moving to a tier', () => {
     for (const folder of reconciler.walk(warm, Infinity)) assert.ok(folder);
     assert.ok(existsSync(join(warm, path!)), 'what cannot be read is not taken for an empty file');
     assert.equal(placeOf(path!), warm);
+  });
+
+  it('removes what is left in a folder that is no tier any more, when no thread can be at it', () => {
+    const [path, other] = add(2, 0, 10) as [string, string];
+    mkdirSync(warm);
+    writeFileSync(join(warm, '.flow-nvr'), '');
+    const leave = (name: string): void => {
+      const of = 'SELECT id, start_ms AS start, ? AS storage FROM segment WHERE path = ?';
+      store.begin({ ...(catalog.db.prepare(of).get(hot, name) as Move), to: warm, action: 'move' });
+      mkdirSync(dirname(join(warm, name)), { recursive: true });
+      writeFileSync(join(warm, `${name}.partial`), 'half');
+    };
+    const none = { ...spec(), rules: { rules: [] } };
+    leave(path);
+    tiering.set(none);
+    tiering.run(space());
+    assert.deepEqual([filesIn(warm), left(), filesIn(hot)], [[], [], [path, other]]);
+    tiering.set(spec());
+    tiering.set(none);
+    leave(other);
+    tiering.run(space());
+    assert.deepEqual([filesIn(warm), left().length], [[`${other}.partial`], 1]);
   });
 
   it('puts in order what a crash left', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { isHeld, limitsOf, plan } from '../../engine/retention/rules.ts';
 import { sourceOf } from '../../engine/retention/source.ts';
-import { planMoves, shortage, type Move } from '../../engine/retention/tiers.ts';
+import { planMoves, planReleases, shortage, spaceAfter, type Move } from '../../engine/retention/tiers.ts';
 import { KINDS, type Hold, type RuleSet, type Segment, type Space, type Tier } from '../../engine/retention/types.ts';
 
 const DAY = 86_400_000;
@@ -22,9 +22,14 @@ const room = (storage: string, of: Partial<Space> = {}): Space => ({
   ...{ storage, disk: storage, freeBytes: 1e12, totalBytes: 2e12, bytesPerSecond: 0 },
   ...of,
 });
-const moves = (segments: Segment[], tiers: Tier[], of: { ready?: string[]; short?: Record<string, number> } = {}) =>
+const moves = (
+  segments: Segment[],
+  tiers: Tier[],
+  of: { ready?: string[]; there?: string[]; short?: Record<string, number> } = {},
+) =>
   planMoves(sourceOf(segments), tiers, [HOT], NOW, {
     ready: new Set(of.ready ?? tiers.map(({ to }) => to)),
+    there: new Set(of.there ?? [HOT, ...tiers.map(({ to }) => to)]),
     shortOf: (storage) => of.short?.[storage] ?? 0,
   }).map(({ id, to, action, reason }) => [id, action, to, reason]);
 
@@ -77,6 +82,68 @@ describe('tiers', () => {
     ]);
     assert.deepEqual(moves(fresh, tiers, { short: { [HOT]: 15, '/warm': 1 } }), []);
     assert.deepEqual(moves(fresh, tiers, { short: { [HOT]: 15 }, ready: [] }), []);
+  });
+
+  it('make room by letting go what a bucket has before anything is sent there, whatever it shows', () => {
+    const bucket = 's3://b/x';
+    const tiers = [tier(bucket, 2, { keepMs: 60 * DAY, ...events })];
+    const files = [
+      ...[segment(1, 9, { kind: 'event' }), segment(2, 1, { kind: 'event' })],
+      ...[segment(3, 8, { copy: bucket }), segment(4, 7, { copy: bucket, kind: 'event' }), segment(5, 9)],
+    ];
+    const copied = [1, 'copy', bucket, 'age'];
+    const room = (short: number, ready = [bucket]) => moves(files, tiers, { ready, short: { [HOT]: short } });
+    assert.deepEqual(room(0), [copied]);
+    assert.deepEqual(room(15), [copied, [3, 'release', bucket, 'room'], [4, 'release', bucket, 'room']]);
+    assert.deepEqual(room(25).slice(3), [[2, 'move', bucket, 'room']]);
+    assert.deepEqual(room(25, []), []);
+  });
+
+  it('let go in an emergency what a bucket has, as much as is needed, on that disk alone', () => {
+    const bucket = 's3://b/x';
+    const tiers = [tier('/warm', 2), tier(bucket, 2, { keepMs: 60 * DAY })];
+    const files = [
+      ...[segment(1, 9), segment(2, 8, { copy: bucket }), segment(3, 7, { copy: bucket, kind: 'event' })],
+      ...[segment(4, 6, { copy: bucket }), segment(5, 9, { copy: bucket, storage: '/warm' })],
+      ...[segment(6, 9, { copy: 's3://other' }), segment(7, 9, { copy: bucket, storage: '/old' })],
+    ];
+    const space = (freeBytes: number): Space[] => [
+      room(HOT, { disk: 'd', freeBytes, bytesPerSecond: 1 }),
+      ...[room('/old', { disk: 'd', freeBytes }), room('/warm', { bytesPerSecond: 1 })],
+    ];
+    const released = (freeBytes: number) =>
+      planReleases(sourceOf(files), tiers, [HOT], space(freeBytes)).map(({ id, action, to }) => [id, action, to]);
+    assert.deepEqual(released(3600), []);
+    assert.deepEqual(released(3585), [
+      [2, 'release', bucket],
+      [3, 'release', bucket],
+    ]);
+    assert.equal(released(0).length, 3);
+  });
+
+  it('know the room that a move leaves', () => {
+    const space = [room(HOT, { disk: 'd' }), room('/two', { disk: 'd' }), room('/warm'), room('/nas')];
+    const free = (action: Move['action'], to: string): number[] =>
+      spaceAfter(space, { ...segment(1, 1), action, to, reason: 'age' }).map(({ freeBytes }) => freeBytes! - 1e12);
+    assert.deepEqual(free('move', '/warm'), [10, 10, -10, 0]);
+    assert.deepEqual(free('move', '/two'), [0, 0, 0, 0]);
+    assert.deepEqual(free('copy', 's3://b/x'), [0, 0, 0, 0]);
+    assert.deepEqual(free('release', 's3://b/x'), [10, 10, 0, 0]);
+  });
+
+  it('take nothing from a folder that is not there, but let go there what a bucket has', () => {
+    const bucket = 's3://b/x';
+    const tiers = [tier('/warm', 2), tier(bucket, 20)];
+    const old = [
+      ...[segment(1, 40, { storage: '/warm' }), segment(2, 40, { storage: '/warm', copy: bucket }), segment(3, 30)],
+      segment(4, 1),
+    ];
+    assert.deepEqual(moves(old, tiers, { there: [HOT], short: { [HOT]: 20, '/warm': 20 } }), [
+      [2, 'release', bucket, 'age'],
+      [3, 'move', bucket, 'age'],
+      [4, 'move', bucket, 'room'],
+    ]);
+    assert.deepEqual(moves(old, tiers, { there: ['/warm'], short: { [HOT]: 20 } }).length, 2);
   });
 
   it('are short by quota, by free space, and early by what is written', () => {
@@ -188,6 +255,7 @@ describe('tiers and rules together, day after day', () => {
           const next = (): Move[] =>
             planMoves(sourceOf(all), tiers, [HOT], now, {
               ready: new Set(there),
+              there: new Set(there),
               shortOf: shortage(rules, space, used),
             });
           // What was copied to the bucket may then go to another folder.
@@ -195,6 +263,7 @@ describe('tiers and rules together, day after day', () => {
             const moving = next();
             assert.equal(new Set(moving.map(({ id }) => id)).size, moving.length, 'once each');
             for (const { id, storage, to, action, reason } of moving) {
+              if (action !== 'release') assert.ok(there.includes(storage), 'what is not there cannot be read');
               assert.ok(there.includes(to) && PLACES.indexOf(to) > PLACES.indexOf(storage));
               if (reason === 'room') assert.equal(storage, HOT);
               const file = all.find((one) => one.id === id)!;
