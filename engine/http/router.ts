@@ -17,7 +17,7 @@ import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
 import { cameraOf, camerasOf, integerOf, listOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
 import type { Board, NvrService } from './service.ts';
-import { demandTime, share } from './shares.ts';
+import { demandTime, share, type Times } from './shares.ts';
 import { systemRoutes } from './system-routes.ts';
 import { allows, type Access, type Right } from './tokens.ts';
 
@@ -26,7 +26,6 @@ const MAX_PLAYLIST_MS = 24 * HOUR_MS;
 const MAX_TIMELINE_MS = 366 * 24 * HOUR_MS;
 /** The name of a part says which footage it is, whatever becomes of the catalogue. */
 const FINAL = 'private, max-age=86400, immutable';
-const PARTS = '/vod/:camera/:file';
 
 export interface RouterEffects {
   /** The NVR that answers now; null while none is configured. */
@@ -39,11 +38,15 @@ type Handler = (nvr: NvrService, request: Request, response: Response, access: A
 /** The cameras that were asked for, or all; the token must be for each of them. */
 export type Permitted = (nvr: NvrService, request: Request, access: Access) => Promise<string[]>;
 
-/** A route that needs a right; on one camera if its path names one. The body of a `post` is JSON. */
+/**
+ * A route that needs a right; on one camera if its path names one. The body of a `post` is JSON.
+ * @param times those of its address that all it answers is of: what is shared opens nothing else
+ */
 export type Route = (
   method: 'get' | 'post',
   path: string,
   right: Right | ((request: Request) => Right),
+  times: Times,
   handler: Handler,
 ) => void;
 
@@ -90,7 +93,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
 
   const readBody: RequestHandler = json({ limit: '64kb' });
 
-  const route: Route = (method, path, right, handler) => {
+  const route: Route = (method, path, right, times, handler) => {
     const guarded: RequestHandler = (request, response) => {
       const run = async (): Promise<void> => {
         const nvr = service();
@@ -98,7 +101,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
         const camera = request.params['camera'] === undefined ? null : cameraOf(request.params['camera']);
         const needed = typeof right === 'function' ? right(request) : right;
         const access = await demand(nvr.tokens, tokenOf(request, request.query), camera, needed);
-        if (access.range && path !== PARTS) demandTime(access.range, timesOf(request.query));
+        if (access.range) demandTime(access.range, times, timesOf(request.query));
         (response.locals as { token: string }).token = access.id;
         // It answers by itself, or goes on.
         perToken(request, response, (error?: unknown) => {
@@ -128,11 +131,11 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(healthy ? 200 : 503).json({ status: healthy ? 'ok' : 'problem' });
   });
 
-  route('get', '/metrics', 'admin', async (nvr, _request, response) => {
+  route('get', '/metrics', 'admin', 'none', async (nvr, _request, response) => {
     response.type('text/plain; version=0.0.4').send(await metricsText(nvr, delay));
   });
 
-  route('get', '/api/cameras', 'playback', async (nvr, _request, response, access) => {
+  route('get', '/api/cameras', 'playback', 'none', async (nvr, _request, response, access) => {
     const known = new Map(nvr.host.cameraMessages.map((message) => [message.camera, message]));
     const recorded = await nvr.query.call('cameras').catch((error: unknown) => {
       if (error instanceof EngineError && error.code === 'catalog') return []; // nothing was recorded yet
@@ -142,7 +145,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ cameras: ids.map((id) => known.get(id) ?? { camera: id, name: id, state: 'removed' }) });
   });
 
-  route('get', '/api/timeline', 'playback', async (nvr, request, response, access) => {
+  route('get', '/api/timeline', 'playback', 'range', async (nvr, request, response, access) => {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const width = integerOf(request.query, 'width', 10, 10_000, 1000);
     const tags = listOf(request.query, 'tags', 20) ?? [];
@@ -152,7 +155,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.type('json').send(text);
   });
 
-  route('get', '/api/coverage', 'playback', async (nvr, request, response, access) => {
+  route('get', '/api/coverage', 'playback', 'range', async (nvr, request, response, access) => {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const stream = streamOf(request.query);
     const cameras = await permitted(nvr, request, access);
@@ -164,7 +167,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
 
   addEventRoutes(route);
 
-  route('get', '/api/motion/:camera', 'playback', async (nvr, request, response) => {
+  route('get', '/api/motion/:camera', 'playback', 'range', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const share = (name: string, otherwise: number): number => numberOf(request.query, name, 0, 1, otherwise);
@@ -174,7 +177,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ moved: moved.map(([start, end]) => ({ start, end })), next });
   });
 
-  route('get', '/api/presets/:camera', 'live', async (nvr, request, response) => {
+  route('get', '/api/presets/:camera', 'live', 'none', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const presets = (await nvr.query.call('presets', camera)).map(({ stillTime, ...preset }) => {
       // With its time, so that a new picture has a new address.
@@ -184,7 +187,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ camera, presets });
   });
 
-  route('get', '/api/presets/:camera/:token.jpg', 'live', async (nvr, request, response) => {
+  route('get', '/api/presets/:camera/:token.jpg', 'live', 'none', async (nvr, request, response) => {
     const still = await nvr.query.call(
       'presetStill',
       cameraOf(request.params['camera']),
@@ -193,7 +196,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.set('Cache-Control', 'private, max-age=3600').type('image/jpeg').end(still);
   });
 
-  const post = (path: string, handler: Handler): void => route('post', path, 'control', handler);
+  const post = (path: string, handler: Handler): void => route('post', path, 'control', 'none', handler);
 
   post('/api/control', async (nvr, request, response, access) => {
     if (access.cameras !== '*') throw new EngineError('forbidden', 'this is for all cameras, and the token is not');
@@ -206,7 +209,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(204).end();
   });
 
-  route('get', '/api/ptz/:camera', 'live', (nvr, request, response) => {
+  route('get', '/api/ptz/:camera', 'live', 'none', (nvr, request, response) => {
     response.json(ptzOf(nvr, cameraOf(request.params['camera'])).describe());
   });
 
@@ -214,7 +217,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json(await steer(nvr, cameraOf(request.params['camera']), bodyOf(request.body)));
   });
 
-  route('get', '/api/board/:widget', 'live', (nvr, request, response) => {
+  route('get', '/api/board/:widget', 'live', 'none', (nvr, request, response) => {
     response.json(boardOf(nvr, request).read());
   });
 
@@ -223,14 +226,14 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(204).end();
   });
 
-  route('post', '/api/share', 'export', async (nvr, request, response, access) => {
+  route('post', '/api/share', 'export', 'none', async (nvr, request, response, access) => {
     const shared = await share(nvr.tokens, access, bodyOf(request.body));
     const cameras = shared.links.map(({ camera }) => camera).join(', ');
     log(`nvr: a link to ${cameras} until ${new Date(shared.expires).toISOString()} by token ${access.id}`);
     response.json(shared);
   });
 
-  route('get', '/api/holds', 'playback', async (nvr, _request, response, access) => {
+  route('get', '/api/holds', 'playback', 'none', async (nvr, _request, response, access) => {
     response.json({ holds: await holdsFor(nvr.host, access) });
   });
 
@@ -242,7 +245,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json(await releaseHold(nvr.host, access, request.params['id'] ?? ''));
   });
 
-  route('get', '/api/storage', 'admin', async (nvr, _request, response) => {
+  route('get', '/api/storage', 'admin', 'none', async (nvr, _request, response) => {
     const folders = await nvr.storage(Date.now());
     // By number, in the order they were first used: where they are on the disk is nobody's business here.
     const storage = folders.map(({ freeBytes, totalBytes, cameras }, i) => ({
@@ -253,7 +256,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
 
   systemRoutes(route, permitted);
 
-  route('get', '/vod/:camera/index.m3u8', 'playback', async (nvr, request, response) => {
+  route('get', '/vod/:camera/index.m3u8', 'playback', 'range', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, MAX_PLAYLIST_MS);
     const stream = streamOf(request.query);
@@ -267,7 +270,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.send(text); // Express answers 304 where the ETag is the same
   });
 
-  route('get', PARTS, 'playback', async (nvr, request, response, access) => {
+  route('get', '/vod/:camera/:file', 'playback', 'part', async (nvr, request, response, access) => {
     const camera = cameraOf(request.params['camera']);
     const file = request.params['file'] ?? '';
     if (access.range) await demandPart(nvr, camera, file, access.range);
@@ -281,7 +284,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.set('Cache-Control', FINAL).set('Content-Length', `${media.length}`).end(media);
   });
 
-  route('get', '/clip/:camera.mp4', 'export', async (nvr, request, response, access) => {
+  route('get', '/clip/:camera.mp4', 'export', 'range', async (nvr, request, response, access) => {
     const asked = clipRequest(request);
     const job = await nvr.clips.job(asked, Date.now()).catch(async (error: unknown) => {
       throw error instanceof EngineError && error.code === 'not-found'
@@ -299,7 +302,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     await sendFile(request, response, job.file, name);
   });
 
-  route('get', '/clip/:camera.json', 'export', async (nvr, request, response) => {
+  route('get', '/clip/:camera.json', 'export', 'range', async (nvr, request, response) => {
     const asked = clipRequest(request);
     const job = await nvr.clips.job(asked, Date.now()).catch(async (error: unknown) => {
       throw error instanceof EngineError && error.code === 'not-found'
@@ -314,6 +317,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     'get',
     '/snapshot/:camera.jpg',
     (request) => (textOf(request.query, 'at') === null ? 'live' : 'playback'),
+    'at',
     async (nvr, request, response) => {
       const camera = cameraOf(request.params['camera']);
       const width = integerOf(request.query, 'width', 16, 7680, null);
@@ -326,7 +330,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     },
   );
 
-  route('get', '/strip/:camera.jpg', 'playback', async (nvr, request, response) => {
+  route('get', '/strip/:camera.jpg', 'playback', 'range', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, 31 * 24 * HOUR_MS);
     const count = integerOf(request.query, 'count', 1, 120, 20);
@@ -336,7 +340,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.type('image/jpeg').end(strip.image);
   });
 
-  route('get', '/live/:camera.mjpeg', 'live', (nvr, request, response, access) => {
+  route('get', '/live/:camera.mjpeg', 'live', 'none', (nvr, request, response, access) => {
     const camera = cameraOf(request.params['camera']);
     const fps = integerOf(request.query, 'fps', 1, 25, 5);
     const width = integerOf(request.query, 'width', 16, 1920, 640);
@@ -367,7 +371,7 @@ function boardOf(nvr: NvrService, request: Request): Board {
   return board;
 }
 
-function timesOf(query: Record<string, unknown>): Parameters<typeof demandTime>[1] {
+function timesOf(query: Record<string, unknown>): Parameters<typeof demandTime>[2] {
   return { start: timeOf(query, 'start'), end: timeOf(query, 'end'), at: timeOf(query, 'at') };
 }
 
