@@ -1,5 +1,5 @@
 /** Who asks: the token of a request, and whether it is enough. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { EngineError, type Coverage } from '../types.ts';
 import { allows, type Access, type Right, type Tokens } from './tokens.ts';
@@ -76,6 +76,14 @@ export function answerFor(error: unknown): Answer {
     if (status !== undefined) return { status, body: { error: error.code, message: error.message, ...told } };
   }
   return { status: 500, body: { error: 'error', message: 'that did not work; the log of Node-RED says why' } };
+}
+
+/**
+ * Whether nobody waits for an answer any more. A client that left while something was waited for: its `close` was told
+ * before anybody listened, so whoever takes hold of something asks first.
+ */
+export function isGone(response: ServerResponse): boolean {
+  return response.closed || response.req.socket.destroyed;
 }
 
 /** Answers an upgrade with an error in place of a WebSocket. */

@@ -9,7 +9,7 @@ import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
 import { cellsOf } from '../motion/activity.ts';
 import { mediaPlaylist, partName } from '../playback/playlist.ts';
 import { EngineError, type TimeRange } from '../types.ts';
-import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
+import { answerFor, demand, isGone, NothingRecorded, tokenOf } from './access.ts';
 import { bodyOf, controlAll, controlCamera, ptzOf, steer } from './control.ts';
 import { addEventRoutes, tagsAllowed } from './event-routes.ts';
 import { addHold, holdsFor, releaseHold } from './holds.ts';
@@ -117,6 +117,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
         });
       };
       const answer = (nvr: NvrService, access: Access): void => {
+        if (isGone(response)) return;
         const work = async (): Promise<void> => handler(nvr, request, response, access);
         work().catch((error: unknown) => fail(error, request, response));
       };
@@ -291,9 +292,14 @@ export function createRouter({ service, log }: RouterEffects): Router {
         ? await nothingRecorded(nvr, asked.camera, request)
         : error;
     });
-    response.once('close', nvr.clips.wait(job));
+    const leave = nvr.clips.wait(job);
+    if (isGone(response)) {
+      leave(); // which gives the clip up unless others wait for it
+      return;
+    }
+    response.once('close', leave);
     await job.done;
-    if (response.closed) return;
+    if (isGone(response)) return;
     const { camera, start, end } = asked;
     log(
       `nvr: export of ${camera} from ${new Date(start).toISOString()} to ${new Date(end).toISOString()} by token ${access.id} from ${request.ip ?? 'unknown'}`,
@@ -428,6 +434,7 @@ async function nothingRecorded(nvr: NvrService, camera: string, request: Request
 /** A file of ours with ranges (RFC 9110 §14), as players ask for them. */
 async function sendFile(request: Request, response: Response, file: string, name: string): Promise<void> {
   const { size } = await stat(file);
+  if (isGone(response)) return;
   response.set({
     'Accept-Ranges': 'bytes',
     'Content-Disposition': `inline; filename="${name}"`,

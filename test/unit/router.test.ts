@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import express, { type Express } from 'express';
+import { Writable } from 'node:stream';
+import express, { type Express, type Response } from 'express';
+import { sendMjpeg } from '../../engine/http/mjpeg.ts';
 import { createRouter } from '../../engine/http/router.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { Tokens, type Grant } from '../../engine/http/tokens.ts';
@@ -20,6 +23,7 @@ describe('the HTTP routes', () => {
   let server: Server;
   /** What the query thread was asked. */
   const asked: string[] = [];
+  let onLog = (): unknown => undefined;
 
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'flow-nvr-router-'));
@@ -30,6 +34,7 @@ describe('the HTTP routes', () => {
     server.close();
     server.closeAllConnections();
     asked.length = 0;
+    onLog = () => undefined;
   });
 
   /** Routes of an NVR without an engine, in a server of their own. @returns their address */
@@ -50,7 +55,7 @@ describe('the HTTP routes', () => {
     const nvr = { tokens, host, query, ...more } as unknown as NvrService;
     const app = express();
     before(app);
-    app.use('/nvr', createRouter({ service: () => nvr, log: () => undefined }));
+    app.use('/nvr', createRouter({ service: () => nvr, log: () => onLog() }));
     server = app.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}/nvr`;
@@ -109,4 +114,136 @@ describe('the HTTP routes', () => {
     }
     assert.deepEqual(asked, []);
   });
+
+  describe('for a client that leaves while something is waited for', () => {
+    /**
+     * Asks for a path, and leaves when `held` was reached, before it goes on.
+     * @param held of the NVR: what the answer waits for
+     */
+    async function leaveDuring(path: string, held: Gate, more: object): Promise<void> {
+      const base = await serve({ ...more, tokens: { verify: (token: string) => verify(token) } }, (app) => {
+        app.use((_request, response, next) => {
+          response.once('close', () => left.open());
+          next();
+        });
+      });
+      const left = new Gate();
+      const verify = async (token: string) => {
+        const access = await tokens.verify(token);
+        await atToken.pass();
+        return access;
+      };
+      const leaving = new AbortController();
+      const asking = fetch(`${base}/${path}token=${await mint()}`, { signal: leaving.signal });
+      await held.reached;
+      leaving.abort();
+      await assert.rejects(asking, { name: 'AbortError' });
+      await left.opened;
+      held.open();
+      for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+    }
+    let atToken: Gate;
+    beforeEach(() => {
+      atToken = new Gate();
+      atToken.open();
+    });
+
+    it('a live view is not begun', async () => {
+      atToken = new Gate();
+      let joined = 0;
+      const live = {
+        join: () => {
+          joined++;
+          return () => undefined;
+        },
+      };
+      const host = { config: { ffmpegPath: '/bin/true' } };
+      await leaveDuring('live/front.mjpeg?', atToken, { live, host });
+      assert.equal(joined, 0);
+    });
+
+    it('a clip has nobody who waits for it', async () => {
+      const atJob = new Gate();
+      const counts = { waiting: 0, waited: 0 };
+      const clips = {
+        job: async () => {
+          await atJob.pass();
+          return { done: new Promise(() => undefined) };
+        },
+        wait: () => {
+          counts.waiting++;
+          counts.waited++;
+          return () => counts.waiting--;
+        },
+      };
+      await leaveDuring(`clip/front.mp4?start=${START}&end=${END}&`, atJob, { clips });
+      assert.deepEqual(counts, { waiting: 0, waited: 1 }, 'told that it left: nobody else may want the clip');
+    });
+
+    it('no file is opened', async () => {
+      const file = join(folder, 'clip.mp4');
+      writeFileSync(file, 'clip');
+      const clips = { job: () => Promise.resolve({ done: Promise.resolve(), file }), wait: () => () => undefined };
+      const answers: Response[] = [];
+      // The line of the log is the last thing before the file is looked at.
+      onLog = () => answers[0]!.req.socket.destroy();
+      const base = await serve({ clips }, (app) => {
+        app.use((_request, response, next) => {
+          answers.push(response);
+          next();
+        });
+      });
+      await assert.rejects(fetch(`${base}/clip/front.mp4?start=${START}&end=${END}&token=${await mint()}`));
+      for (let i = 0; i < 20; i++) await stat(file);
+      assert.equal(answers[0]!.getHeader('Accept-Ranges'), undefined);
+    });
+  });
+
+  it('end a live view with its token, though the client takes nothing', async () => {
+    const ffmpegPath = join(folder, 'ffmpeg.sh');
+    writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });
+    const host = { config: { ffmpegPath } };
+    const leaving: Promise<unknown>[] = [];
+    const show = (until: number): void => {
+      const gate = new Gate();
+      const live = { join: () => () => gate.open() };
+      const nvr = { host, live } as unknown as NvrService;
+      const response = Object.assign(new Writable({ write: () => undefined }), {
+        ...{ set: () => undefined, flushHeaders: () => undefined, req: { socket: { destroyed: false } } },
+      });
+      sendMjpeg(nvr, { camera: 'front', stream: 'main', fps: 5, width: 640, until }, response as unknown as Response);
+      leaving.push(gate.opened);
+    };
+    for (let i = 0; i < 8; i++) show(Date.now());
+    assert.throws(() => show(Date.now()), { code: 'busy' });
+    await Promise.all(leaving);
+    // The places are free when the children are gone.
+    for (let free = false; !free;) {
+      await new Promise(setImmediate);
+      try {
+        show(Date.now());
+        free = true;
+      } catch {
+        continue;
+      }
+    }
+    await Promise.all(leaving);
+  });
 });
+
+/** Something waits at it until it is opened. */
+class Gate {
+  private readonly come = Promise.withResolvers<undefined>();
+  private readonly gone = Promise.withResolvers<undefined>();
+  readonly reached: Promise<unknown> = this.come.promise;
+  readonly opened: Promise<unknown> = this.gone.promise;
+
+  open(): void {
+    this.gone.resolve(undefined);
+  }
+
+  async pass(): Promise<void> {
+    this.come.resolve(undefined);
+    await this.opened;
+  }
+}
