@@ -65,24 +65,6 @@ export function createRouter({ service, log }: RouterEffects): Router {
     });
     next();
   });
-  const limits = { windowMs: 60_000, standardHeaders: 'draft-8' as const, legacyHeaders: false };
-  // Guessing is slow work; nine cameras played side by side are far below the second.
-  router.use(
-    rateLimit({
-      ...limits,
-      limit: 300,
-      requestWasSuccessful: (_, { statusCode }) => statusCode !== 401,
-      skipSuccessfulRequests: true,
-    }),
-  );
-  router.use(rateLimit({ ...limits, limit: 12_000 }));
-  // A share link may be passed on to many addresses.
-  const perToken = rateLimit({
-    ...limits,
-    limit: 6000,
-    keyGenerator: (_request, response) => (response.locals as { token: string }).token,
-  });
-
   const fail = (error: unknown, request: Request, response: Response): void => {
     const { status, body } = answerFor(error);
     if (status === 500)
@@ -90,6 +72,18 @@ export function createRouter({ service, log }: RouterEffects): Router {
     if (response.headersSent) response.destroy();
     else response.status(status).json(body);
   };
+  const tooMany = (request: Request, response: Response): void =>
+    fail(new EngineError('busy', 'too many requests in a minute; try again later'), request, response);
+  const limits = { windowMs: 60_000, standardHeaders: 'draft-8' as const, legacyHeaders: false, handler: tooMany };
+  // Guessing is slow work. Behind a reverse proxy many share an address: whoever has a good token is not counted here,
+  // and not refused for what the others do.
+  const perStranger = rateLimit({ ...limits, limit: 300 });
+  // A share link may be passed on to many addresses. Nine cameras played side by side are far below this.
+  const perToken = rateLimit({
+    ...limits,
+    limit: 6000,
+    keyGenerator: (_request, response) => (response.locals as { token: string }).token,
+  });
 
   const readBody: RequestHandler = json({ limit: '64kb' });
 
@@ -121,7 +115,10 @@ export function createRouter({ service, log }: RouterEffects): Router {
         const work = async (): Promise<void> => handler(nvr, request, response, access);
         work().catch((error: unknown) => fail(error, request, response));
       };
-      run().catch((error: unknown) => fail(error, request, response));
+      run().catch((error: unknown) => {
+        if (!(error instanceof EngineError && error.code === 'unauthorized')) fail(error, request, response);
+        else perStranger(request, response, (wrong?: unknown) => fail(wrong ?? error, request, response));
+      });
     };
     router[method](path, guarded);
   };

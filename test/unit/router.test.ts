@@ -115,6 +115,25 @@ describe('the HTTP routes', () => {
     assert.deepEqual(asked, []);
   });
 
+  it('refuse strangers who guess, and nobody else at their address', async () => {
+    const base = await serve();
+    const statusOf = async (path: string, token: string | null): Promise<number> => {
+      const response = await fetch(`${base}/${path}`, token ? { headers: { Authorization: `Bearer ${token}` } } : {});
+      const { error } = (await response.json()) as { error?: string };
+      if (response.status === 429) assert.equal(error, 'busy');
+      return response.status;
+    };
+    const token = await mint();
+    for (let i = 0; i < 10; i++) assert.equal(await statusOf('api/cameras', token), 200);
+    for (let i = 0; i < 300; i++) assert.equal(await statusOf('api/cameras', i % 2 ? null : 'x.y.z'), 401);
+    assert.equal(await statusOf('api/cameras', null), 429);
+    assert.equal(await statusOf('api/holds', 'x.y.z'), 429);
+    assert.equal(await statusOf('api/cameras', token), 200);
+    assert.equal(await statusOf('health', null), 200);
+    const narrow = await mint({ rights: ['live'] });
+    assert.equal(await statusOf('api/cameras', narrow), 403);
+  });
+
   describe('for a client that leaves while something is waited for', () => {
     /**
      * Asks for a path, and leaves when `held` was reached, before it goes on.
