@@ -52,6 +52,7 @@ const STATUS: Record<string, number> = {
   'bad-request': 400,
   'bad-message': 400,
   'bad-event': 400,
+  'too-many': 400,
   unauthorized: 401,
   forbidden: 403,
   'not-found': 404,

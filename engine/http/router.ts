@@ -8,7 +8,8 @@ import { rateLimit } from 'express-rate-limit';
 import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
 import { cellsOf } from '../motion/activity.ts';
 import { mediaPlaylist, partName } from '../playback/playlist.ts';
-import { EngineError, type TimeRange } from '../types.ts';
+import { spansIn } from '../catalog/coverage.ts';
+import { EngineError, type Coverage, type TimeRange } from '../types.ts';
 import { answerFor, demand, isGone, NothingRecorded, tokenOf } from './access.ts';
 import { bodyOf, controlAll, controlCamera, ptzOf, steer } from './control.ts';
 import { addEventRoutes, tagsAllowed } from './event-routes.ts';
@@ -24,6 +25,8 @@ import { allows, type Access, type Right } from './tokens.ts';
 const HOUR_MS = 3_600_000;
 const MAX_PLAYLIST_MS = 24 * HOUR_MS;
 const MAX_TIMELINE_MS = 366 * 24 * HOUR_MS;
+/** Of one answer: some megabytes. A timeline joins what is short, and may be of any length. */
+const MAX_SPANS = 50_000;
 /** The name of a part says which footage it is, whatever becomes of the catalogue. */
 const FINAL = 'private, max-age=86400, immutable';
 
@@ -157,9 +160,14 @@ export function createRouter({ service, log }: RouterEffects): Router {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const stream = streamOf(request.query);
     const cameras = await permitted(nvr, request, access);
-    const coverage = await Promise.all(
-      cameras.map((camera) => nvr.query.call('coverage', camera, stream, range, Date.now())),
-    );
+    const coverage: Coverage[] = [];
+    let left = MAX_SPANS;
+    // One after the other: others ask in between.
+    for (const camera of cameras) {
+      const one = await nvr.query.call('coverage', camera, stream, range, Date.now(), left);
+      left -= spansIn(one);
+      coverage.push(one);
+    }
     response.json({ coverage });
   });
 

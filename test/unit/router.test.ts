@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import express, { type Express, type Response } from 'express';
 import { sendMjpeg } from '../../engine/http/mjpeg.ts';
+import { camerasAsked } from '../../engine/http/event-params.ts';
 import { createRouter } from '../../engine/http/router.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { Tokens, type Grant } from '../../engine/http/tokens.ts';
@@ -132,6 +133,33 @@ describe('the HTTP routes', () => {
     assert.equal(await statusOf('health', null), 200);
     const narrow = await mint({ rights: ['live'] });
     assert.equal(await statusOf('api/cameras', narrow), 403);
+  });
+
+  it('ask for the coverage of one camera after the other, of each once, and bound the answer', async () => {
+    const lefts: number[] = [];
+    let under = 0;
+    const call = async (_call: string, camera: string, _stream: string, _range: object, _now: number, most: number) => {
+      assert.equal(++under, 1, 'one at a time');
+      await new Promise(setImmediate);
+      under--;
+      lefts.push(most);
+      const spans = Array.from({ length: 20_000 }, () => ({ start: START, end: END }));
+      if (spans.length > most) throw new EngineError('too-many', 'too many ranges: ask for a shorter range');
+      return { ...coverageOf(camera), recorded: spans };
+    };
+    const base = await serve({ query: { call } });
+    const token = await mint();
+    const ask = (cameras: string): Promise<globalThis.Response> =>
+      fetch(`${base}/api/coverage?cameras=${cameras}&start=${START}&end=${END}&token=${token}`);
+    const { coverage } = (await (await ask('a,b,a,b,a')).json()) as { coverage: { camera: string }[] };
+    assert.deepEqual(
+      coverage.map(({ camera }) => camera),
+      ['a', 'b'],
+    );
+    const refused = await ask('a,b,c');
+    assert.deepEqual([refused.status, ((await refused.json()) as { error: string }).error], [400, 'too-many']);
+    assert.deepEqual(lefts, [50_000, 30_000, 50_000, 30_000, 10_000]);
+    assert.deepEqual(camerasAsked({ cameras: 'a,b,a' }), ['a', 'b']);
   });
 
   describe('for a client that leaves while something is waited for', () => {
