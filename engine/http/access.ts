@@ -48,31 +48,30 @@ export interface Answer {
   body: { error: string; message: string; coverage?: Coverage };
 }
 
-const STATUS: Record<string, number> = {
-  'bad-request': 400,
-  'bad-message': 400,
-  'bad-event': 400,
-  'too-many': 400,
-  unauthorized: 401,
-  forbidden: 403,
-  'not-found': 404,
-  'unknown-camera': 404,
-  'no-stream': 404,
-  'codec-change': 409,
-  'too-large': 413,
-  busy: 429,
-  offline: 503,
-  catalog: 503,
-  timeout: 503,
-  bucket: 503,
-  engine: 503,
-  closed: 503,
+const CODES: Readonly<Record<number, readonly string[]>> = {
+  400: [
+    ...['bad-request', 'bad-message', 'bad-event', 'bad-hold', 'too-many'],
+    ...['ptz-range', 'ptz-empty', 'ptz-position', 'imaging-range'],
+  ],
+  401: ['unauthorized'],
+  403: ['forbidden'],
+  404: ['not-found', 'unknown-camera', 'unknown-recorder', 'no-stream', 'no-preset', 'no-hold', 'no-recorder'],
+  // Not with this camera, or not as things are.
+  409: ['codec-change', 'ptz-unsupported', 'unsupported', 'too-many-holds'],
+  413: ['too-large'],
+  429: ['busy'],
+  503: [
+    ...['offline', 'catalog', 'timeout', 'bucket', 'remote', 'engine', 'closed'],
+    // A camera that is steered: `auth` is about its account, not about who asks.
+    ...['device', 'auth', 'network', 'host', 'refused', 'certificate', 'bad-xml'],
+  ],
 };
+const STATUS = new Map(Object.entries(CODES).flatMap(([status, codes]) => codes.map((code) => [code, Number(status)])));
 
 /** What to answer for an error. Texts of what was not foreseen may hold paths: they are for the log. */
 export function answerFor(error: unknown): Answer {
   if (error instanceof EngineError) {
-    const status = STATUS[error.code];
+    const status = STATUS.get(error.code);
     const told = error instanceof NothingRecorded ? { coverage: error.coverage } : {};
     if (status !== undefined) return { status, body: { error: error.code, message: error.message, ...told } };
   }

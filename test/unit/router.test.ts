@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import express, { type Express, type Response } from 'express';
 import { sendMjpeg } from '../../engine/http/mjpeg.ts';
+import { answerFor } from '../../engine/http/access.ts';
 import { camerasAsked } from '../../engine/http/event-params.ts';
 import { createRouter } from '../../engine/http/router.ts';
 import type { NvrService } from '../../engine/http/service.ts';
@@ -21,7 +22,7 @@ const MINUTE_MS = 60_000;
 describe('the HTTP routes', () => {
   let folder: string;
   let tokens: Tokens;
-  let server: Server;
+  let server: Server | undefined;
   /** What the query thread was asked. */
   const asked: string[] = [];
   let onLog = (): unknown => undefined;
@@ -32,8 +33,9 @@ describe('the HTTP routes', () => {
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
   afterEach(() => {
-    server.close();
-    server.closeAllConnections();
+    server?.close();
+    server?.closeAllConnections();
+    server = undefined;
     asked.length = 0;
     onLog = () => undefined;
   });
@@ -160,6 +162,20 @@ describe('the HTTP routes', () => {
     assert.deepEqual([refused.status, ((await refused.json()) as { error: string }).error], [400, 'too-many']);
     assert.deepEqual(lefts, [50_000, 30_000, 50_000, 30_000, 10_000]);
     assert.deepEqual(camerasAsked({ cameras: 'a,b,a' }), ['a', 'b']);
+  });
+
+  it('answer for what was asked wrongly, what is not there and what does not answer with a status of its own', () => {
+    const codes: Record<number, string[]> = {
+      400: ['bad-hold', 'ptz-range', 'ptz-empty', 'ptz-position', 'imaging-range', 'too-many'],
+      404: ['no-preset', 'no-hold', 'no-recorder', 'unknown-recorder'],
+      409: ['ptz-unsupported', 'unsupported', 'too-many-holds'],
+      429: ['busy'],
+      503: ['device', 'auth', 'network', 'host', 'refused', 'certificate', 'bad-xml', 'remote'],
+      500: ['storage-full', 'retention', 'error'], // their texts may name folders
+    };
+    for (const [status, all] of Object.entries(codes)) {
+      for (const code of all) assert.equal(answerFor(new EngineError(code, 'why')).status, Number(status), code);
+    }
   });
 
   describe('for a client that leaves while something is waited for', () => {
