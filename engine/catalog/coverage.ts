@@ -33,6 +33,10 @@ export function subtractRanges(window: TimeRange, covered: readonly TimeRange[])
   return left;
 }
 
+export function spansIn({ recorded, gaps, deleted, unscheduled }: Coverage): number {
+  return recorded.length + gaps.length + deleted.length + unscheduled.length;
+}
+
 /** Footage wins over what was deleted, and that over gaps: where both are told (a clock that went back), it is there. */
 export function computeCoverage(
   of: { camera: string; stream: StreamName } & TimeRange,

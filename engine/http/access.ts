@@ -1,5 +1,5 @@
 /** Who asks: the token of a request, and whether it is enough. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { EngineError, type Coverage } from '../types.ts';
 import { allows, type Access, type Right, type Tokens } from './tokens.ts';
@@ -48,34 +48,42 @@ export interface Answer {
   body: { error: string; message: string; coverage?: Coverage };
 }
 
-const STATUS: Record<string, number> = {
-  'bad-request': 400,
-  'bad-message': 400,
-  'bad-event': 400,
-  unauthorized: 401,
-  forbidden: 403,
-  'not-found': 404,
-  'unknown-camera': 404,
-  'no-stream': 404,
-  'codec-change': 409,
-  'too-large': 413,
-  busy: 429,
-  offline: 503,
-  catalog: 503,
-  timeout: 503,
-  bucket: 503,
-  engine: 503,
-  closed: 503,
+const CODES: Readonly<Record<number, readonly string[]>> = {
+  400: [
+    ...['bad-request', 'bad-message', 'bad-event', 'bad-hold', 'too-many'],
+    ...['ptz-range', 'ptz-empty', 'ptz-position', 'imaging-range'],
+  ],
+  401: ['unauthorized'],
+  403: ['forbidden'],
+  404: ['not-found', 'unknown-camera', 'unknown-recorder', 'no-stream', 'no-preset', 'no-hold', 'no-recorder'],
+  // Not with this camera, or not as things are.
+  409: ['codec-change', 'ptz-unsupported', 'unsupported', 'too-many-holds'],
+  413: ['too-large'],
+  429: ['busy'],
+  503: [
+    ...['offline', 'catalog', 'timeout', 'bucket', 'remote', 'engine', 'closed'],
+    // A camera that is steered: `auth` is about its account, not about who asks.
+    ...['device', 'auth', 'network', 'host', 'refused', 'certificate', 'bad-xml'],
+  ],
 };
+const STATUS = new Map(Object.entries(CODES).flatMap(([status, codes]) => codes.map((code) => [code, Number(status)])));
 
 /** What to answer for an error. Texts of what was not foreseen may hold paths: they are for the log. */
 export function answerFor(error: unknown): Answer {
   if (error instanceof EngineError) {
-    const status = STATUS[error.code];
+    const status = STATUS.get(error.code);
     const told = error instanceof NothingRecorded ? { coverage: error.coverage } : {};
     if (status !== undefined) return { status, body: { error: error.code, message: error.message, ...told } };
   }
   return { status: 500, body: { error: 'error', message: 'that did not work; the log of Node-RED says why' } };
+}
+
+/**
+ * Whether nobody waits for an answer any more. A client that left while something was waited for: its `close` was told
+ * before anybody listened, so whoever takes hold of something asks first.
+ */
+export function isGone(response: ServerResponse): boolean {
+  return response.closed || response.req.socket.destroyed;
 }
 
 /** Answers an upgrade with an error in place of a WebSocket. */

@@ -91,5 +91,6 @@ export function cursorText(cursor: EventCursor | null): string | null {
 
 /** Names of cameras that a filter asks for; null for all. Throws `bad-request`. */
 export function camerasAsked(query: Query): string[] | null {
-  return listOf(query, 'cameras', 100)?.map(cameraOf) ?? null;
+  const asked = listOf(query, 'cameras', 100);
+  return asked && [...new Set(asked.map(cameraOf))];
 }

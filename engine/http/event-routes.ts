@@ -6,6 +6,7 @@ import { EngineError } from '../types.ts';
 import { camerasAsked, cursorOf, cursorText, filterOf, filterOfJson } from './event-params.ts';
 import { integerOf, type Query } from './params.ts';
 import type { Route } from './router.ts';
+import type { NvrService } from './service.ts';
 import { allows, type Access } from './tokens.ts';
 
 /** The cameras that are asked for, of those that the token is for; null where both are all. */
@@ -43,19 +44,19 @@ export function tagsAllowed(access: Access): void {
 }
 
 export function addEventRoutes(route: Route): void {
-  route('get', '/api/events', 'playback', async (nvr, { query }, response, access) => {
+  route('get', '/api/events', 'playback', 'range', async (nvr, { query }, response, access) => {
     const filter = filterOf(query, camerasFor(query, access), Date.now());
     const limit = integerOf(query, 'limit', 1, 500, 100);
     const { events, cursor } = await nvr.query.call('events', filter, cursorOf(query), limit);
     response.json({ events: events.map((event) => shownTo(access, event)), cursor: cursorText(cursor) });
   });
 
-  route('get', '/api/tags', 'playback', async (nvr, _request, response, access) => {
+  route('get', '/api/tags', 'playback', 'none', async (nvr, _request, response, access) => {
     tagsAllowed(access);
     response.json({ tags: await nvr.query.call('tags') });
   });
 
-  route('post', '/api/events/acknowledge', 'control', async (nvr, request, response, access) => {
+  route('post', '/api/events/acknowledge', 'control', 'none', async (nvr, request, response, access) => {
     const { query: asked } = fieldsOf(request);
     if (typeof asked !== 'object' || asked === null || Array.isArray(asked))
       throw new EngineError(
@@ -68,14 +69,14 @@ export function addEventRoutes(route: Route): void {
     response.json({ acknowledged });
   });
 
-  route('post', '/api/events/:id/acknowledge', 'control', async (nvr, request, response, access) => {
+  route('post', '/api/events/:id/acknowledge', 'control', 'none', async (nvr, request, response, access) => {
     const id = request.params['id']!;
     await mayTouch(nvr, id, access);
     const acknowledged = await nvr.host.acknowledgeEvents(id, whoOf(fieldsOf(request), access));
     response.json({ acknowledged });
   });
 
-  route('post', '/api/events/:id/notes', 'control', async (nvr, request, response, access) => {
+  route('post', '/api/events/:id/notes', 'control', 'none', async (nvr, request, response, access) => {
     const id = request.params['id']!;
     await mayTouch(nvr, id, access);
     const fields = fieldsOf(request);
@@ -85,7 +86,7 @@ export function addEventRoutes(route: Route): void {
 }
 
 /** An event of other cameras is not there for a token that is not for them. */
-async function mayTouch(nvr: Parameters<Parameters<Route>[3]>[0], id: string, access: Access): Promise<void> {
+async function mayTouch(nvr: NvrService, id: string, access: Access): Promise<void> {
   if (access.cameras === '*') return;
   const cameras = await nvr.query.call('camerasOf', id);
   if (!cameras?.some((camera) => access.cameras.includes(camera))) {

@@ -4,6 +4,7 @@ import { setPriority } from 'node:os';
 import type { Response } from 'express';
 import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
 import { EngineError, type StreamName } from '../types.ts';
+import { isGone } from './access.ts';
 import type { NvrService } from './service.ts';
 
 /** Each is a decoder: more would cost the recording its CPU. */
@@ -26,6 +27,7 @@ export function sendMjpeg(
   of: { camera: string; stream: StreamName; fps: number; width: number; until: number },
   response: Response,
 ): void {
+  if (isGone(response)) return;
   if (running >= MAX_AT_ONCE)
     throw new EngineError('busy', `at most ${MAX_AT_ONCE} MJPEG views at once; use live/ over WebSocket`);
   running++;
@@ -39,7 +41,7 @@ export function sendMjpeg(
   const leave = nvr.live.join(of.camera, of.stream, {
     init: ({ data }) => {
       // Another codec in the middle: the client connects again.
-      if (started) response.end();
+      if (started) end();
       else child.stdin.write(data);
       started = true;
     },
@@ -49,22 +51,28 @@ export function sendMjpeg(
       skipping = false;
       child.stdin.write(data);
     },
-    failed: () => response.end(),
+    failed: () => end(),
   });
-  const timer = setTimeout(() => response.end(), Math.min(of.until - Date.now(), 2 ** 31 - 1));
+  let ended = false;
+  /** Does not wait for the response to close: it does so late, or never, when the client takes nothing any more. */
   const end = (): void => {
+    if (ended) return;
+    ended = true;
     clearTimeout(timer);
     leave();
     child.stdin.end();
-    child.kill('SIGTERM');
+    child.stdout.destroy(); // it may be full, and then the child would not be seen to close
+    child.kill('SIGKILL'); // it leaves nothing behind
+    response.end();
   };
+  const timer = setTimeout(end, Math.min(Math.max(0, of.until - Date.now()), 2 ** 31 - 1));
   child.on('spawn', () => setPriority(child.pid!, 10));
   child.on('error', () => response.destroy());
   child.stdin.on('error', () => undefined); // `close` follows
   child.stderr.resume();
   child.on('close', () => {
     running--;
-    response.end();
+    end();
   });
   response.on('close', end);
   response.set({ 'Content-Type': 'multipart/x-mixed-replace; boundary=flow-nvr', 'Cache-Control': 'no-store' });

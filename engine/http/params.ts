@@ -26,7 +26,7 @@ export function camerasOf(query: Query): string[] | null {
   if (text === null) return null;
   const cameras = text.split(',');
   if (cameras.length > 100) throw bad('cameras: at most 100 at once');
-  return cameras.map(cameraOf);
+  return [...new Set(cameras.map(cameraOf))];
 }
 
 export function streamOf(query: Query): StreamName {

@@ -8,8 +8,9 @@ import { rateLimit } from 'express-rate-limit';
 import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
 import { cellsOf } from '../motion/activity.ts';
 import { mediaPlaylist, partName } from '../playback/playlist.ts';
-import { EngineError, type TimeRange } from '../types.ts';
-import { answerFor, demand, NothingRecorded, tokenOf } from './access.ts';
+import { spansIn } from '../catalog/coverage.ts';
+import { EngineError, type Coverage, type TimeRange } from '../types.ts';
+import { answerFor, demand, isGone, NothingRecorded, tokenOf } from './access.ts';
 import { bodyOf, controlAll, controlCamera, ptzOf, steer } from './control.ts';
 import { addEventRoutes, tagsAllowed } from './event-routes.ts';
 import { addHold, holdsFor, releaseHold } from './holds.ts';
@@ -17,16 +18,17 @@ import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
 import { sendMjpeg } from './mjpeg.ts';
 import { cameraOf, camerasOf, integerOf, listOf, numberOf, rangeOf, streamOf, textOf, timeOf } from './params.ts';
 import type { Board, NvrService } from './service.ts';
-import { demandTime, share } from './shares.ts';
+import { demandTime, share, type Times } from './shares.ts';
 import { systemRoutes } from './system-routes.ts';
 import { allows, type Access, type Right } from './tokens.ts';
 
 const HOUR_MS = 3_600_000;
 const MAX_PLAYLIST_MS = 24 * HOUR_MS;
 const MAX_TIMELINE_MS = 366 * 24 * HOUR_MS;
+/** Of one answer: some megabytes. A timeline joins what is short, and may be of any length. */
+const MAX_SPANS = 50_000;
 /** The name of a part says which footage it is, whatever becomes of the catalogue. */
 const FINAL = 'private, max-age=86400, immutable';
-const PARTS = '/vod/:camera/:file';
 
 export interface RouterEffects {
   /** The NVR that answers now; null while none is configured. */
@@ -39,11 +41,15 @@ type Handler = (nvr: NvrService, request: Request, response: Response, access: A
 /** The cameras that were asked for, or all; the token must be for each of them. */
 export type Permitted = (nvr: NvrService, request: Request, access: Access) => Promise<string[]>;
 
-/** A route that needs a right; on one camera if its path names one. The body of a `post` is JSON. */
+/**
+ * A route that needs a right; on one camera if its path names one. The body of a `post` is JSON.
+ * @param times those of its address that all it answers is of: what is shared opens nothing else
+ */
 export type Route = (
   method: 'get' | 'post',
   path: string,
   right: Right | ((request: Request) => Right),
+  times: Times,
   handler: Handler,
 ) => void;
 
@@ -62,24 +68,6 @@ export function createRouter({ service, log }: RouterEffects): Router {
     });
     next();
   });
-  const limits = { windowMs: 60_000, standardHeaders: 'draft-8' as const, legacyHeaders: false };
-  // Guessing is slow work; nine cameras played side by side are far below the second.
-  router.use(
-    rateLimit({
-      ...limits,
-      limit: 300,
-      requestWasSuccessful: (_, { statusCode }) => statusCode !== 401,
-      skipSuccessfulRequests: true,
-    }),
-  );
-  router.use(rateLimit({ ...limits, limit: 12_000 }));
-  // A share link may be passed on to many addresses.
-  const perToken = rateLimit({
-    ...limits,
-    limit: 6000,
-    keyGenerator: (_request, response) => (response.locals as { token: string }).token,
-  });
-
   const fail = (error: unknown, request: Request, response: Response): void => {
     const { status, body } = answerFor(error);
     if (status === 500)
@@ -87,10 +75,22 @@ export function createRouter({ service, log }: RouterEffects): Router {
     if (response.headersSent) response.destroy();
     else response.status(status).json(body);
   };
+  const tooMany = (request: Request, response: Response): void =>
+    fail(new EngineError('busy', 'too many requests in a minute; try again later'), request, response);
+  const limits = { windowMs: 60_000, standardHeaders: 'draft-8' as const, legacyHeaders: false, handler: tooMany };
+  // Guessing is slow work. Behind a reverse proxy many share an address: whoever has a good token is not counted here,
+  // and not refused for what the others do.
+  const perStranger = rateLimit({ ...limits, limit: 300 });
+  // A share link may be passed on to many addresses. Nine cameras played side by side are far below this.
+  const perToken = rateLimit({
+    ...limits,
+    limit: 6000,
+    keyGenerator: (_request, response) => (response.locals as { token: string }).token,
+  });
 
   const readBody: RequestHandler = json({ limit: '64kb' });
 
-  const route: Route = (method, path, right, handler) => {
+  const route: Route = (method, path, right, times, handler) => {
     const guarded: RequestHandler = (request, response) => {
       const run = async (): Promise<void> => {
         const nvr = service();
@@ -98,7 +98,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
         const camera = request.params['camera'] === undefined ? null : cameraOf(request.params['camera']);
         const needed = typeof right === 'function' ? right(request) : right;
         const access = await demand(nvr.tokens, tokenOf(request, request.query), camera, needed);
-        if (access.range && path !== PARTS) demandTime(access.range, timesOf(request.query));
+        if (access.range) demandTime(access.range, times, timesOf(request.query));
         (response.locals as { token: string }).token = access.id;
         // It answers by itself, or goes on.
         perToken(request, response, (error?: unknown) => {
@@ -114,10 +114,14 @@ export function createRouter({ service, log }: RouterEffects): Router {
         });
       };
       const answer = (nvr: NvrService, access: Access): void => {
+        if (isGone(response)) return;
         const work = async (): Promise<void> => handler(nvr, request, response, access);
         work().catch((error: unknown) => fail(error, request, response));
       };
-      run().catch((error: unknown) => fail(error, request, response));
+      run().catch((error: unknown) => {
+        if (!(error instanceof EngineError && error.code === 'unauthorized')) fail(error, request, response);
+        else perStranger(request, response, (wrong?: unknown) => fail(wrong ?? error, request, response));
+      });
     };
     router[method](path, guarded);
   };
@@ -128,11 +132,11 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(healthy ? 200 : 503).json({ status: healthy ? 'ok' : 'problem' });
   });
 
-  route('get', '/metrics', 'admin', async (nvr, _request, response) => {
+  route('get', '/metrics', 'admin', 'none', async (nvr, _request, response) => {
     response.type('text/plain; version=0.0.4').send(await metricsText(nvr, delay));
   });
 
-  route('get', '/api/cameras', 'playback', async (nvr, _request, response, access) => {
+  route('get', '/api/cameras', 'playback', 'none', async (nvr, _request, response, access) => {
     const known = new Map(nvr.host.cameraMessages.map((message) => [message.camera, message]));
     const recorded = await nvr.query.call('cameras').catch((error: unknown) => {
       if (error instanceof EngineError && error.code === 'catalog') return []; // nothing was recorded yet
@@ -142,7 +146,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ cameras: ids.map((id) => known.get(id) ?? { camera: id, name: id, state: 'removed' }) });
   });
 
-  route('get', '/api/timeline', 'playback', async (nvr, request, response, access) => {
+  route('get', '/api/timeline', 'playback', 'range', async (nvr, request, response, access) => {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const width = integerOf(request.query, 'width', 10, 10_000, 1000);
     const tags = listOf(request.query, 'tags', 20) ?? [];
@@ -152,19 +156,24 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.type('json').send(text);
   });
 
-  route('get', '/api/coverage', 'playback', async (nvr, request, response, access) => {
+  route('get', '/api/coverage', 'playback', 'range', async (nvr, request, response, access) => {
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const stream = streamOf(request.query);
     const cameras = await permitted(nvr, request, access);
-    const coverage = await Promise.all(
-      cameras.map((camera) => nvr.query.call('coverage', camera, stream, range, Date.now())),
-    );
+    const coverage: Coverage[] = [];
+    let left = MAX_SPANS;
+    // One after the other: others ask in between.
+    for (const camera of cameras) {
+      const one = await nvr.query.call('coverage', camera, stream, range, Date.now(), left);
+      left -= spansIn(one);
+      coverage.push(one);
+    }
     response.json({ coverage });
   });
 
   addEventRoutes(route);
 
-  route('get', '/api/motion/:camera', 'playback', async (nvr, request, response) => {
+  route('get', '/api/motion/:camera', 'playback', 'range', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, MAX_TIMELINE_MS);
     const share = (name: string, otherwise: number): number => numberOf(request.query, name, 0, 1, otherwise);
@@ -174,7 +183,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ moved: moved.map(([start, end]) => ({ start, end })), next });
   });
 
-  route('get', '/api/presets/:camera', 'live', async (nvr, request, response) => {
+  route('get', '/api/presets/:camera', 'live', 'none', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const presets = (await nvr.query.call('presets', camera)).map(({ stillTime, ...preset }) => {
       // With its time, so that a new picture has a new address.
@@ -184,7 +193,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json({ camera, presets });
   });
 
-  route('get', '/api/presets/:camera/:token.jpg', 'live', async (nvr, request, response) => {
+  route('get', '/api/presets/:camera/:token.jpg', 'live', 'none', async (nvr, request, response) => {
     const still = await nvr.query.call(
       'presetStill',
       cameraOf(request.params['camera']),
@@ -193,7 +202,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.set('Cache-Control', 'private, max-age=3600').type('image/jpeg').end(still);
   });
 
-  const post = (path: string, handler: Handler): void => route('post', path, 'control', handler);
+  const post = (path: string, handler: Handler): void => route('post', path, 'control', 'none', handler);
 
   post('/api/control', async (nvr, request, response, access) => {
     if (access.cameras !== '*') throw new EngineError('forbidden', 'this is for all cameras, and the token is not');
@@ -206,7 +215,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(204).end();
   });
 
-  route('get', '/api/ptz/:camera', 'live', (nvr, request, response) => {
+  route('get', '/api/ptz/:camera', 'live', 'none', (nvr, request, response) => {
     response.json(ptzOf(nvr, cameraOf(request.params['camera'])).describe());
   });
 
@@ -214,7 +223,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json(await steer(nvr, cameraOf(request.params['camera']), bodyOf(request.body)));
   });
 
-  route('get', '/api/board/:widget', 'live', (nvr, request, response) => {
+  route('get', '/api/board/:widget', 'live', 'none', (nvr, request, response) => {
     response.json(boardOf(nvr, request).read());
   });
 
@@ -223,14 +232,14 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.status(204).end();
   });
 
-  route('post', '/api/share', 'export', async (nvr, request, response, access) => {
+  route('post', '/api/share', 'export', 'none', async (nvr, request, response, access) => {
     const shared = await share(nvr.tokens, access, bodyOf(request.body));
     const cameras = shared.links.map(({ camera }) => camera).join(', ');
     log(`nvr: a link to ${cameras} until ${new Date(shared.expires).toISOString()} by token ${access.id}`);
     response.json(shared);
   });
 
-  route('get', '/api/holds', 'playback', async (nvr, _request, response, access) => {
+  route('get', '/api/holds', 'playback', 'none', async (nvr, _request, response, access) => {
     response.json({ holds: await holdsFor(nvr.host, access) });
   });
 
@@ -242,7 +251,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.json(await releaseHold(nvr.host, access, request.params['id'] ?? ''));
   });
 
-  route('get', '/api/storage', 'admin', async (nvr, _request, response) => {
+  route('get', '/api/storage', 'admin', 'none', async (nvr, _request, response) => {
     const folders = await nvr.storage(Date.now());
     // By number, in the order they were first used: where they are on the disk is nobody's business here.
     const storage = folders.map(({ freeBytes, totalBytes, cameras }, i) => ({
@@ -253,7 +262,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
 
   systemRoutes(route, permitted);
 
-  route('get', '/vod/:camera/index.m3u8', 'playback', async (nvr, request, response) => {
+  route('get', '/vod/:camera/index.m3u8', 'playback', 'range', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, MAX_PLAYLIST_MS);
     const stream = streamOf(request.query);
@@ -267,7 +276,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.send(text); // Express answers 304 where the ETag is the same
   });
 
-  route('get', PARTS, 'playback', async (nvr, request, response, access) => {
+  route('get', '/vod/:camera/:file', 'playback', 'part', async (nvr, request, response, access) => {
     const camera = cameraOf(request.params['camera']);
     const file = request.params['file'] ?? '';
     if (access.range) await demandPart(nvr, camera, file, access.range);
@@ -281,16 +290,21 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.set('Cache-Control', FINAL).set('Content-Length', `${media.length}`).end(media);
   });
 
-  route('get', '/clip/:camera.mp4', 'export', async (nvr, request, response, access) => {
+  route('get', '/clip/:camera.mp4', 'export', 'range', async (nvr, request, response, access) => {
     const asked = clipRequest(request);
     const job = await nvr.clips.job(asked, Date.now()).catch(async (error: unknown) => {
       throw error instanceof EngineError && error.code === 'not-found'
         ? await nothingRecorded(nvr, asked.camera, request)
         : error;
     });
-    response.once('close', nvr.clips.wait(job));
+    const leave = nvr.clips.wait(job);
+    if (isGone(response)) {
+      leave(); // which gives the clip up unless others wait for it
+      return;
+    }
+    response.once('close', leave);
     await job.done;
-    if (response.closed) return;
+    if (isGone(response)) return;
     const { camera, start, end } = asked;
     log(
       `nvr: export of ${camera} from ${new Date(start).toISOString()} to ${new Date(end).toISOString()} by token ${access.id} from ${request.ip ?? 'unknown'}`,
@@ -299,7 +313,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     await sendFile(request, response, job.file, name);
   });
 
-  route('get', '/clip/:camera.json', 'export', async (nvr, request, response) => {
+  route('get', '/clip/:camera.json', 'export', 'range', async (nvr, request, response) => {
     const asked = clipRequest(request);
     const job = await nvr.clips.job(asked, Date.now()).catch(async (error: unknown) => {
       throw error instanceof EngineError && error.code === 'not-found'
@@ -314,6 +328,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     'get',
     '/snapshot/:camera.jpg',
     (request) => (textOf(request.query, 'at') === null ? 'live' : 'playback'),
+    'at',
     async (nvr, request, response) => {
       const camera = cameraOf(request.params['camera']);
       const width = integerOf(request.query, 'width', 16, 7680, null);
@@ -326,7 +341,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     },
   );
 
-  route('get', '/strip/:camera.jpg', 'playback', async (nvr, request, response) => {
+  route('get', '/strip/:camera.jpg', 'playback', 'range', async (nvr, request, response) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, 31 * 24 * HOUR_MS);
     const count = integerOf(request.query, 'count', 1, 120, 20);
@@ -336,7 +351,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
     response.type('image/jpeg').end(strip.image);
   });
 
-  route('get', '/live/:camera.mjpeg', 'live', (nvr, request, response, access) => {
+  route('get', '/live/:camera.mjpeg', 'live', 'none', (nvr, request, response, access) => {
     const camera = cameraOf(request.params['camera']);
     const fps = integerOf(request.query, 'fps', 1, 25, 5);
     const width = integerOf(request.query, 'width', 16, 1920, 640);
@@ -367,7 +382,7 @@ function boardOf(nvr: NvrService, request: Request): Board {
   return board;
 }
 
-function timesOf(query: Record<string, unknown>): Parameters<typeof demandTime>[1] {
+function timesOf(query: Record<string, unknown>): Parameters<typeof demandTime>[2] {
   return { start: timeOf(query, 'start'), end: timeOf(query, 'end'), at: timeOf(query, 'at') };
 }
 
@@ -424,6 +439,7 @@ async function nothingRecorded(nvr: NvrService, camera: string, request: Request
 /** A file of ours with ranges (RFC 9110 §14), as players ask for them. */
 async function sendFile(request: Request, response: Response, file: string, name: string): Promise<void> {
   const { size } = await stat(file);
+  if (isGone(response)) return;
   response.set({
     'Accept-Ranges': 'bytes',
     'Content-Disposition': `inline; filename="${name}"`,

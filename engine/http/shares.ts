@@ -53,17 +53,26 @@ function isTime(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < 4_102_444_800_000;
 }
 
+/** Which times a route uses; of a `part` of a playlist its own name tells, and who serves it looks that up. */
+export type Times = 'none' | 'range' | 'at' | 'part';
+
+interface Asked {
+  start: number | null;
+  end: number | null;
+  at: number | null;
+}
+
 /**
- * Refuses what a token of one range is not for: other times, and all that has no time. Throws `forbidden`.
- * @param asked times that the request names; a part of a playlist is looked up by who serves it
+ * Refuses what a token of one range is not for: other times, routes that have none, and times that a route does not look
+ * at, for those open nothing. Throws `forbidden`.
+ * @param asked times that the request names
  */
-export function demandTime(
-  range: TimeRange,
-  asked: { start: number | null; end: number | null; at: number | null },
-): void {
-  const { start, end, at } = asked;
-  const inside = (time: number): boolean => time >= range.start - SLACK_MS && time <= range.end + SLACK_MS;
-  const named = [start, end, at].filter((time) => time !== null);
-  const good = named.every(inside) && (at !== null || (start !== null && end !== null));
+export function demandTime(range: TimeRange, uses: Times, { start, end, at }: Asked): void {
+  if (uses === 'part') return;
+  const inside = (time: number | null): boolean =>
+    time !== null && time >= range.start - SLACK_MS && time <= range.end + SLACK_MS;
+  const good =
+    (uses === 'range' && inside(start) && inside(end) && at === null) ||
+    (uses === 'at' && inside(at) && start === null && end === null);
   if (!good) throw new EngineError('forbidden', 'this link is for one range of time only');
 }

@@ -11,7 +11,7 @@ const MAX_REPORT_MS = 367 * DAY_MS;
 const MAX_ID = Number.MAX_SAFE_INTEGER;
 
 export function systemRoutes(route: Route, permitted: Permitted): void {
-  route('get', '/api/coverage/daily', 'playback', async (nvr, request, response, access) => {
+  route('get', '/api/coverage/daily', 'playback', 'none', async (nvr, request, response, access) => {
     const range = rangeOf(request.query, MAX_REPORT_MS);
     const stream = streamOf(request.query);
     const timeZone = textOf(request.query, 'tz') ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -24,17 +24,17 @@ export function systemRoutes(route: Route, permitted: Permitted): void {
     response.json({ timeZone, stream, days, cameras: report });
   });
 
-  route('get', '/api/retention', 'admin', async (nvr, _request, response) => {
+  route('get', '/api/retention', 'admin', 'none', async (nvr, _request, response) => {
     const folders = await nvr.storage(Date.now());
     const state = nvr.host.retentionState;
     response.json({ retention: state && byNumber(state, new Map(folders.map(({ path }, i) => [path, i + 1]))) });
   });
 
-  route('get', '/api/system', 'admin', async (nvr, _request, response) => {
+  route('get', '/api/system', 'admin', 'none', async (nvr, _request, response) => {
     response.json(await nvr.diagnostics.state());
   });
 
-  route('get', '/api/log', 'admin', async (nvr, request, response) => {
+  route('get', '/api/log', 'admin', 'none', async (nvr, request, response) => {
     const after = integerOf(request.query, 'after', 0, MAX_ID, null);
     const before = integerOf(request.query, 'before', 1, MAX_ID, null);
     if (after !== null && before !== null) throw new EngineError('bad-request', 'give after or before, not both');
@@ -42,12 +42,12 @@ export function systemRoutes(route: Route, permitted: Permitted): void {
     response.json(await nvr.diagnostics.log({ after, before, limit }));
   });
 
-  route('get', '/api/config', 'admin', (nvr, _request, response) => {
+  route('get', '/api/config', 'admin', 'none', (nvr, _request, response) => {
     response.set('Content-Disposition', `attachment; filename="flow-nvr-configuration-${today()}.json"`);
     response.type('json').send(JSON.stringify(nvr.diagnostics.configuration(), null, 2));
   });
 
-  route('get', '/api/support', 'admin', async (nvr, _request, response) => {
+  route('get', '/api/support', 'admin', 'none', async (nvr, _request, response) => {
     const bundle = await nvr.diagnostics.bundle();
     response.set('Content-Disposition', `attachment; filename="flow-nvr-support-${today()}.json.gz"`);
     response.type('application/gzip').end(bundle);

@@ -4,10 +4,10 @@ import { EventQuery, type EventCursor, type EventFilter, type EventPage } from '
 import { MAX_ROLL_MS } from '../events/incoming.ts';
 import { ROWS_PER_MS } from '../events/words.ts';
 import { TagReader, type KnownTag } from '../events/tag-reader.ts';
-import { computeCoverage, JOIN_MS } from '../catalog/coverage.ts';
+import { computeCoverage, JOIN_MS, spansIn } from '../catalog/coverage.ts';
 import { deletedIn } from '../catalog/deleted.ts';
 import { joinCaused, joinSorted, type DeletedSpan, type GapSpan, type Span } from './spans.ts';
-import type { Coverage, GapCause, StreamName, TimeRange } from '../types.ts';
+import { EngineError, type Coverage, type GapCause, type StreamName, type TimeRange } from '../types.ts';
 import type { ActivityReader } from './activity-reader.ts';
 import type { CatalogReader } from './catalog-reader.ts';
 import { sumCoverage, type DayCoverage } from './daily-coverage.ts';
@@ -62,6 +62,10 @@ const COARSE_MS = 5 * 60_000;
 /** Sums over all footage are not made again before. */
 const TOTALS_MS = 10_000;
 
+function demandFew(spans: number, most: number): void {
+  if (spans > most) throw new EngineError('too-many', 'too many ranges for one answer: ask for a shorter range');
+}
+
 export class Ledger {
   private readonly catalog: CatalogReader;
   private readonly footage: Footage;
@@ -82,13 +86,20 @@ export class Ledger {
     return (this.catalog.sql('SELECT key FROM camera ORDER BY key').all() as { key: string }[]).map(({ key }) => key);
   }
 
-  /** What is recorded and what is missing; the file that is being written counts up to what is in it. */
-  coverage(camera: string, stream: StreamName, range: TimeRange, nowMs: number): Coverage {
+  /**
+   * What is recorded and what is missing; the file that is being written counts up to what is in it. Throws `too-many`
+   * for more than `most` ranges.
+   */
+  coverage(camera: string, stream: StreamName, range: TimeRange, nowMs: number, most = Infinity): Coverage {
     const { recorded, gaps } = this.lane(camera, stream, range, JOIN_MS, nowMs);
     const segments = recorded.map(([start, end]) => ({ start, end }));
     const missing = gaps.map(([start, end, cause]) => ({ start, end, cause }));
     const deleted = this.deleted(camera, stream, range);
-    return computeCoverage({ camera, stream, ...range }, segments, missing, nowMs, deleted);
+    // Before they are compared with each other, and again with what lies between them.
+    demandFew(segments.length + missing.length + deleted.length, most);
+    const coverage = computeCoverage({ camera, stream, ...range }, segments, missing, nowMs, deleted);
+    demandFew(spansIn(coverage), most);
+    return coverage;
   }
 
   private deleted(camera: string, stream: StreamName, range: TimeRange): ReturnType<typeof deletedIn> {

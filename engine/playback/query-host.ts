@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { FootageCalls, QueryReply, QueryRequest, QueryThreadData } from '../thread/query-thread.ts';
 import { sibling } from '../thread/sibling.ts';
+import { systemClock, type Clock } from '../clock.ts';
 import { EngineError } from '../types.ts';
 import { RemoteError, type RemoteFile } from './remote-cache.ts';
 
@@ -15,25 +16,46 @@ const MAX_LEFT = 3;
 /** Files that one question may fetch: a strip has no more pictures. */
 const MAX_FETCHES = 150;
 
-interface Waiting {
+interface Question {
+  request: QueryRequest;
   resolve: (value: unknown) => void;
   reject: (error: Error) => void;
-  timer: NodeJS.Timeout;
 }
+
+export type QueryThread = Pick<Worker, 'on' | 'postMessage' | 'terminate'>;
+
+export interface QueryEffects {
+  start: (data: QueryThreadData) => QueryThread;
+  clock: Clock;
+}
+
+const EFFECTS: QueryEffects = {
+  start: (workerData) => new Worker(sibling('../thread/query-thread', import.meta.url), { workerData }),
+  clock: systemClock,
+};
+
+const unanswered = (): EngineError => new EngineError('timeout', 'the storage does not answer; check its disk');
 
 export class QueryHost {
   private readonly data: QueryThreadData;
   private readonly fetch: (file: RemoteFile) => Promise<void>;
-  private worker: Worker | null = null;
+  private readonly effects: QueryEffects;
+  private worker: QueryThread | null = null;
   private nextId = 1;
-  private readonly waiting = new Map<number, Waiting>();
+  private readonly queue: Question[] = [];
+  /** What the thread works on: one at a time, so that its time runs from when it begins, however many wait behind it. */
+  private current: Question | null = null;
+  private stopTimer: () => void = () => undefined;
+  /** The thread did not answer in time, and there are too many like it to begin another. */
+  private hangs = false;
   private closed = false;
   private left = 0;
 
   /** @param fetch brings a file of a bucket into the cache of `data` */
-  constructor(data: QueryThreadData, fetch: (file: RemoteFile) => Promise<void>) {
+  constructor(data: QueryThreadData, fetch: (file: RemoteFile) => Promise<void>, effects: QueryEffects = EFFECTS) {
     this.data = data;
     this.fetch = fetch;
+    this.effects = effects;
   }
 
   /** Rejects with `busy`, `timeout`, `catalog`, `bucket` or what the call throws. */
@@ -60,42 +82,66 @@ export class QueryHost {
         reject(new EngineError('closed', 'the NVR is being stopped'));
         return;
       }
-      if (this.waiting.size >= MAX_WAITING) {
+      if (this.hangs && !this.leave()) {
+        reject(unanswered());
+        return;
+      }
+      if (this.queue.length >= MAX_WAITING) {
         reject(new EngineError('busy', 'too many questions at once; try again later'));
         return;
       }
-      const worker = (this.worker ??= this.start());
-      const id = this.nextId++;
-      const timer = setTimeout(() => {
-        this.waiting.delete(id);
-        reject(new EngineError('timeout', 'the storage does not answer; check its disk'));
-        if (this.worker === worker) this.leave(worker);
-      }, TIMEOUT_MS);
-      this.waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, timer });
-      worker.postMessage({ id, call, args } satisfies QueryRequest);
+      const request: QueryRequest = { id: this.nextId++, call, args };
+      this.queue.push({ request, resolve: resolve as (value: unknown) => void, reject });
+      this.next();
     });
   }
 
-  /** Another thread may do what this one hangs in: not all folders are on one disk. */
-  private leave(worker: Worker): void {
-    if (this.left >= MAX_LEFT) return;
-    this.left++;
-    this.worker = null;
-    this.rejectAll(new EngineError('timeout', 'the storage does not answer; check its disk'));
-    void worker.terminate().finally(() => this.left--);
+  private next(): void {
+    if (this.current || this.hangs) return;
+    const question = this.queue.shift();
+    if (!question) return;
+    try {
+      this.worker ??= this.start();
+      this.worker.postMessage(question.request);
+    } catch (error) {
+      question.reject(error as Error);
+      this.next();
+      return;
+    }
+    this.current = question;
+    this.stopTimer = this.effects.clock.after(TIMEOUT_MS, () => {
+      this.hangs = true;
+      this.rejectAll(unanswered());
+      this.leave();
+    });
   }
 
-  private start(): Worker {
-    const worker = new Worker(sibling('../thread/query-thread', import.meta.url), { workerData: this.data });
+  /** Another thread may do what this one hangs in: not all folders are on one disk. @returns whether it may be begun */
+  private leave(): boolean {
+    const { worker } = this;
+    if (!worker || this.left >= MAX_LEFT) return false;
+    this.left++;
+    this.worker = null;
+    this.hangs = false;
+    void worker.terminate().finally(() => this.left--);
+    return true;
+  }
+
+  private start(): QueryThread {
+    const worker = this.effects.start(this.data);
     let died = 'it ended';
     worker.on('message', (reply: QueryReply) => {
-      const asked = this.waiting.get(reply.id);
-      if (!asked) return; // too late
-      this.waiting.delete(reply.id);
-      clearTimeout(asked.timer);
-      if ('remote' in reply) asked.reject(new RemoteError(reply.remote));
-      else if ('error' in reply) asked.reject(new EngineError(reply.error.code, reply.error.message));
-      else asked.resolve(reply.result);
+      if (this.worker !== worker) return; // it was left
+      this.hangs = false; // it answers again
+      const asked = this.current;
+      if (reply.id === asked?.request.id) {
+        this.stopTimer();
+        this.current = null;
+        if ('remote' in reply) asked.reject(new RemoteError(reply.remote));
+        else if ('error' in reply) asked.reject(new EngineError(reply.error.code, reply.error.message));
+        else asked.resolve(reply.result);
+      }
+      this.next();
     });
     worker.on('error', (error: unknown) => {
       died = error instanceof Error ? error.message : String(error);
@@ -103,17 +149,17 @@ export class QueryHost {
     worker.on('exit', () => {
       if (this.worker !== worker) return; // it was left
       this.worker = null; // the next question starts another
+      this.hangs = false;
       this.rejectAll(new EngineError('error', `the query thread stopped: ${died}`));
     });
     return worker;
   }
 
   private rejectAll(error: Error): void {
-    for (const { reject, timer } of this.waiting.values()) {
-      clearTimeout(timer);
-      reject(error);
-    }
-    this.waiting.clear();
+    this.stopTimer();
+    const all = [this.current, ...this.queue.splice(0)];
+    this.current = null;
+    for (const question of all) question?.reject(error);
   }
 
   async close(): Promise<void> {

@@ -14,6 +14,8 @@ import { dashboardToken, type DashboardSettings } from './dashboard-access.ts';
 
 interface Place {
   owner: string;
+  /** Its owner's node is closed: whoever comes first in the Deploy takes the place, and until then it goes on answering. */
+  open: boolean;
   service: NvrService | null;
   dashboard: DashboardSettings;
 }
@@ -34,19 +36,18 @@ export class HttpServer {
     this.RED = RED;
   }
 
-  /** Null, or why the path cannot be used. */
+  /** Null, or why the path cannot be used. Whatever other path the owner had answers no more. */
   serve(path: string, owner: string, service: NvrService, dashboard: DashboardSettings): string | null {
     const place = this.places.get(path);
-    if (place?.service && place.owner !== owner) {
+    for (const other of this.placesOf(owner)) if (other !== place) other.service = null;
+    if (place?.service && place.owner !== owner && !place.open) {
       return `the HTTP path ${path} is used by another NVR configuration: give this one a path of its own`;
     }
     if (place) {
-      place.owner = owner;
-      place.service = service;
-      place.dashboard = dashboard;
+      Object.assign(place, { owner, open: false, service, dashboard });
       return null;
     }
-    const own: Place = { owner, service, dashboard };
+    const own: Place = { owner, open: false, service, dashboard };
     this.places.set(path, own);
     const { httpNode, server } = this.RED as { httpNode?: NodeAPI['httpNode']; server?: Server };
     if (!httpNode) return null; // switched off by httpNodeRoot: false
@@ -67,10 +68,19 @@ export class HttpServer {
     return null;
   }
 
-  /** @param forGood no Deploy takes it up again */
-  release(path: string, owner: string, service: NvrService, forGood: boolean): void {
-    const place = this.places.get(path);
-    if (forGood && place?.owner === owner && place.service === service) place.service = null;
+  /**
+   * The owner's node is closed: its paths may be taken by others.
+   * @param forGood no Deploy takes it up again, so that they answer no more
+   */
+  release(owner: string, forGood: boolean): void {
+    for (const place of this.placesOf(owner)) {
+      place.open = true;
+      if (forGood) place.service = null;
+    }
+  }
+
+  private placesOf(owner: string): Place[] {
+    return [...this.places.values()].filter((place) => place.owner === owner);
   }
 
   /**

@@ -87,12 +87,13 @@ export default function register(RED: NodeAPI): void {
     host?.on('problem', onProblem);
     this.on('close', (removed: boolean, done: () => void) => {
       host?.off('problem', onProblem);
+      // Before all else: one with a problem has no engine, and may have had a path before it.
+      http.release(this.id, removed || stopping);
       const shared = engines.get(this.id);
       if (!shared || shared.host !== host) {
         done();
         return;
       }
-      http.release(path, this.id, shared.service, removed || stopping);
       if (removed || stopping) {
         engines.delete(this.id);
         void end(shared).then(done, done);
@@ -100,7 +101,7 @@ export default function register(RED: NodeAPI): void {
       }
       shared.closing = setTimeout(() => {
         engines.delete(this.id);
-        http.release(path, this.id, shared.service, true);
+        http.release(this.id, true);
         void end(shared);
       }, GRACE_MS).unref();
       done();

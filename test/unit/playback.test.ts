@@ -534,6 +534,9 @@ describe('footage in files', function () {
       { start: T0 + 30_000, end: range.end },
     ]);
     assert.deepEqual(unscheduled, [{ start: T0 + 12_000, end: T0 + 30_000 }]);
+    assert.doesNotThrow(() => ledger.coverage('a', 'main', range, T0 + 100_000, 3));
+    assert.throws(() => ledger.coverage('a', 'main', range, T0 + 100_000, 2), { code: 'too-many' });
+    assert.throws(() => ledger.coverage('a', 'main', range, T0 + 100_000, 1), { code: 'too-many' });
   });
 
   it('that is being written ends at its last whole GOP, and is final when nothing can come any more', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { demandTime, share } from '../../engine/http/shares.ts';
+import { demandTime, share, type Times } from '../../engine/http/shares.ts';
 import { allows, Tokens, type Access, type Right } from '../../engine/http/tokens.ts';
 
 const [START, END] = [1_777_901_400_000, 1_777_901_460_000];
@@ -62,20 +62,30 @@ describe('links to a range of footage', () => {
 
   it('open no other time, and nothing without one', () => {
     const range = { start: START, end: END };
-    const asked = { start: null, end: null, at: null };
-    assert.doesNotThrow(() => demandTime(range, { ...asked, start: START, end: END }));
-    assert.doesNotThrow(() => demandTime(range, { ...asked, at: START + 5 }));
-    for (const other of [
-      asked,
-      { ...asked, at: END + 5000 },
-      { ...asked, start: START },
-      { ...asked, start: START, end: END + 5000 },
-      { ...asked, start: 0, end: END },
-    ]) {
-      assert.throws(() => demandTime(range, other), { code: 'forbidden' });
+    const asked: Parameters<typeof demandTime>[2] = { start: null, end: null, at: null };
+    const inside = { ...asked, start: START, end: END };
+    assert.doesNotThrow(() => demandTime(range, 'range', inside));
+    assert.doesNotThrow(() => demandTime(range, 'at', { ...asked, at: START + 5 }));
+    assert.doesNotThrow(() => demandTime(range, 'part', asked)); // its name is looked up
+    const wrong: [Times, object][] = [
+      ...(['none', 'range', 'at'] as const).map((uses): [Times, object] => [uses, asked]),
+      ['none', inside],
+      ['none', { ...asked, at: START }],
+      ['at', { ...asked, at: END + 5000 }],
+      ['at', { ...inside, at: START }],
+      ['at', inside],
+      ['range', { ...asked, at: START }],
+      ['range', { ...asked, start: START }],
+      ['range', { ...asked, start: START, end: END + 5000 }],
+      ['range', { ...asked, start: 0, end: END }],
+      // A moment inside opens no range outside.
+      ['range', { start: 0, end: END, at: START }],
+      ['range', { ...inside, at: START }],
+    ];
+    for (const [uses, other] of wrong) {
+      const demanding = (): void => demandTime(range, uses, other as typeof asked);
+      assert.throws(demanding, { code: 'forbidden' }, `${uses} ${JSON.stringify(other)}`);
     }
-    // A moment inside opens no range outside.
-    assert.throws(() => demandTime(range, { start: 0, end: END, at: START }), { code: 'forbidden' });
   });
 
   it('never show what is live, whatever is in them', () => {
