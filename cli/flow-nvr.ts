@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Catalog } from '../engine/catalog/catalog.ts';
-import { isGone, Reconciler } from '../engine/catalog/reconcile.ts';
+import { Reconciler } from '../engine/catalog/reconcile.ts';
 import { EngineError } from '../engine/types.ts';
 import { checkStorages } from '../engine/upkeep/check.ts';
 import { isInUse, restore } from '../engine/upkeep/restore.ts';
@@ -48,7 +48,7 @@ function args(): { command: string; folders: string[]; catalog: string | undefin
 function reconcile(file: string, storages: readonly string[]): void {
   const catalog = Catalog.open(file);
   let gapId = Date.now() * 1000;
-  const reconciler = new Reconciler(catalog, () => gapId++, isGone);
+  const reconciler = new Reconciler(catalog, () => gapId++);
   reconciler.finishOpen(storages);
   // Files that lie in another folder now are found before any is taken for lost.
   for (const forget of storages.length > 1 ? [false, true] : [true]) {

@@ -1,10 +1,11 @@
 /** Makes catalogue and files agree again after a crash, a lost catalogue, or files that someone moved or deleted. */
-import { existsSync, readdirSync, unlinkSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSegmentPath } from '../recording/segment-path.ts';
 import { deleteMarked, diskOfFiles } from '../retention/deletion.ts';
 import { DeletionStore } from '../retention/deletion-store.ts';
-import type { Catalog, SegmentRow } from './catalog.ts';
+import { isBucket } from '../retention/tiers.ts';
+import type { Catalog, SegmentRow, Twin } from './catalog.ts';
 import { encodeGopIndex, ticksOf } from './gop-index.ts';
 import { repairSegmentFile, scanSegmentFile } from './segment-file.ts';
 
@@ -21,24 +22,23 @@ export interface ReconcileReport {
   moved: number;
   /** Rows whose file is gone, and has a copy in a bucket. */
   copies: number;
+  /** Files, and rows, that were left as they are: what is wrong with one of them is told as the problem. */
+  left: number;
 }
 
 export class Reconciler {
-  readonly report: ReconcileReport = { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0 };
+  readonly report: ReconcileReport = { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0, left: 0 };
+  /** Why something was left as it is: the first reason there was. */
+  problem: string | null = null;
   private readonly catalog: Catalog;
   private readonly nextGapId: () => number;
+  private readonly look: typeof lookAt;
 
-  private readonly isGone: (storage: string, path: string) => boolean;
-
-  /** @param isGone {@link isGone} where nobody waits: it looks at other disks, which may hang */
-  constructor(
-    catalog: Catalog,
-    nextGapId: () => number,
-    isGone: (storage: string, path: string) => boolean = () => false,
-  ) {
+  /** @param look at files on other disks, which may hang: who must not wait says that it does not know */
+  constructor(catalog: Catalog, nextGapId: () => number, look: typeof lookAt = lookAt) {
     this.catalog = catalog;
     this.nextGapId = nextGapId;
-    this.isGone = isGone;
+    this.look = look;
   }
 
   /**
@@ -101,8 +101,12 @@ export class Reconciler {
       return;
     }
     const index = { timescale: scanned.init.video.timescale, offset: scanned.offset, gops: scanned.gops };
-    const isGone = (twin: string): boolean => this.isGone(twin, path);
-    const known = row ? null : this.catalog.settleDouble(storage, path, encodeGopIndex(index), isGone);
+    const look = (twin: string, bytes: number): Twin => this.look(twin, path, bytes);
+    const known = row ? null : this.catalog.settleDouble(storage, path, encodeGopIndex(index), look);
+    if (known === 'left') {
+      this.leave(`${file} has the pictures of a file in another folder, of which nobody can say whether it is there`);
+      return;
+    }
     if (known) {
       this.report[known === 'moved' ? 'moved' : 'doubles']++;
       return;
@@ -149,21 +153,36 @@ export class Reconciler {
     return true;
   }
 
+  private leave(problem: string): void {
+    this.report.left++;
+    this.problem ??= problem;
+  }
+
   tellMissing({ camera, stream, start, end }: Pick<SegmentRow, 'camera' | 'stream' | 'start' | 'end'>): void {
     this.catalog.openGap({ id: this.nextGapId(), camera, stream, start, end, cause: 'file-missing' });
   }
 }
 
-/** Not there, although its storage folder is. */
-export const isGone = (storage: string, path: string): boolean =>
-  diskOfFiles.present(storage) && !existsSync(join(storage, path));
+/** Looks at a file that a row names. One of another size is not that of the row, but may be all that is left of it. */
+export function lookAt(storage: string, path: string, bytes: number): Twin {
+  if (isBucket(storage)) return 'unknown';
+  if (!diskOfFiles.present(storage)) return 'gone';
+  try {
+    return statSync(join(storage, path)).size === bytes ? 'there' : 'unknown';
+  } catch (error) {
+    return isMissing(error) ? 'gone' : 'unknown';
+  }
+}
+
+const isMissing = (error: unknown): boolean =>
+  ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 /** Entries of a folder; none when it is gone. */
 function list(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return [];
+    if (isMissing(error)) return [];
     throw error;
   }
 }

@@ -21,7 +21,7 @@ import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import Sqlite from 'better-sqlite3';
 import { Catalog } from '../../engine/catalog/catalog.ts';
-import { isGone, Reconciler } from '../../engine/catalog/reconcile.ts';
+import { Reconciler } from '../../engine/catalog/reconcile.ts';
 import { backUp, backupsIn } from '../../engine/upkeep/backup.ts';
 import { checkStorages } from '../../engine/upkeep/check.ts';
 import { copyFootage } from '../../engine/upkeep/copy.ts';
@@ -78,7 +78,7 @@ describe('upkeep', () => {
         alone,
         record: true,
       },
-      new Reconciler(catalog, () => gapId++, isGone),
+      new Reconciler(catalog, () => gapId++),
     );
   let gapId = 1;
   const kinds = (report: CheckReport): string[] => report.found.map(({ kind }) => kind).sort();

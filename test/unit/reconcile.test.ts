@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Catalog } from '../../engine/catalog/catalog.ts';
+import { lookAt, Reconciler, type ReconcileReport } from '../../engine/catalog/reconcile.ts';
+import { MoveStore } from '../../engine/retention/move-store.ts';
+import { addFootage, numberedMedia } from '../support/footage.ts';
+
+const T0 = Date.UTC(2026, 4, 1, 10);
+const HOUR = 3_600_000;
+
+/** What must not be lost when catalogue and files are compared. */
+describe('reconcile', () => {
+  let media: Buffer;
+  let root: string;
+  let first: string;
+  let second: string;
+  let catalog: Catalog;
+  let gapId = 1;
+  before(() => {
+    media = numberedMedia({ seconds: 2, width: 128, height: 96, kbps: 100 });
+  });
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'flow-nvr-reconcile-'));
+    [first, second] = [join(root, 'first'), join(root, 'second')];
+    for (const storage of [first, second]) {
+      mkdirSync(storage);
+      writeFileSync(join(storage, '.flow-nvr'), '');
+    }
+    catalog = Catalog.open(join(root, 'catalog.sqlite'));
+  });
+  afterEach(() => {
+    catalog.close();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  /** One file an hour. @returns their paths */
+  const add = (hours: number, open = false): string[] =>
+    Array.from({ length: hours }, (_, hour) => {
+      const of = { camera: 'yard', startMs: T0 + hour * HOUR, segmentMs: 60_000, open };
+      return addFootage(catalog, first, media, of)[0]!.path;
+    });
+  const reconciler = (look = lookAt): Reconciler => new Reconciler(catalog, () => gapId++, look);
+  const walk = (storage: string, look = lookAt): Partial<ReconcileReport> => {
+    const one = reconciler(look);
+    Array.from(one.walk(storage, Infinity));
+    return Object.fromEntries(Object.entries(one.report).filter(([, count]) => count > 0));
+  };
+  const places = (): unknown[] =>
+    catalog.db
+      .prepare('SELECT st.path FROM segment s JOIN storage st ON st.id = s.storage_id ORDER BY s.start_ms')
+      .pluck()
+      .all();
+  const leftovers = (storage: string): string[] => new MoveStore(catalog.db).leftovers(storage).map(({ path }) => path);
+  /** The disk is taken out: what is left is its mount point. */
+  const unplug = (storage: string): void => {
+    renameSync(storage, `${storage}-unplugged`);
+    mkdirSync(storage);
+  };
+
+  it('gives the row to a copy whose disk was taken out', () => {
+    const [path] = add(1);
+    cpSync(join(first, 'yard'), join(second, 'yard'), { recursive: true });
+    unplug(first);
+    assert.deepEqual(walk(second), { moved: 1 });
+    assert.deepEqual([leftovers(second), places()], [[], [second]]);
+    assert.ok(existsSync(join(second, path!)));
+    // The disk is back: now there are two of it.
+    rmSync(first, { recursive: true });
+    renameSync(`${first}-unplugged`, first);
+    assert.deepEqual(walk(first), { doubles: 1 });
+    assert.deepEqual([leftovers(first), leftovers(second), places()], [[path], [], [second]]);
+  });
+
+  it('makes a leftover of a copy only where the other one was seen', () => {
+    const [path] = add(1);
+    cpSync(join(first, 'yard'), join(second, 'yard'), { recursive: true });
+    assert.deepEqual(
+      walk(second, () => 'unknown'),
+      { left: 1 },
+    );
+    truncateSync(join(first, path!), 1000);
+    assert.deepEqual(walk(second), { left: 1 });
+    assert.deepEqual([leftovers(second), places()], [[], [first]]);
+    assert.equal(lookAt('s3://bucket/nvr', path!, 1), 'unknown');
+  });
+});
