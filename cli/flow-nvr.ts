@@ -57,8 +57,9 @@ function reconcile(file: string, storages: readonly string[]): void {
     }
   }
   catalog.close();
-  const { indexed, missing, empty } = reconciler.report;
+  const { indexed, missing, empty, left } = reconciler.report;
   console.log(`${indexed} files indexed, ${missing} rows without a file, ${empty} files without a picture`);
+  if (left > 0) console.log(`${left} files or rows were left as they are, the first for this: ${reconciler.problem}`);
 }
 
 async function check(file: string, storages: readonly string[], verify: boolean): Promise<number> {

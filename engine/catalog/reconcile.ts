@@ -84,15 +84,40 @@ export class Reconciler {
     }
   }
 
-  /** Reads a file and indexes it; one without a single whole picture is deleted. @param row what is known of it */
-  readFile(storage: string, path: string, row: SegmentRow | null): void {
+  /**
+   * Reads a file and indexes it; one that was read and has not a single whole picture is deleted. One that cannot be read
+   * is left as it is, and so is its row.
+   * @param row what is known of it
+   * @returns false when it was left
+   */
+  readFile(storage: string, path: string, row: SegmentRow | null): boolean {
+    try {
+      this.readThrough(storage, path, row);
+      return true;
+    } catch (error) {
+      if (!isOfSystem(error)) throw error;
+      this.leave(`${join(storage, path)} is left as it is: ${error.message}`);
+      return false;
+    }
+  }
+
+  /** Throws what the system says of the file. */
+  private readThrough(storage: string, path: string, row: SegmentRow | null): void {
     const file = join(storage, path);
     const parsed = parseSegmentPath(path);
     let scanned = null;
     try {
       scanned = scanSegmentFile(file);
-    } catch {
-      if (!row) return; // unknown, and unreadable or just moved away: leave it alone
+    } catch (error) {
+      if (isMissing(error)) {
+        // Moved away just now; or lost, if its storage folder is there.
+        if (row && isLost(storage, path)) this.forget(row);
+        return;
+      }
+      if (isOfSystem(error)) throw error;
+      // No MP4: whatever it is, it is not deleted, but there is nothing to show in it.
+      if (row) this.forget(row);
+      return;
     }
     if (!parsed || !scanned) {
       if (scanned === null && parsed) removeEmpty(file);
@@ -171,6 +196,20 @@ export function lookAt(storage: string, path: string, bytes: number): Twin {
     return statSync(join(storage, path)).size === bytes ? 'there' : 'unknown';
   } catch (error) {
     return isMissing(error) ? 'gone' : 'unknown';
+  }
+}
+
+/** Of the system, not of what is in a file. */
+const isOfSystem = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && typeof (error as NodeJS.ErrnoException).errno === 'number';
+
+/** Not there, although its storage folder is: asked in this order, for a disk may go at any time. */
+export function isLost(storage: string, path: string): boolean {
+  try {
+    statSync(join(storage, path));
+    return false;
+  } catch (error) {
+    return isMissing(error) && diskOfFiles.present(storage);
   }
 }
 

@@ -24,7 +24,7 @@ export function repair(
   const scanned = scan(join(storage, path));
   const whole = scanned !== null && scanned.goodBytes === scanned.fileBytes;
   if (kind === 'open' || (whole && kind !== 'hash')) {
-    reindex(storage, path, row, catalog, reconciler);
+    if (!reindex(storage, path, row, catalog, reconciler)) return null;
     return row === null && catalog.isLeftover(storage, path) ? 'double' : 'indexed';
   }
   const aside = quarantine(storage, path);
@@ -39,21 +39,22 @@ export function repair(
   return row && !reconciler.forget(row) ? 'copy' : 'quarantined';
 }
 
-/** Reads the file anew; time that its row had and it has not becomes a gap. */
+/** Reads the file anew; time that its row had and it has not becomes a gap. False when it cannot be read. */
 function reindex(
   storage: string,
   path: string,
   row: SegmentRow | null,
   catalog: Catalog,
   reconciler: Reconciler,
-): void {
-  reconciler.readFile(storage, path, row);
+): boolean {
+  if (!reconciler.readFile(storage, path, row)) return false;
   const end = catalog.db
     .prepare('SELECT end_ms FROM segment WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?')
     .pluck()
     .get(storage, path) as number | null | undefined;
   if (row?.end && typeof end === 'number' && end < row.end)
     reconciler.tellMissing({ ...row, start: end, end: row.end });
+  return true;
 }
 
 function scan(file: string): ScannedFile | null {

@@ -85,4 +85,45 @@ describe('reconcile', () => {
     assert.deepEqual([leftovers(second), places()], [[], [first]]);
     assert.equal(lookAt('s3://bucket/nvr', path!, 1), 'unknown');
   });
+
+  /** What every read of it fails with, whoever asks. */
+  const makeUnreadable = (path: string): void => {
+    rmSync(join(first, path));
+    mkdirSync(join(first, path));
+  };
+  const states = (): unknown[] => catalog.db.prepare('SELECT state FROM segment ORDER BY start_ms').pluck().all();
+
+  it('leaves a file that cannot be read, and its row', () => {
+    const [open, closed] = add(2);
+    catalog.db.prepare("UPDATE segment SET state = 'open' WHERE path = ?").run(open);
+    makeUnreadable(open!);
+    makeUnreadable(closed!);
+    const one = reconciler();
+    one.finishOpen([first, second]);
+    assert.deepEqual([one.report.left, one.report.empty, states()], [1, 0, ['open', 'closed']]);
+    assert.match(one.problem!, /EISDIR/);
+    catalog.db.prepare('DELETE FROM segment').run();
+    assert.deepEqual(walk(first), { left: 2 });
+    assert.ok(existsSync(join(first, open!)) && existsSync(join(first, closed!)));
+  });
+
+  it('deletes what was read and has no picture, and keeps what is no video', () => {
+    const [empty, other] = add(2, true);
+    truncateSync(join(first, empty!), 100);
+    writeFileSync(join(first, other!), Buffer.concat([Buffer.from([0, 0, 0, 16]), Buffer.from('moovsomething')]));
+    const one = reconciler();
+    one.finishOpen([first, second]);
+    assert.deepEqual([existsSync(join(first, empty!)), existsSync(join(first, other!)), states()], [false, true, []]);
+  });
+
+  it('keeps the open rows of a disk that is not there', () => {
+    add(1, true);
+    unplug(first);
+    reconciler().finishOpen([first, second]);
+    assert.deepEqual(states(), ['open']);
+    rmSync(first, { recursive: true });
+    renameSync(`${first}-unplugged`, first);
+    reconciler().finishOpen([first, second]);
+    assert.deepEqual(states(), ['closed']);
+  });
 });
