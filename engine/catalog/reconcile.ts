@@ -1,5 +1,5 @@
 /** Makes catalogue and files agree again after a crash, a lost catalogue, or files that someone moved or deleted. */
-import { existsSync, readdirSync, statSync, unlinkSync } from 'node:fs';
+import { readdirSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSegmentPath } from '../recording/segment-path.ts';
 import { deleteMarked, diskOfFiles } from '../retention/deletion.ts';
@@ -60,8 +60,6 @@ export class Reconciler {
    */
   *walk(storage: string, before: number, forget = true): Generator<string> {
     const onDisk = new Set(hourFolders(storage));
-    // A mount point without its disk is a folder like any other, but for the marker.
-    const reachable = diskOfFiles.present(storage);
     for (const folder of new Set([...onDisk, ...this.catalog.folders(storage)])) {
       yield folder;
       const names = onDisk.has(folder) ? list(join(storage, folder)) : [];
@@ -74,12 +72,12 @@ export class Reconciler {
         if (!rows.has(path) && !known.leftovers.has(path)) this.readFile(storage, path, null);
         rows.delete(path);
       }
-      // A storage that is not mounted has not lost its files.
-      if (!reachable || !forget) continue;
+      if (!forget) continue;
       for (const row of rows.values()) {
         // One that is being deleted is told as such by whoever deletes it; one may have come since the folder was read.
-        const isLost = row.state === 'closed' && row.start < before && row.doomed === null;
-        if (isLost && !existsSync(join(storage, row.path))) this.forget(row);
+        const isMine = row.state === 'closed' && row.start < before && row.doomed === null;
+        // A storage that is not mounted has not lost its files; it may have been unmounted since the row before.
+        if (isMine && isLost(storage, row.path)) this.forget(row);
       }
     }
   }
@@ -203,7 +201,10 @@ export function lookAt(storage: string, path: string, bytes: number): Twin {
 const isOfSystem = (error: unknown): error is NodeJS.ErrnoException =>
   error instanceof Error && typeof (error as NodeJS.ErrnoException).errno === 'number';
 
-/** Not there, although its storage folder is: asked in this order, for a disk may go at any time. */
+/**
+ * Not there, although its storage folder is: asked in this order, for a disk may go at any time. (A mount point without
+ * its disk is a folder like any other, but for the marker.)
+ */
 export function isLost(storage: string, path: string): boolean {
   try {
     statSync(join(storage, path));

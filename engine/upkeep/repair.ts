@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Catalog, SegmentRow } from '../catalog/catalog.ts';
-import type { Reconciler } from '../catalog/reconcile.ts';
+import { isLost, type Reconciler } from '../catalog/reconcile.ts';
 import { scanSegmentFile, type ScannedFile } from '../catalog/segment-file.ts';
 import type { Fault } from './types.ts';
 
@@ -19,8 +19,11 @@ export function repair(
   const { kind, storage, path } = fault;
   if ((row === null) !== (kind === 'no-row') || (row && row.doomed !== null)) return null;
   if (row && kind === 'no-file') {
+    if (!isLost(storage, path)) return null;
     return reconciler.forget(row) ? 'gap' : 'copy';
   }
+  // A disk that was taken out meanwhile has nothing that could be made right.
+  if (!existsSync(join(storage, path))) return null;
   const scanned = scan(join(storage, path));
   const whole = scanned !== null && scanned.goodBytes === scanned.fileBytes;
   if (kind === 'open' || (whole && kind !== 'hash')) {

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Catalog } from '../../engine/catalog/catalog.ts';
 import { lookAt, Reconciler, type ReconcileReport } from '../../engine/catalog/reconcile.ts';
+import { checkStorages } from '../../engine/upkeep/check.ts';
+import type { CheckReport } from '../../engine/upkeep/types.ts';
 import { MoveStore } from '../../engine/retention/move-store.ts';
 import { addFootage, numberedMedia } from '../support/footage.ts';
 
@@ -125,5 +127,61 @@ describe('reconcile', () => {
     renameSync(`${first}-unplugged`, first);
     reconciler().finishOpen([first, second]);
     assert.deepEqual(states(), ['closed']);
+  });
+
+  it('forgets nothing of a disk that is taken out while it is looked at', () => {
+    add(3);
+    const one = reconciler();
+    const steps = one.walk(first, Infinity);
+    steps.next();
+    unplug(first);
+    Array.from(steps);
+    assert.deepEqual([one.report.missing, places().length], [0, 3]);
+  });
+
+  it('asks again before each row that it forgets', () => {
+    const files = addFootage(catalog, first, media, { camera: 'yard', startMs: T0, segmentMs: 1000 });
+    assert.equal(files.length, 2);
+    for (const { path } of files) rmSync(join(first, path));
+    const drop = catalog.dropSegment.bind(catalog);
+    catalog.dropSegment = (...of) => {
+      drop(...of);
+      unplug(first);
+    };
+    assert.deepEqual([walk(first), places().length], [{ missing: 1 }, 1]);
+  });
+
+  const check = (pause: () => void): Promise<CheckReport> =>
+    checkStorages(
+      catalog,
+      [first],
+      { camera: null, range: null, verify: false, repair: true, bytesPerSecond: Infinity },
+      {
+        ...{ now: () => Date.now() + HOUR, progress: () => undefined, alone: true, record: true },
+        pause: () => Promise.resolve(pause()),
+      },
+      reconciler(),
+    );
+
+  it('checks no disk that is taken out meanwhile, and repairs nothing there', async () => {
+    add(3);
+    let once = (): void => {
+      once = () => undefined;
+      unplug(first);
+    };
+    const { faults, repaired, absent } = await check(() => once());
+    assert.deepEqual([faults, repaired, absent, places().length], [0, 0, [first], 3]);
+  });
+
+  it('repairs nothing on a disk that is taken out between two of its files', async () => {
+    const files = addFootage(catalog, first, media, { camera: 'yard', startMs: T0, segmentMs: 1000 });
+    for (const { path } of files) rmSync(join(first, path));
+    const drop = catalog.dropSegment.bind(catalog);
+    catalog.dropSegment = (...of) => {
+      drop(...of);
+      unplug(first);
+    };
+    const { repaired, absent } = await check(() => undefined);
+    assert.deepEqual([repaired, absent, places().length], [1, [first], 1]);
   });
 });
