@@ -31,6 +31,7 @@ export const diskOfFiles: FileEffects = {
 };
 
 export interface DeletionResult {
+  /** Those whose files were gone already freed nothing: they have no bytes here. */
   deleted: Marked[];
   /** Their files are still there. */
   failed: Marked[];
@@ -53,7 +54,7 @@ export function deleteMarked(
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT' && files.present(one.storage)) {
-        result.deleted.push(one);
+        result.deleted.push({ ...one, bytes: 0 });
         continue;
       }
       result.failed.push(one);
