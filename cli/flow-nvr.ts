@@ -12,7 +12,7 @@ import { isInUse, restore } from '../engine/upkeep/restore.ts';
 
 const USAGE = `usage:
   flow-nvr reconcile [--catalog FILE] STORAGE…
-      makes the catalogue agree with the files, or makes it anew
+      makes the catalogue agree with the files, or makes it anew; stop Node-RED first
   flow-nvr reconcile --check [--verify] [--catalog FILE] STORAGE…
       tells what does not agree and changes nothing; exit code 1 if anything. --verify reads all footage, too
   flow-nvr restore [--catalog FILE] BACKUP STORAGE…
@@ -46,6 +46,8 @@ function args(): { command: string; folders: string[]; catalog: string | undefin
 }
 
 function reconcile(file: string, storages: readonly string[]): void {
+  // What is being written would be taken for what a crash left, and closed.
+  if (isInUse(file)) throw new EngineError('reconcile', `${file} is in use: stop Node-RED first`);
   const catalog = Catalog.open(file);
   let gapId = Date.now() * 1000;
   const reconciler = new Reconciler(catalog, () => gapId++);

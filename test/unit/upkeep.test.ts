@@ -262,6 +262,21 @@ describe('upkeep', () => {
     catalog = Catalog.open(file);
   });
 
+  it('reconciles from a shell only what nobody is writing to', () => {
+    const run = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
+      spawnSync(process.execPath, [CLI, 'reconcile', ...args, storage], { encoding: 'utf8' });
+    catalog.db.prepare("UPDATE segment SET state = 'open' WHERE path LIKE '%00-05%'").run();
+    truncateSync(files[5]!, 100);
+    const refused = run();
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, /in use: stop Node-RED first/);
+    assert.deepEqual([statSync(files[5]!).size, catalog.openSegments().length], [100, 1]);
+    assert.equal(run('--check').status, 0, 'it may be looked at');
+    catalog.close();
+    assert.match(run().stdout, /^0 files indexed, 1 rows without a file, 1 files without a picture\n$/);
+    catalog = Catalog.open(file);
+  });
+
   it('backs up while others write, keeps the newest, and leaves no half of one', async () => {
     const folder = join(root, 'backups');
     const flows = join(root, 'flows.json');
