@@ -76,8 +76,10 @@ export class Reconciler {
       for (const row of rows.values()) {
         // One that is being deleted is told as such by whoever deletes it; one may have come since the folder was read.
         const isMine = row.state === 'closed' && row.start < before && row.doomed === null;
+        if (!isMine) continue;
         // A storage that is not mounted has not lost its files; it may have been unmounted since the row before.
-        if (isMine && isLost(storage, row.path)) this.forget(row);
+        if (!parseSegmentPath(row.path)) this.leaveOutside(row);
+        else if (isLost(storage, row.path)) this.forget(row);
       }
     }
   }
@@ -103,6 +105,10 @@ export class Reconciler {
   private readThrough(storage: string, path: string, row: SegmentRow | null): void {
     const file = join(storage, path);
     const parsed = parseSegmentPath(path);
+    if (!parsed) {
+      if (row) this.leaveOutside(row);
+      return;
+    }
     let scanned = null;
     try {
       scanned = scanSegmentFile(file);
@@ -117,8 +123,8 @@ export class Reconciler {
       if (row) this.forget(row);
       return;
     }
-    if (!parsed || !scanned) {
-      if (scanned === null && parsed) removeEmpty(file);
+    if (!scanned) {
+      removeEmpty(file);
       if (row) this.forget(row);
       this.report.empty++;
       return;
@@ -174,6 +180,11 @@ export class Reconciler {
     });
     this.report.missing++;
     return true;
+  }
+
+  /** A foreign catalogue may name any file of this machine. */
+  private leaveOutside({ storage, path }: SegmentRow): void {
+    this.leave(`the catalogue names ${path} in ${storage}, which is no footage: row and file are left alone`);
   }
 
   private leave(problem: string): void {

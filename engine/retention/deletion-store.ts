@@ -4,6 +4,7 @@
  */
 import type { Database, Statement } from 'better-sqlite3';
 import { JOIN_MS } from '../catalog/coverage.ts';
+import { parseSegmentPath } from '../recording/segment-path.ts';
 import type { StreamName } from '../types.ts';
 import type { CopyItem } from '../upkeep/types.ts';
 import { EventHolds } from './event-holds.ts';
@@ -67,18 +68,18 @@ export class DeletionStore {
     return result;
   }
 
-  /** Marks what is still there, complete, and not held; returns that. */
+  /** Marks what is still there, complete, and not held; returns that. What is no footage stays: see footageFile. */
   mark(items: readonly Planned[], now: number): Marked[] {
     const get = this.sql(`${MARKED} WHERE s.id = ?`);
     // What has to be read from disk is read before others have to wait.
-    for (const { id } of items) get.get(id);
+    const ours = items.filter(({ id }) => isFootage(get.get(id) as Marked | undefined));
     return this.transaction(() => {
       const holds = [...this.holds(), ...this.eventHolds.current(now)];
       const update = this.sql(
         "UPDATE segment SET doomed = ? WHERE id = ? AND start_ms = ? AND state = 'closed' AND doomed IS NULL",
       );
       // A number may have become another file's; its start says that it has not.
-      const marked = items.filter(
+      const marked = ours.filter(
         (item) => !isHeld(item, holds, now) && update.run(item.reason, item.id, item.start).changes > 0,
       );
       return marked.map(({ id }) => get.get(id) as Marked);
@@ -91,7 +92,10 @@ export class DeletionStore {
       `SELECT st.path AS storage, s.path, s.bytes, s.hash FROM segment s JOIN storage st ON st.id = s.storage_id
        WHERE s.id = ? AND s.start_ms = ? AND s.doomed IS NULL`,
     );
-    return items.flatMap(({ id, start }) => (get.get(id, start) as CopyItem | undefined) ?? []);
+    return items
+      .map(({ id, start }) => get.get(id, start) as CopyItem | undefined)
+      .filter((item) => item !== undefined)
+      .filter(isFootage);
   }
 
   /** As a transaction that others wait for. */
@@ -182,6 +186,9 @@ export class DeletionStore {
     this.sql('DELETE FROM hold WHERE until_ms < ?').run(before);
   }
 }
+
+const isFootage = (row: { path: string } | undefined): boolean =>
+  row !== undefined && parseSegmentPath(row.path) !== null;
 
 interface Range {
   camera: string;

@@ -1,6 +1,7 @@
 /** Deletes files that the catalogue has marked, outside of its transactions, and then their rows. */
 import { existsSync, rmdirSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { footageFile } from '../recording/segment-path.ts';
 import type { DeletionStore, Marked } from './deletion-store.ts';
 
 export interface FileEffects {
@@ -49,7 +50,7 @@ export function deleteMarked(
   const result: DeletionResult = { deleted: [], failed: [], error: null };
   for (const one of marked) {
     try {
-      files.unlink(join(one.storage, one.path));
+      files.unlink(footageFile(one.storage, one.path));
       result.deleted.push(one);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;

@@ -192,6 +192,7 @@ class FolderCheck {
     const fault = (kind: FaultKind, detail: string): Suspect => ({
       ...{ kind, camera, stream, storage, path, start, end, detail },
     });
+    if (!parseSegmentPath(path)) return fault('broken', 'its path is that of no footage: it may be any file');
     if (row.state === 'open') {
       const fresh = (changedAt(file) ?? 0) > this.effects.now() - FRESH_MS;
       return this.effects.alone && !fresh ? fault('open', 'its recording ended without closing it') : null;

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Catalog, SegmentRow } from '../catalog/catalog.ts';
 import { isLost, type Reconciler } from '../catalog/reconcile.ts';
 import { scanSegmentFile, type ScannedFile } from '../catalog/segment-file.ts';
+import { parseSegmentPath } from '../recording/segment-path.ts';
 import type { Fault } from './types.ts';
 
 /** In the storage folder; its files keep their paths in it. */
@@ -17,6 +18,7 @@ export function repair(
   reconciler: Reconciler,
 ): Fault['repair'] {
   const { kind, storage, path } = fault;
+  if (!parseSegmentPath(path)) return null;
   if ((row === null) !== (kind === 'no-row') || (row && row.doomed !== null)) return null;
   if (row && kind === 'no-file') {
     if (!isLost(storage, path)) return null;

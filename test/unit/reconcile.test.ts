@@ -1,11 +1,27 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Catalog } from '../../engine/catalog/catalog.ts';
 import { lookAt, Reconciler, type ReconcileReport } from '../../engine/catalog/reconcile.ts';
 import { checkStorages } from '../../engine/upkeep/check.ts';
 import type { CheckReport } from '../../engine/upkeep/types.ts';
+import { deleteMarked, diskOfFiles } from '../../engine/retention/deletion.ts';
+import { DeletionStore } from '../../engine/retention/deletion-store.ts';
+import { FolderPlace } from '../../engine/retention/folder-place.ts';
+import type { Move } from '../../engine/retention/tiers.ts';
+import type { Planned } from '../../engine/retention/types.ts';
+import { copyFootage } from '../../engine/upkeep/copy.ts';
 import { MoveStore } from '../../engine/retention/move-store.ts';
 import { addFootage, numberedMedia } from '../support/footage.ts';
 
@@ -183,5 +199,55 @@ describe('reconcile', () => {
     };
     const { repaired, absent } = await check(() => undefined);
     assert.deepEqual([repaired, absent, places().length], [1, [first], 1]);
+  });
+
+  it('touches no file outside of its storage folder, whatever a row says, and tells it', async () => {
+    rmSync(join(first, add(2)[0]!));
+    const victim = join(root, 'victim.txt');
+    writeFileSync(victim, 'precious');
+    const { db } = catalog;
+    db.prepare("UPDATE segment SET path = '../victim.txt' WHERE start_ms = ?").run(T0);
+    const [bad, good] = db
+      .prepare("SELECT id, start_ms AS start, 'age' AS reason FROM segment ORDER BY start_ms")
+      .all() as [Planned, Planned];
+
+    const store = new DeletionStore(db);
+    assert.deepEqual(
+      [store.mark([bad, good], 0).map(({ id }) => id), store.filesOf([bad])],
+      [[good.id], []],
+      'the other one can be deleted',
+    );
+    store.unmark(store.marked());
+    const moves = new MoveStore(db);
+    const move = { ...bad, storage: first, to: second, action: 'move' } as unknown as Move;
+    assert.throws(() => moves.begin(move), { code: 'damaged', message: /victim/ });
+    db.prepare("INSERT INTO leftover SELECT id, '../victim.txt', 1 FROM storage").run();
+    assert.deepEqual(moves.leftovers(first), []);
+    const place = new FolderPlace(second, () => true);
+    const removed = await place.remove([{ path: '../victim.txt', begun: false }], () => undefined);
+    assert.match(removed[0]!, /no footage/);
+    const job = { from: join(first, 'any'), path: '../victim.txt', bytes: 1, hash: null };
+    await assert.rejects(
+      place.take(job, () => undefined),
+      { code: 'outside' },
+    );
+    const item = { storage: first, path: '../victim.txt', bytes: 8, hash: null };
+    mkdirSync(join(root, 'copies', 'deep'), { recursive: true });
+    await assert.rejects(
+      copyFootage([item], join(root, 'copies', 'deep'), () => Promise.resolve()),
+      { code: 'outside' },
+    );
+
+    const { faults, repaired, counts } = await check(() => undefined);
+    assert.deepEqual([faults, repaired, counts], [1, 0, { broken: 1 }]);
+    assert.deepEqual(walk(first), { left: 1 });
+    // Marked by somebody else, or open: as a foreign catalogue may have it.
+    db.prepare("UPDATE segment SET doomed = 'age', state = 'open' WHERE id = ?").run(bad.id);
+    const { failed, error } = deleteMarked(store, store.marked(), diskOfFiles, Date.now());
+    assert.deepEqual([failed.length, /victim/.test(error ?? '')], [1, true]);
+    const one = reconciler();
+    one.finishOpen([first, second]);
+    assert.match(one.problem!, /victim/);
+    assert.deepEqual([readFileSync(victim, 'utf8'), places().length], ['precious', 2]);
   });
 });
