@@ -5,14 +5,14 @@ import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Catalog } from '../engine/catalog/catalog.ts';
-import { isGone, Reconciler } from '../engine/catalog/reconcile.ts';
+import { Reconciler } from '../engine/catalog/reconcile.ts';
 import { EngineError } from '../engine/types.ts';
 import { checkStorages } from '../engine/upkeep/check.ts';
 import { isInUse, restore } from '../engine/upkeep/restore.ts';
 
 const USAGE = `usage:
   flow-nvr reconcile [--catalog FILE] STORAGE…
-      makes the catalogue agree with the files, or makes it anew
+      makes the catalogue agree with the files, or makes it anew; stop Node-RED first
   flow-nvr reconcile --check [--verify] [--catalog FILE] STORAGE…
       tells what does not agree and changes nothing; exit code 1 if anything. --verify reads all footage, too
   flow-nvr restore [--catalog FILE] BACKUP STORAGE…
@@ -46,9 +46,11 @@ function args(): { command: string; folders: string[]; catalog: string | undefin
 }
 
 function reconcile(file: string, storages: readonly string[]): void {
+  // What is being written would be taken for what a crash left, and closed.
+  if (isInUse(file)) throw new EngineError('reconcile', `${file} is in use: stop Node-RED first`);
   const catalog = Catalog.open(file);
   let gapId = Date.now() * 1000;
-  const reconciler = new Reconciler(catalog, () => gapId++, isGone);
+  const reconciler = new Reconciler(catalog, () => gapId++);
   reconciler.finishOpen(storages);
   // Files that lie in another folder now are found before any is taken for lost.
   for (const forget of storages.length > 1 ? [false, true] : [true]) {
@@ -57,8 +59,9 @@ function reconcile(file: string, storages: readonly string[]): void {
     }
   }
   catalog.close();
-  const { indexed, missing, empty } = reconciler.report;
+  const { indexed, missing, empty, left } = reconciler.report;
   console.log(`${indexed} files indexed, ${missing} rows without a file, ${empty} files without a picture`);
+  if (left > 0) console.log(`${left} files or rows were left as they are, the first for this: ${reconciler.problem}`);
 }
 
 async function check(file: string, storages: readonly string[], verify: boolean): Promise<number> {

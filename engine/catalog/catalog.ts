@@ -67,6 +67,12 @@ export interface SegmentRow {
   doomed: DeletionReason | null;
 }
 
+/**
+ * What is seen of a file that a row names: it is there, as large as its row says; it, or the whole storage folder, is
+ * not; or nobody knows.
+ */
+export type Twin = 'there' | 'gone' | 'unknown';
+
 /** A place that a camera knows. */
 export interface PresetRow {
   token: string;
@@ -264,23 +270,27 @@ export class Catalog {
   }
 
   /**
-   * A file that a row knows in another folder, with the same pictures, becomes a leftover; or it is that of the row, if
-   * the one there is gone: it was moved. Null for a file that no row knows.
+   * A file that a row knows in another folder, with the same pictures, becomes a leftover where that other one was seen.
+   * Where it is out of reach, this may be the only one: it is that of the row from now on. Null for a file that no row
+   * knows; `left` where nobody can say.
    */
   settleDouble(
     storage: string,
     path: string,
     gops: Uint8Array,
-    isGone: (twin: string) => boolean,
-  ): 'double' | 'moved' | null {
+    look: (twin: string, bytes: number) => Twin,
+  ): 'double' | 'moved' | 'left' | null {
     return this.transaction(() => {
       const twin = this.sql(
         `SELECT s.id, s.bytes, st.path AS storage FROM storage st JOIN segment s ON s.storage_id = st.id
          WHERE st.path <> ? AND s.path = ? AND s.state = 'closed' AND s.doomed IS NULL AND s.gops = ?`,
       ).get(storage, path, gops) as { id: number; bytes: number; storage: string } | undefined;
       if (!twin) return null;
+      const seen = look(twin.storage, twin.bytes);
+      // One that is being moved here meanwhile is for whoever moves it.
+      if (seen === 'unknown' || this.isLeftover(storage, path)) return 'left';
       const id = this.idOf('storage', 'path', storage);
-      if (isGone(twin.storage)) {
+      if (seen === 'gone') {
         this.sql('UPDATE segment SET storage_id = ? WHERE id = ?').run(id, twin.id);
         return 'moved';
       }

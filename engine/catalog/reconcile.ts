@@ -1,10 +1,11 @@
 /** Makes catalogue and files agree again after a crash, a lost catalogue, or files that someone moved or deleted. */
-import { existsSync, readdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSegmentPath } from '../recording/segment-path.ts';
 import { deleteMarked, diskOfFiles } from '../retention/deletion.ts';
 import { DeletionStore } from '../retention/deletion-store.ts';
-import type { Catalog, SegmentRow } from './catalog.ts';
+import { isBucket } from '../retention/tiers.ts';
+import type { Catalog, SegmentRow, Twin } from './catalog.ts';
 import { encodeGopIndex, ticksOf } from './gop-index.ts';
 import { repairSegmentFile, scanSegmentFile } from './segment-file.ts';
 
@@ -21,24 +22,23 @@ export interface ReconcileReport {
   moved: number;
   /** Rows whose file is gone, and has a copy in a bucket. */
   copies: number;
+  /** Files, and rows, that were left as they are: what is wrong with one of them is told as the problem. */
+  left: number;
 }
 
 export class Reconciler {
-  readonly report: ReconcileReport = { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0 };
+  readonly report: ReconcileReport = { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0, left: 0 };
+  /** Why something was left as it is: the first reason there was. */
+  problem: string | null = null;
   private readonly catalog: Catalog;
   private readonly nextGapId: () => number;
+  private readonly look: typeof lookAt;
 
-  private readonly isGone: (storage: string, path: string) => boolean;
-
-  /** @param isGone {@link isGone} where nobody waits: it looks at other disks, which may hang */
-  constructor(
-    catalog: Catalog,
-    nextGapId: () => number,
-    isGone: (storage: string, path: string) => boolean = () => false,
-  ) {
+  /** @param look at files on other disks, which may hang: who must not wait says that it does not know */
+  constructor(catalog: Catalog, nextGapId: () => number, look: typeof lookAt = lookAt) {
     this.catalog = catalog;
     this.nextGapId = nextGapId;
-    this.isGone = isGone;
+    this.look = look;
   }
 
   /**
@@ -60,8 +60,6 @@ export class Reconciler {
    */
   *walk(storage: string, before: number, forget = true): Generator<string> {
     const onDisk = new Set(hourFolders(storage));
-    // A mount point without its disk is a folder like any other, but for the marker.
-    const reachable = diskOfFiles.present(storage);
     for (const folder of new Set([...onDisk, ...this.catalog.folders(storage)])) {
       yield folder;
       const names = onDisk.has(folder) ? list(join(storage, folder)) : [];
@@ -74,35 +72,70 @@ export class Reconciler {
         if (!rows.has(path) && !known.leftovers.has(path)) this.readFile(storage, path, null);
         rows.delete(path);
       }
-      // A storage that is not mounted has not lost its files.
-      if (!reachable || !forget) continue;
+      if (!forget) continue;
       for (const row of rows.values()) {
         // One that is being deleted is told as such by whoever deletes it; one may have come since the folder was read.
-        const isLost = row.state === 'closed' && row.start < before && row.doomed === null;
-        if (isLost && !existsSync(join(storage, row.path))) this.forget(row);
+        const isMine = row.state === 'closed' && row.start < before && row.doomed === null;
+        if (!isMine) continue;
+        // A storage that is not mounted has not lost its files; it may have been unmounted since the row before.
+        if (!parseSegmentPath(row.path)) this.leaveOutside(row);
+        else if (isLost(storage, row.path)) this.forget(row);
       }
     }
   }
 
-  /** Reads a file and indexes it; one without a single whole picture is deleted. @param row what is known of it */
-  readFile(storage: string, path: string, row: SegmentRow | null): void {
+  /**
+   * Reads a file and indexes it; one that was read and has not a single whole picture is deleted. One that cannot be read
+   * is left as it is, and so is its row.
+   * @param row what is known of it
+   * @returns false when it was left
+   */
+  readFile(storage: string, path: string, row: SegmentRow | null): boolean {
+    try {
+      this.readThrough(storage, path, row);
+      return true;
+    } catch (error) {
+      if (!isOfSystem(error)) throw error;
+      this.leave(`${join(storage, path)} is left as it is: ${error.message}`);
+      return false;
+    }
+  }
+
+  /** Throws what the system says of the file. */
+  private readThrough(storage: string, path: string, row: SegmentRow | null): void {
     const file = join(storage, path);
     const parsed = parseSegmentPath(path);
+    if (!parsed) {
+      if (row) this.leaveOutside(row);
+      return;
+    }
     let scanned = null;
     try {
       scanned = scanSegmentFile(file);
-    } catch {
-      if (!row) return; // unknown, and unreadable or just moved away: leave it alone
+    } catch (error) {
+      if (isMissing(error)) {
+        // Moved away just now; or lost, if its storage folder is there.
+        if (row && isLost(storage, path)) this.forget(row);
+        return;
+      }
+      if (isOfSystem(error)) throw error;
+      // No MP4: whatever it is, it is not deleted, but there is nothing to show in it.
+      if (row) this.forget(row);
+      return;
     }
-    if (!parsed || !scanned) {
-      if (scanned === null && parsed) removeEmpty(file);
+    if (!scanned) {
+      removeEmpty(file);
       if (row) this.forget(row);
       this.report.empty++;
       return;
     }
     const index = { timescale: scanned.init.video.timescale, offset: scanned.offset, gops: scanned.gops };
-    const isGone = (twin: string): boolean => this.isGone(twin, path);
-    const known = row ? null : this.catalog.settleDouble(storage, path, encodeGopIndex(index), isGone);
+    const look = (twin: string, bytes: number): Twin => this.look(twin, path, bytes);
+    const known = row ? null : this.catalog.settleDouble(storage, path, encodeGopIndex(index), look);
+    if (known === 'left') {
+      this.leave(`${file} has the pictures of a file in another folder, of which nobody can say whether it is there`);
+      return;
+    }
     if (known) {
       this.report[known === 'moved' ? 'moved' : 'doubles']++;
       return;
@@ -149,21 +182,58 @@ export class Reconciler {
     return true;
   }
 
+  /** A foreign catalogue may name any file of this machine. */
+  private leaveOutside({ storage, path }: SegmentRow): void {
+    this.leave(`the catalogue names ${path} in ${storage}, which is no footage: row and file are left alone`);
+  }
+
+  private leave(problem: string): void {
+    this.report.left++;
+    this.problem ??= problem;
+  }
+
   tellMissing({ camera, stream, start, end }: Pick<SegmentRow, 'camera' | 'stream' | 'start' | 'end'>): void {
     this.catalog.openGap({ id: this.nextGapId(), camera, stream, start, end, cause: 'file-missing' });
   }
 }
 
-/** Not there, although its storage folder is. */
-export const isGone = (storage: string, path: string): boolean =>
-  diskOfFiles.present(storage) && !existsSync(join(storage, path));
+/** Looks at a file that a row names. One of another size is not that of the row, but may be all that is left of it. */
+export function lookAt(storage: string, path: string, bytes: number): Twin {
+  if (isBucket(storage)) return 'unknown';
+  if (!diskOfFiles.present(storage)) return 'gone';
+  try {
+    return statSync(join(storage, path)).size === bytes ? 'there' : 'unknown';
+  } catch (error) {
+    return isMissing(error) ? 'gone' : 'unknown';
+  }
+}
+
+/** Of the system, not of what is in a file. */
+const isOfSystem = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && typeof (error as NodeJS.ErrnoException).errno === 'number';
+
+/**
+ * Not there, although its storage folder is: asked in this order, for a disk may go at any time. (A mount point without
+ * its disk is a folder like any other, but for the marker.)
+ */
+export function isLost(storage: string, path: string): boolean {
+  try {
+    statSync(join(storage, path));
+    return false;
+  } catch (error) {
+    return isMissing(error) && diskOfFiles.present(storage);
+  }
+}
+
+const isMissing = (error: unknown): boolean =>
+  ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 /** Entries of a folder; none when it is gone. */
 function list(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return [];
+    if (isMissing(error)) return [];
     throw error;
   }
 }

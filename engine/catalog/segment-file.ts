@@ -21,7 +21,8 @@ export interface ScannedFile {
 const MAX_HEADER = 1024 * 1024;
 
 /**
- * Null when there is not one whole fragment in it.
+ * Null when there is not one whole fragment in it. Throws what the system says when it cannot be read, and for a header
+ * that is none.
  * @param before what was found of the same file when it was shorter: only what was added is read
  */
 export function scanSegmentFile(file: string, before: ScannedFile | null = null): ScannedFile | null {
@@ -48,8 +49,10 @@ function scan(fd: number, fileBytes: number, before: ScannedFile | null): Scanne
   let good = offset;
   while (offset < fileBytes) {
     let header;
+    // Outside of what is caught: a disk that cannot be read has not said that the file ends here.
+    const start = read(fd, offset, 16);
     try {
-      header = readBoxHeader(read(fd, offset, 16), 0);
+      header = readBoxHeader(start, 0);
     } catch {
       break; // not a box: the tail of a file whose last write did not reach the disk
     }
@@ -62,9 +65,16 @@ function scan(fd: number, fileBytes: number, before: ScannedFile | null): Scanne
       sealed = true;
     } else if (header.type === 'moof' && init) {
       const moof = read(fd, offset, header.size);
-      const next = readBoxHeader(read(fd, offset + header.size, 16), 0);
+      const behind = read(fd, offset + header.size, 16);
+      let next;
+      let fragment;
+      try {
+        next = readBoxHeader(behind, 0);
+        fragment = parseFragment(moof, init.video.id);
+      } catch {
+        break; // as above
+      }
       if (next?.type !== 'mdat' || offset + header.size + next.size > fileBytes) break;
-      const fragment = parseFragment(moof, init.video.id);
       const bytes = header.size + next.size;
       if (gops.length === 0) firstGop = offset;
       if (fragment.key || gops.length === 0) gops.push({ bytes: 0, durationTicks: 0, frames: 0 });

@@ -94,7 +94,7 @@ export class Footage {
     });
   }
 
-  /** The GOPs of a file; the last of one that is being written may not be whole. Null when the file is not there. */
+  /** The GOPs of a file; the last of one that is being written may not be whole. Null when it cannot be read. */
   private indexOf(row: SegmentRow): GopIndex | null {
     const known = this.indexes.get(row.id);
     if (known) return known;
@@ -112,7 +112,8 @@ export class Footage {
       this.growing.set(row.id, scanned);
       return { timescale: scanned.init.video.timescale, offset: scanned.offset, gops: scanned.gops };
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      // Not there, or not to be read: what else there is of the camera can be shown all the same.
+      if (typeof (error as NodeJS.ErrnoException).errno === 'number') return null;
       throw new EngineError('catalog', 'the storage of this footage cannot be read', { cause: error });
     }
   }

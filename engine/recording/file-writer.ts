@@ -66,10 +66,13 @@ export class FileWriter {
   private written = 0;
   private reserve = MIN_FREE_BYTES;
   private full = false;
+  private readonly known: () => string | null;
 
-  constructor(root: string, reply: (reply: WriterReply) => void) {
+  /** @param known a file that should be there, of footage that was recorded there before; null where there is none */
+  constructor(root: string, reply: (reply: WriterReply) => void, known: () => string | null = () => null) {
     this.root = root;
     this.reply = reply;
+    this.known = known;
   }
 
   handle(request: WriterRequest): void {
@@ -118,7 +121,8 @@ export class FileWriter {
 
   /**
    * The folder must be the one recorded to: a mount point without its disk is no storage. A plain folder that was
-   * deleted is made again.
+   * deleted while it was recorded to is made again. Before anything was recorded to it the catalogue has to say: were a
+   * mount point marked because its disk was away at the start, all that is on the disk would be taken for lost.
    */
   private ensureRoot(): void {
     if (existsSync(join(this.root, MARKER))) {
@@ -129,6 +133,13 @@ export class FileWriter {
       let existing = this.root;
       while (!existsSync(existing)) existing = dirname(existing);
       if (statSync(existing).dev !== this.device) throw storageError(this.root, 'storage-missing');
+    } else {
+      const known = this.known();
+      // Where its footage is, it is the folder, whoever left the marker behind when it was copied.
+      if (known !== null && !existsSync(join(this.root, known))) {
+        const advice = `if it was emptied or replaced by an empty one on purpose, make an empty file ${MARKER} in it`;
+        throw storageError(this.root, 'storage-missing', advice);
+      }
     }
     mkdirSync(this.root, { recursive: true });
     writeFileSync(

@@ -1,7 +1,10 @@
 /** Where a segment file lives: `<camera>/<YYYY-MM-DD>/<HH>/<YYYY-MM-DDTHH-MM-SS.mmmZ>_<stream>.mp4`, all UTC. */
-import type { StreamName } from '../types.ts';
+import { join } from 'node:path';
+import { EngineError, type StreamName } from '../types.ts';
 
 const CAMERA_ID = /^[a-z0-9][a-z0-9_-]{0,63}$/;
+/** Day and hour, so that no path leads out of its storage folder. */
+const HOUR = /^\d{4}-\d\d-\d\d\/\d\d$/;
 const FILE = /^(\d{4})-(\d\d)-(\d\d)T(\d\d)-(\d\d)-(\d\d)\.(\d{3})Z_(main|sub)(?:_\d+)?\.mp4$/;
 
 export function isCameraId(id: string): boolean {
@@ -17,13 +20,22 @@ export function segmentPath(camera: string, stream: StreamName, startMs: number,
 
 /** What a file's path says, or null when it is not one of ours. */
 export function parseSegmentPath(path: string): { camera: string; stream: StreamName; startMs: number } | null {
-  const [camera, , , name, ...more] = path.split('/');
-  if (!camera || !name || more.length > 0 || !isCameraId(camera)) return null;
+  const [camera, date, hourOfDay, name, ...more] = path.split('/');
+  if (!camera || !name || more.length > 0 || !isCameraId(camera) || !HOUR.test(`${date}/${hourOfDay}`)) return null;
   const match = FILE.exec(name);
   if (!match) return null;
   const [year, month, day, hour, minute, second, ms] = match.slice(1, 8).map(Number);
   const startMs = Date.UTC(year!, month! - 1, day, hour, minute, second, ms);
   return { camera, stream: match[8] as StreamName, startMs };
+}
+
+/**
+ * The file of a row: for whoever removes, renames or copies it. Throws `outside` for a path that is none of ours, which a
+ * foreign catalogue may have: it could name any file of this machine.
+ */
+export function footageFile(storage: string, path: string): string {
+  if (parseSegmentPath(path)) return join(storage, path);
+  throw new EngineError('outside', `the catalogue names ${path} in ${storage}, which is no footage: it is left alone`);
 }
 
 /**

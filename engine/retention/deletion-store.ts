@@ -4,6 +4,7 @@
  */
 import type { Database, Statement } from 'better-sqlite3';
 import { JOIN_MS } from '../catalog/coverage.ts';
+import { parseSegmentPath } from '../recording/segment-path.ts';
 import type { StreamName } from '../types.ts';
 import type { CopyItem } from '../upkeep/types.ts';
 import { EventHolds } from './event-holds.ts';
@@ -67,11 +68,11 @@ export class DeletionStore {
     return result;
   }
 
-  /** Marks what is still there, complete, and not held; returns that. */
+  /** Marks what is still there, complete, and not held; returns that. What is no footage stays: see footageFile. */
   mark(items: readonly Planned[], now: number): Marked[] {
     const get = this.sql(`${MARKED} WHERE s.id = ?`);
     // What has to be read from disk is read before others have to wait.
-    for (const { id } of items) get.get(id);
+    const ours = items.filter(({ id }) => isFootage(get.get(id) as Marked | undefined));
     return this.transaction(() => {
       const holds = [...this.holds(), ...this.eventHolds.current(now)];
       const update = this.sql(
@@ -80,7 +81,7 @@ export class DeletionStore {
       );
       // A number may have become another file's; its start says that it has not. Nor is it worth more than when it was planned, or
       // somewhere else, where it is not in the way.
-      const marked = items.filter(
+      const marked = ours.filter(
         (item) =>
           !isHeld(item, holds, now) &&
           update.run(item.reason, item.id, item.start, KINDS.indexOf(item.kind), item.storage).changes > 0,
@@ -95,7 +96,10 @@ export class DeletionStore {
       `SELECT st.path AS storage, s.path, s.bytes, s.hash FROM segment s JOIN storage st ON st.id = s.storage_id
        WHERE s.id = ? AND s.start_ms = ? AND s.doomed IS NULL`,
     );
-    return items.flatMap(({ id, start }) => (get.get(id, start) as CopyItem | undefined) ?? []);
+    return items
+      .map(({ id, start }) => get.get(id, start) as CopyItem | undefined)
+      .filter((item) => item !== undefined)
+      .filter(isFootage);
   }
 
   /** As a transaction that others wait for. */
@@ -195,6 +199,9 @@ export class DeletionStore {
     this.sql('DELETE FROM hold WHERE until_ms < ?').run(before);
   }
 }
+
+const isFootage = (row: { path: string } | undefined): boolean =>
+  row !== undefined && parseSegmentPath(row.path) !== null;
 
 interface Range {
   camera: string;

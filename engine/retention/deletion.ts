@@ -1,6 +1,7 @@
 /** Deletes files that the catalogue has marked, outside of its transactions, and then their rows. */
 import { existsSync, rmdirSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { footageFile } from '../recording/segment-path.ts';
 import type { DeletionStore, Marked } from './deletion-store.ts';
 
 export interface FileEffects {
@@ -34,6 +35,7 @@ export const diskOfFiles: FileEffects = {
 const OF_THE_FILE: readonly string[] = ['EPERM', 'EACCES', 'EBUSY', 'EISDIR', 'ETXTBSY', 'ELOOP', 'ENAMETOOLONG'];
 
 export interface DeletionResult {
+  /** Those whose files were gone already freed nothing: they have no bytes here. */
   deleted: Marked[];
   /** Their files are still there. */
   failed: Marked[];
@@ -53,12 +55,12 @@ export function deleteMarked(
   const result: DeletionResult = { deleted: [], failed: [], stuck: [], error: null };
   for (const one of marked) {
     try {
-      files.unlink(join(one.storage, one.path));
+      files.unlink(footageFile(one.storage, one.path));
       result.deleted.push(one);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT' && files.present(one.storage)) {
-        result.deleted.push(one);
+        result.deleted.push({ ...one, bytes: 0 });
         continue;
       }
       result.failed.push(one);

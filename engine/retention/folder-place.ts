@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { crc32 } from '../media/crc32.ts';
+import { footageFile, parseSegmentPath } from '../recording/segment-path.ts';
 import { EngineError } from '../types.ts';
 import { diskOfFiles, MARKER } from './deletion.ts';
 import { sourceError, type Place, type Removal, type Room, type TakeJob } from './place.ts';
@@ -82,7 +83,7 @@ export class FolderPlace implements Place {
   async take({ from, path, bytes, hash }: TakeJob, alive: () => void): Promise<{ hash: string }> {
     const { freeBytes } = await this.probe();
     if ((freeBytes ?? 0) < bytes + RESERVE_BYTES) throw new EngineError('full', `the tier ${this.root} is full`);
-    const file = join(this.root, path);
+    const file = footageFile(this.root, path);
     const partial = file + PARTIAL;
     const source = ofSource(from, () => openSync(from, 'r'));
     try {
@@ -170,9 +171,10 @@ export class FolderPlace implements Place {
     const paths = files.map(({ path }) => path);
     const results = paths.map((path) => {
       alive();
-      return removeLeftover(join(this.root, path));
+      return parseSegmentPath(path) ? removeLeftover(join(this.root, path)) : `${path} is no footage`;
     });
-    for (const folder of new Set(paths.map((path) => dirname(join(this.root, path))))) {
+    const removed = paths.filter((_, at) => results[at] === null);
+    for (const folder of new Set(removed.map((path) => dirname(join(this.root, path))))) {
       diskOfFiles.removeEmpty(folder);
       diskOfFiles.removeEmpty(dirname(folder));
     }

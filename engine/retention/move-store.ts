@@ -4,6 +4,8 @@
  */
 import { closeSync, fdatasyncSync, openSync } from 'node:fs';
 import type { Database, Statement } from 'better-sqlite3';
+import { parseSegmentPath } from '../recording/segment-path.ts';
+import { EngineError } from '../types.ts';
 import type { Move } from './tiers.ts';
 
 /** A file that may be moved. */
@@ -59,7 +61,8 @@ export class MoveStore {
 
   /**
    * From now on there may be something of it where it is to go. Null when it is not there, or not so, any more, or when
-   * its copy is where it is to go: a copy that a row names must never be a leftover as well.
+   * its copy is where it is to go: a copy that a row names must never be a leftover as well. Throws `damaged` for what is
+   * no footage.
    */
   begin({ id, storage, to, start }: Move): Movable | null {
     return this.transaction(() => {
@@ -68,6 +71,9 @@ export class MoveStore {
          WHERE id = ? AND start_ms = ? AND storage_id = ? AND copy_id IS NOT ? AND state = 'closed' AND doomed IS NULL`,
       ).get(id, start, this.idOf(storage), this.idOf(to) ?? -1) as Movable | undefined;
       if (!found) return null;
+      if (!parseSegmentPath(found.path)) {
+        throw new EngineError('damaged', `the catalogue names ${found.path}, which is no footage: it is left alone`);
+      }
       this.sql('INSERT OR IGNORE INTO storage (path) VALUES (?)').run(to);
       const { path } = found;
       this.sql('INSERT OR REPLACE INTO leftover (storage_id, path, bytes) VALUES (?, ?, 0)').run(this.idOf(to), path);
@@ -109,11 +115,12 @@ export class MoveStore {
     this.sql('INSERT OR REPLACE INTO leftover (storage_id, path, bytes) VALUES (?, ?, ?)').run(storage, path, bytes);
   }
 
-  /** What is to be removed there; a thousand at a time. */
+  /** What is to be removed there, of what is footage; a thousand at a time. */
   leftovers(storage: string): Leftover[] {
-    return this.sql('SELECT path, bytes FROM leftover WHERE storage_id = ? LIMIT 1000').all(
+    const left = this.sql('SELECT path, bytes FROM leftover WHERE storage_id = ? LIMIT 1000').all(
       this.idOf(storage) ?? -1,
     ) as Leftover[];
+    return left.filter(({ path }) => parseSegmentPath(path) !== null);
   }
 
   /** A file that was begun there, and is still where it was: if that can be gone on with, it is not to be removed. */

@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Catalog } from '../catalog/catalog.ts';
-import { Reconciler } from '../catalog/reconcile.ts';
+import { lookAt, Reconciler } from '../catalog/reconcile.ts';
 import type { CutEvent, EventChange } from '../events/event-store.ts';
 import { Indexer, type EventRequest, type LiveState, type ToldEvent } from '../events/indexer.ts';
 
@@ -58,6 +58,8 @@ const queue: { write: Method; args: unknown[] }[] = [];
 const flushes: number[] = [];
 let waiting = false;
 let problem: string | null = null;
+/** What was left as it is: told for as long as nothing else is wrong. */
+let left: string | null = null;
 
 function report(message: string | null): void {
   if (message === problem) return;
@@ -71,7 +73,12 @@ function start(): void {
   let cutEvents: CutEvent[];
   try {
     catalog = Catalog.open(file);
-    reconciler = new Reconciler(catalog, () => gapId++);
+    // Only at disks that are walked here anyway: a tier may be on a network that hangs.
+    reconciler = new Reconciler(
+      catalog,
+      () => gapId++,
+      (storage, path, bytes) => (storages.includes(storage) ? lookAt(storage, path, bytes) : 'unknown'),
+    );
     reconciler.finishOpen(storages);
     cutEvents = catalog.transaction(() => catalog.events.endOpen(startedAt));
   } catch (error) {
@@ -111,7 +118,7 @@ function start(): void {
         continue;
       }
       queue.shift();
-      report(null);
+      report(left);
     }
     for (const id of flushes.splice(0)) tell({ id, result: null });
   };
@@ -144,7 +151,11 @@ function start(): void {
   const steps = storages.map((storage) => reconciler.walk(storage, startedAt));
   const step = (): void => {
     const current = steps[0];
-    if (!current) return;
+    if (!current) {
+      left = reconciler.problem;
+      if (problem === null) report(left);
+      return;
+    }
     try {
       if (current.next().done) steps.shift();
     } catch (error) {

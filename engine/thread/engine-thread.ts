@@ -8,7 +8,7 @@ import { EngineError, type EngineConfig } from '../types.ts';
 import type { CatalogThreadData } from './catalog-thread.ts';
 import { beat } from './pulse.ts';
 import { sibling } from './sibling.ts';
-import type { WriterAnswer } from './writer-thread.ts';
+import type { WriterAnswer, WriterThreadData } from './writer-thread.ts';
 
 export type EngineCalls = {
   [
@@ -89,7 +89,8 @@ const engine = new Engine(
   { clock: systemClock, spawn: spawnFfmpeg, ffmpegPath: config.ffmpegPath, random: Math.random },
   {
     writer: (storage, onReply) => {
-      const worker = start('writer-thread', storage, ({ replies, buffers }: WriterAnswer) => {
+      const data: WriterThreadData = { storage, catalog: config.catalog };
+      const worker = start('writer-thread', data, ({ replies, buffers }: WriterAnswer) => {
         queue.recycle(buffers);
         replies.forEach(onReply);
       });

@@ -6,7 +6,7 @@ import { constants, setPriority } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Catalog } from '../catalog/catalog.ts';
-import { isGone, Reconciler } from '../catalog/reconcile.ts';
+import { Reconciler } from '../catalog/reconcile.ts';
 import { EngineError } from '../types.ts';
 import { backUp, isBackedUp } from '../upkeep/backup.ts';
 import { checkStorages } from '../upkeep/check.ts';
@@ -42,7 +42,7 @@ async function run(job: UpkeepJob): Promise<UpkeepReport[UpkeepJob['kind']]> {
           job.storages,
           job.options,
           { ...effects, progress: ({ files, bytes, faults, done }) => progress({ files, bytes, faults, done }) },
-          new Reconciler(catalog, () => gapId++, isGone),
+          new Reconciler(catalog, () => gapId++),
         );
       } finally {
         catalog.close();

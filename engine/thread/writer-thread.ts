@@ -1,6 +1,13 @@
-/** Thread of one storage folder: see file-writer.ts. `workerData` is the folder. */
+/** Thread of one storage folder: see file-writer.ts. `workerData`: {@link WriterThreadData}. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { lastFileIn } from '../catalog/known.ts';
 import { FileWriter, SYNC_MS, type WriterReply, type WriterRequest } from '../recording/file-writer.ts';
+
+export interface WriterThreadData {
+  storage: string;
+  /** Its file. */
+  catalog: string;
+}
 
 /** What came of the requests of a message, and the buffers that came with them. */
 export interface WriterAnswer {
@@ -10,7 +17,12 @@ export interface WriterAnswer {
 
 const port = parentPort!;
 let replies: WriterReply[] = [];
-const writer = new FileWriter(workerData as string, (reply) => replies.push(reply));
+const { storage, catalog } = workerData as WriterThreadData;
+const writer = new FileWriter(
+  storage,
+  (reply) => replies.push(reply),
+  () => lastFileIn(catalog, storage),
+);
 
 function answer(buffers: ArrayBuffer[]): void {
   if (replies.length > 0) port.postMessage({ replies, buffers } satisfies WriterAnswer, buffers);

@@ -2,7 +2,7 @@
  * Compares catalogue and files both ways, and changes nothing unless asked to. Runs while cameras are recorded: what
  * looks wrong is looked at again before it is told, and what is being written or deleted is left alone.
  */
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Catalog, SegmentRow } from '../catalog/catalog.ts';
 import { decodeGopIndex } from '../catalog/gop-index.ts';
@@ -11,6 +11,7 @@ import { scanSegmentFile } from '../catalog/segment-file.ts';
 import { boxesIn } from '../media/boxes.ts';
 import { crc32 } from '../media/crc32.ts';
 import { parseSegmentPath } from '../recording/segment-path.ts';
+import { diskOfFiles } from '../retention/deletion.ts';
 import { isBucket } from '../retention/tiers.ts';
 import { EngineError } from '../types.ts';
 import { repair } from './repair.ts';
@@ -81,7 +82,7 @@ export async function checkStorages(
       return [];
     }
     const onDisk = hourFolders(storage);
-    if (onDisk.length === 0 && !existsSync(join(storage, '.flow-nvr'))) {
+    if (isAway(storage)) {
       report.absent.push(storage);
       return [];
     }
@@ -90,11 +91,17 @@ export async function checkStorages(
   });
   const checker = new FolderCheck(catalog, options, effects, report);
   for (const [at, { storage, folder }] of folders.entries()) {
+    if (report.absent.includes(storage)) continue;
     const suspects = await checker.folder(storage, folder);
     if (suspects.length > 0) await effects.pause(SETTLE_MS);
     for (const suspect of suspects) {
       const fault = await checker.again(suspect);
-      if (!fault) continue;
+      if (!fault || report.absent.includes(storage)) continue;
+      // Its disk may be taken out while it is read: then it has no faults that anybody could see.
+      if (isAway(storage)) {
+        report.absent.push(storage);
+        continue;
+      }
       report.faults++;
       report.counts[fault.kind] = (report.counts[fault.kind] ?? 0) + 1;
       const done = options.repair ? repair(fault, checker.row(fault.storage, fault.path), catalog, reconciler) : null;
@@ -108,6 +115,9 @@ export async function checkStorages(
   report.done = 1;
   return report;
 }
+
+/** Neither the marker of a storage folder there, nor footage. */
+const isAway = (storage: string): boolean => !diskOfFiles.present(storage) && hourFolders(storage).length === 0;
 
 /** Whether a folder `<camera>/<day>/<hour>` may hold files that are asked for. */
 function concerns(folder: string, { camera, range }: CheckOptions): boolean {
@@ -182,6 +192,7 @@ class FolderCheck {
     const fault = (kind: FaultKind, detail: string): Suspect => ({
       ...{ kind, camera, stream, storage, path, start, end, detail },
     });
+    if (!parseSegmentPath(path)) return fault('broken', 'its path is that of no footage: it may be any file');
     if (row.state === 'open') {
       const fresh = (changedAt(file) ?? 0) > this.effects.now() - FRESH_MS;
       return this.effects.alone && !fresh ? fault('open', 'its recording ended without closing it') : null;

@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { crc32 } from '../media/crc32.ts';
+import { footageFile } from '../recording/segment-path.ts';
 import { EngineError } from '../types.ts';
 import type { CopyItem, CopyReport } from './types.ts';
 
@@ -41,7 +42,7 @@ export async function copyFootage(
   let bytes = 0;
   for (const item of left) {
     const from = performance.now();
-    copyOne(item, join(folder, item.path));
+    copyOne(item, footageFile(folder, item.path));
     bytes += item.bytes;
     progress(needed > 0 ? bytes / needed : 1);
     // Recording wants the disk, too.

@@ -2,8 +2,9 @@
 import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Catalog, SegmentRow } from '../catalog/catalog.ts';
-import type { Reconciler } from '../catalog/reconcile.ts';
+import { isLost, type Reconciler } from '../catalog/reconcile.ts';
 import { scanSegmentFile, type ScannedFile } from '../catalog/segment-file.ts';
+import { parseSegmentPath } from '../recording/segment-path.ts';
 import type { Fault } from './types.ts';
 
 /** In the storage folder; its files keep their paths in it. */
@@ -17,14 +18,18 @@ export function repair(
   reconciler: Reconciler,
 ): Fault['repair'] {
   const { kind, storage, path } = fault;
+  if (!parseSegmentPath(path)) return null;
   if ((row === null) !== (kind === 'no-row') || (row && row.doomed !== null)) return null;
   if (row && kind === 'no-file') {
+    if (!isLost(storage, path)) return null;
     return reconciler.forget(row) ? 'gap' : 'copy';
   }
+  // A disk that was taken out meanwhile has nothing that could be made right.
+  if (!existsSync(join(storage, path))) return null;
   const scanned = scan(join(storage, path));
   const whole = scanned !== null && scanned.goodBytes === scanned.fileBytes;
   if (kind === 'open' || (whole && kind !== 'hash')) {
-    reindex(storage, path, row, catalog, reconciler);
+    if (!reindex(storage, path, row, catalog, reconciler)) return null;
     return row === null && catalog.isLeftover(storage, path) ? 'double' : 'indexed';
   }
   const aside = quarantine(storage, path);
@@ -39,21 +44,22 @@ export function repair(
   return row && !reconciler.forget(row) ? 'copy' : 'quarantined';
 }
 
-/** Reads the file anew; time that its row had and it has not becomes a gap. */
+/** Reads the file anew; time that its row had and it has not becomes a gap. False when it cannot be read. */
 function reindex(
   storage: string,
   path: string,
   row: SegmentRow | null,
   catalog: Catalog,
   reconciler: Reconciler,
-): void {
-  reconciler.readFile(storage, path, row);
+): boolean {
+  if (!reconciler.readFile(storage, path, row)) return false;
   const end = catalog.db
     .prepare('SELECT end_ms FROM segment WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?')
     .pluck()
     .get(storage, path) as number | null | undefined;
   if (row?.end && typeof end === 'number' && end < row.end)
     reconciler.tellMissing({ ...row, start: end, end: row.end });
+  return true;
 }
 
 function scan(file: string): ScannedFile | null {

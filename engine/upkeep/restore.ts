@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync } from 'n
 import { dirname, join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { Catalog } from '../catalog/catalog.ts';
-import { isGone, Reconciler, type ReconcileReport } from '../catalog/reconcile.ts';
+import { Reconciler, type ReconcileReport } from '../catalog/reconcile.ts';
 import { isBucket } from '../retention/tiers.ts';
 import { EngineError } from '../types.ts';
 import { CATALOG_NAME, MANIFEST_NAME, type BackupManifest } from './backup.ts';
@@ -57,7 +57,7 @@ export function restore(
   const opened = Catalog.open(catalog);
   try {
     let gapId = Date.now() * 1000;
-    const reconciler = new Reconciler(opened, () => gapId++, isGone);
+    const reconciler = new Reconciler(opened, () => gapId++);
     const all = [...new Set([...storages, ...foldersOf(opened.db)])];
     const there = all.filter((one) => existsSync(one));
     // Of moves that were under way then: what they name may be footage by now.

@@ -1,9 +1,20 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
+import { Catalog } from '../../engine/catalog/catalog.ts';
+import { lastFileIn } from '../../engine/catalog/known.ts';
 import { joinCrc32 } from '../../engine/media/crc32.ts';
 import { FileWriter, type WriterReply } from '../../engine/recording/file-writer.ts';
 
@@ -91,5 +102,61 @@ describe('file writer', () => {
     open('2');
     append('new', '2');
     assert.equal(readFileSync(join(root, path), 'utf8'), 'headnew');
+  });
+
+  it('does not take the mount point of a disk that is away at the start for its storage', () => {
+    const before = 'yard/2026-01-01/00/before.mp4';
+    const begin = (): void => {
+      replies = [];
+      writer = new FileWriter(
+        root,
+        (reply) => replies.push(reply),
+        () => before,
+      );
+      open();
+    };
+    const here = (name: string): boolean => existsSync(join(root, name));
+    for (const there of [false, true]) {
+      if (there) mkdirSync(root);
+      begin();
+      const [failed] = replies;
+      assert.ok(failed?.event === 'failed' && failed.cause === 'storage-missing', JSON.stringify(failed));
+      assert.match(failed.message, /mounted.*\.flow-nvr/);
+      assert.deepEqual([here(''), here('.flow-nvr')], [there, false]);
+    }
+    // Emptied on purpose, as its user says.
+    writeFileSync(join(root, '.flow-nvr'), '');
+    begin();
+    append('x');
+    assert.deepEqual([events(), here(path)], [['appended'], true]);
+    // The footage without the marker, which is easily left behind when it is copied.
+    rmSync(root, { recursive: true });
+    mkdirSync(dirname(join(root, before)), { recursive: true });
+    writeFileSync(join(root, before), 'footage');
+    begin();
+    assert.deepEqual([events(), here(path), here('.flow-nvr')], [[], true, true]);
+  });
+
+  it('asks the catalogue what was recorded to a folder', () => {
+    mkdirSync(root);
+    const file = join(root, 'catalog.sqlite');
+    assert.equal(lastFileIn(file, root), null);
+    assert.equal(existsSync(file), false);
+    const catalog = Catalog.open(file);
+    const add = (startMs: number): void => {
+      const at = { storage: root, path: `${startMs}.mp4` };
+      const init = Buffer.from('init');
+      catalog.openSegment({
+        ...{ ...at, camera: 'yard', stream: 'main', recordingId: null, init, startMs, startTicks: 0 },
+      });
+      catalog.closeSegment({ ...at, endMs: startMs + 1, bytes: 1, frames: 1, gops: Buffer.alloc(0) });
+    };
+    assert.equal(lastFileIn(file, root), null);
+    add(1);
+    add(2);
+    assert.deepEqual([lastFileIn(file, root), lastFileIn(file, '/other')], ['2.mp4', null]);
+    catalog.close();
+    writeFileSync(file, 'no catalogue');
+    assert.equal(lastFileIn(file, root), null);
   });
 });

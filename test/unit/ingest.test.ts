@@ -254,7 +254,10 @@ describe('recording rules', () => {
         assert.deepEqual(parseSegmentPath(path), { camera: 'front-door', stream: 'sub', startMs });
       }),
     );
-    for (const other of ['../x', 'a/b/c/d.mp4', 'a/2026-01-01/00/x.mp4']) assert.equal(parseSegmentPath(other), null);
+    const name = segmentPath('a', 'main', 0).split('/').at(-1)!;
+    const outside = [`a/../../${name}`, `../1970-01-01/00/${name}`, `/a/1970-01-01/00/${name}`];
+    for (const other of ['../x', 'a/b/c/d.mp4', 'a/2026-01-01/00/x.mp4', ...outside])
+      assert.equal(parseSegmentPath(other), null);
   });
 
   it('end files within a segment length, later by the camera’s own share', () => {

@@ -339,7 +339,7 @@ describe('retention in the catalogue', () => {
       [false, false, true],
     );
     for (const step of reconciler.walk(folder, Infinity)) assert.ok(step);
-    assert.deepEqual(reconciler.report, { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0 });
+    assert.deepEqual(reconciler.report, { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0, left: 0 });
     assert.equal(rows('segment').length, 1);
     assert.equal(rows('deleted').length, 1);
     assert.equal(rows('gap').length, 0);

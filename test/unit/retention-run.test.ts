@@ -179,6 +179,15 @@ describe('a retention run', () => {
     assert.equal((await retention.run()).files, 0);
   });
 
+  it('does not count what was not there as room that it made', async () => {
+    const files = add(10);
+    for (const file of files.slice(0, 2)) rmSync(file);
+    retention.set(spec());
+    const { files: deleted, bytes } = await retention.run();
+    assert.deepEqual([deleted, bytes, rows()], [5, 30, 5]);
+    assert.equal(catalog.db.prepare('SELECT sum(bytes) FROM deleted').pluck().get(), 30);
+  });
+
   it('announces first where there is a veto, and keeps what is vetoed', async () => {
     const files = [...add(8), ...add(4, 'door')];
     retention.set(spec({ vetoMs: 10 * MINUTE }));

@@ -393,9 +393,9 @@ describe('moving to a tier', () => {
       for (const folder of reconciler.walk(hot, Infinity)) assert.ok(folder);
       return reconciler.report;
     };
-    assert.deepEqual(walk(), { indexed: 1, missing: 0, empty: 0, doubles: 1, moved: 0, copies: 0 });
+    assert.deepEqual(walk(), { indexed: 1, missing: 0, empty: 0, doubles: 1, moved: 0, copies: 0, left: 0 });
     assert.deepEqual([placeOf(twin.path), store.leftovers(hot).map(({ path }) => path)], [warm, [twin.path]]);
-    assert.deepEqual(walk(), { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0 });
+    assert.deepEqual(walk(), { indexed: 0, missing: 0, empty: 0, doubles: 0, moved: 0, copies: 0, left: 0 });
     await start();
     await until(() => left().length === 0);
     assert.ok(!existsSync(join(hot, twin.path)) && existsSync(join(warm, twin.path)));

@@ -21,7 +21,7 @@ import { basename, dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import Sqlite from 'better-sqlite3';
 import { Catalog } from '../../engine/catalog/catalog.ts';
-import { isGone, Reconciler } from '../../engine/catalog/reconcile.ts';
+import { Reconciler } from '../../engine/catalog/reconcile.ts';
 import { backUp, backupsIn, isBackedUp, outdated } from '../../engine/upkeep/backup.ts';
 import { checkStorages } from '../../engine/upkeep/check.ts';
 import { copyFootage } from '../../engine/upkeep/copy.ts';
@@ -78,7 +78,7 @@ describe('upkeep', () => {
         alone,
         record: true,
       },
-      new Reconciler(catalog, () => gapId++, isGone),
+      new Reconciler(catalog, () => gapId++),
     );
   let gapId = 1;
   const kinds = (report: CheckReport): string[] => report.found.map(({ kind }) => kind).sort();
@@ -259,6 +259,21 @@ describe('upkeep', () => {
     const found = run('reconcile', '--check', '--verify', storage);
     assert.equal(found.status, 1);
     assert.match(found.stdout, /^hash\t.*00-01.*\n6 files, 1 differences\n$/);
+    catalog = Catalog.open(file);
+  });
+
+  it('reconciles from a shell only what nobody is writing to', () => {
+    const run = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
+      spawnSync(process.execPath, [CLI, 'reconcile', ...args, storage], { encoding: 'utf8' });
+    catalog.db.prepare("UPDATE segment SET state = 'open' WHERE path LIKE '%00-05%'").run();
+    truncateSync(files[5]!, 100);
+    const refused = run();
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, /in use: stop Node-RED first/);
+    assert.deepEqual([statSync(files[5]!).size, catalog.openSegments().length], [100, 1]);
+    assert.equal(run('--check').status, 0, 'it may be looked at');
+    catalog.close();
+    assert.match(run().stdout, /^0 files indexed, 1 rows without a file, 1 files without a picture\n$/);
     catalog = Catalog.open(file);
   });
 
