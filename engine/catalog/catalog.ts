@@ -256,6 +256,13 @@ export class Catalog {
     ).run(end.endMs, end.bytes, end.frames, end.gops, end.hash ?? null, end.storage, end.path);
   }
 
+  /** As if it showed an event. */
+  setBestKind(storage: string, path: string): void {
+    this.sql('UPDATE segment SET kind = 2 WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?').run(
+      ...[storage, path],
+    );
+  }
+
   dropSegment(storage: string, path: string): void {
     this.sql('DELETE FROM segment WHERE storage_id = (SELECT id FROM storage WHERE path = ?) AND path = ?').run(
       storage,

@@ -164,6 +164,8 @@ export class Reconciler {
         frames: gops.reduce((sum, gop) => sum + gop.frames, 0),
         gops: encodeGopIndex(index),
       });
+      // What it shows, and whether somebody holds it, was in a catalogue that is lost: it is kept as long as what is worth most.
+      if (!row) this.catalog.setBestKind(storage, path);
     });
     this.report.indexed++;
   }

@@ -201,6 +201,13 @@ describe('reconcile', () => {
     assert.deepEqual([repaired, absent, places().length], [1, [first], 1]);
   });
 
+  it('keeps footage of which nothing is known as long as what is worth most', () => {
+    add(2);
+    catalog.db.prepare('DELETE FROM segment').run();
+    walk(first);
+    assert.deepEqual(catalog.db.prepare('SELECT kind FROM segment').pluck().all(), [2, 2]);
+  });
+
   it('touches no file outside of its storage folder, whatever a row says, and tells it', async () => {
     rmSync(join(first, add(2)[0]!));
     const victim = join(root, 'victim.txt');
