@@ -235,8 +235,14 @@ export class Rig {
       const { first, last } = count;
       // A tick of the server and a frame are no loss at the edges of the range.
       const slack = 2 * FRAME_MS + 20;
-      if (fromMs > 0) count.lost += missingFrames((first?.sentMs ?? toMs) - fromMs - slack);
-      if (toMs > 0) count.lost += missingFrames(toMs - (last?.sentMs ?? fromMs) - slack);
+      const before = all.findLast(({ sentMs }) => sentMs < fromMs);
+      const after = toMs === 0 ? undefined : all.find(({ sentMs }) => sentMs > toMs);
+      // Nor is a pause of the server itself: then the numbers go on.
+      const between = (a = before, b = after): number => (a && b ? b.number - a.number - 1 : Infinity);
+      const atStart = missingFrames((first?.sentMs ?? toMs) - fromMs - slack);
+      const atEnd = missingFrames(toMs - (last?.sentMs ?? fromMs) - slack);
+      if (fromMs > 0) count.lost += Math.min(atStart, between(before, first ?? after));
+      if (toMs > 0) count.lost += Math.min(atEnd, between(last ?? before, after));
       counts.set(`${stream.camera} ${stream.stream}`, count);
     }
     return counts;
