@@ -314,6 +314,9 @@ export class Retention {
     this.effects.tiering?.relieve(this.space());
     if (this.effects.folders) await this.effects.folders.look(); // or what is free now would be deleted for, too
     for (;;) {
+      // The rules may have been taken away while the disks were looked at.
+      const spec = this.spec as RetentionSpec | null;
+      if (this.closed || !spec) break;
       const now = this.ages.now();
       const space = this.space().filter(({ storage }) => !broken.has(storage));
       const going = this.due(shortOf(space));
@@ -321,7 +324,7 @@ export class Retention {
         this.pending.filter((one) => one.copying === copying).flatMap((one) => one.items);
       const [waiting, kept] = [itemsOf(false), itemsOf(true)];
       const from = clock.monotonic();
-      const rules = applicable(this.spec.rules, this.effects.recorded, space);
+      const rules = applicable(spec.rules, this.effects.recorded, space);
       const plan = planFrom(this.effects.source(), rules, store.kept(now), now, space, {
         pending: [...waiting, ...going],
         ...{ kept, stuck: new Set(this.stuck.keys()) },
@@ -342,9 +345,9 @@ export class Retention {
       );
       if (announcement) await this.announce(announcement, announced);
       const progress = announced.length > 0 || done.files > before;
-      // The rules may have been taken away meanwhile; without progress there is nothing to repeat.
       await this.effects.folders?.look(); // or as much would be deleted again
-      if (this.closed || plan.complete || !progress || !(this.spec as RetentionSpec | null)) break;
+      // Without progress there is nothing to repeat.
+      if (plan.complete || !progress) break;
     }
     if (done.files > 0) {
       this.effects.tell({

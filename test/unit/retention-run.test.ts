@@ -163,6 +163,10 @@ describe('a retention run', () => {
     // The rules go while the folders are looked at.
     look = () => retention.set(null);
     await assert.rejects(retention.run(), /no rules/);
+    retention.set(spec());
+    let looks = 0;
+    look = () => (++looks === 2 ? retention.set(null) : undefined);
+    assert.equal((await retention.run()).files, 0, 'or between two looks of one run');
   });
 
   it('deletes in bounded batches until the rules are met, and tells what it did', async () => {
