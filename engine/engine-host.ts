@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { cageKnown } from './cage/state.ts';
 import type { PresetRow } from './catalog/catalog.ts';
 import type { IndexSpec, NoticedEvent } from './events/event-store.ts';
 import type { IncomingEvent, TagSample } from './events/incoming.ts';
@@ -121,6 +122,7 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
   }
 
   private start(): void {
+    void cageKnown();
     const pulse = newPulse();
     const workerData: EngineThreadData = { config: this.config, pulse };
     const worker = new Worker(sibling('thread/engine-thread', import.meta.url), { workerData });

@@ -1,8 +1,9 @@
 /** Live pictures as `multipart/x-mixed-replace`, for browsers and panels that can show nothing else. */
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { setPriority } from 'node:os';
 import type { Response } from 'express';
-import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { FedWatch, SILENT_MS } from '../ingest/fed-watch.ts';
+import { lowerPriority, spawnDecoder } from '../ingest/ffmpeg-process.ts';
+import { BOUNDED } from '../media/decoding.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import { isGone } from './access.ts';
 import type { NvrService } from './service.ts';
@@ -15,7 +16,7 @@ let running = 0;
 
 export function mjpegArgs(fps: number, width: number): string[] {
   return [
-    ...['-hide_banner', '-loglevel', 'error', '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0'],
+    ...['-hide_banner', '-loglevel', 'error', ...BOUNDED, '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0'],
     ...['-vf', `fps=${fps},scale='min(${width},iw)':-2`, '-c:v', 'mjpeg', '-q:v', '6'],
     ...['-f', 'mpjpeg', '-boundary_tag', 'flow-nvr', '-flush_packets', '1', 'pipe:1'],
   ];
@@ -30,12 +31,13 @@ export function sendMjpeg(
   if (isGone(response)) return;
   if (running >= MAX_AT_ONCE)
     throw new EngineError('busy', `at most ${MAX_AT_ONCE} MJPEG views at once; use live/ over WebSocket`);
-  running++;
-  const child = spawnFfmpeg(
+  const child = spawnDecoder(
     nvr.host.config.ffmpegPath,
     mjpegArgs(of.fps, of.width),
     'pipe',
   ) as ChildProcessWithoutNullStreams;
+  running++;
+  const watch = new FedWatch(SILENT_MS + 3000 / of.fps);
   let started = false;
   let skipping = false;
   const leave = nvr.live.join(of.camera, of.stream, {
@@ -49,7 +51,8 @@ export function sendMjpeg(
       if (child.stdin.writableLength > MAX_WAITING_BYTES) skipping = true;
       if (skipping && !(key && child.stdin.writableLength < MAX_WAITING_BYTES / 2)) return;
       skipping = false;
-      child.stdin.write(data);
+      if (watch.fed(performance.now())) end();
+      else child.stdin.write(data);
     },
     failed: () => end(),
   });
@@ -66,7 +69,7 @@ export function sendMjpeg(
     response.end();
   };
   const timer = setTimeout(end, Math.min(Math.max(0, of.until - Date.now()), 2 ** 31 - 1));
-  child.on('spawn', () => setPriority(child.pid!, 10));
+  child.on('spawn', () => lowerPriority(child, 10));
   child.on('error', () => response.destroy());
   child.stdin.on('error', () => undefined); // `close` follows
   child.stderr.resume();
@@ -77,5 +80,6 @@ export function sendMjpeg(
   response.on('close', end);
   response.set({ 'Content-Type': 'multipart/x-mixed-replace; boundary=flow-nvr', 'Cache-Control': 'no-store' });
   response.flushHeaders();
+  child.stdout.on('data', () => watch.gave());
   child.stdout.pipe(response);
 }

@@ -1,4 +1,5 @@
 /** Every FFmpeg command line of the engine, as pure functions. Options: FFmpeg 5.1 and later. */
+import { BOUNDED } from '../media/decoding.ts';
 import type { RtspTransport } from '../types.ts';
 import type { Source, SourceKind } from './source-url.ts';
 
@@ -100,7 +101,7 @@ export function stillArgs(source: Source, transport: RtspTransport): string[] {
 export function snapshotArgs(): string[] {
   return [
     '-hide_banner',
-    ...['-loglevel', 'error', '-f', 'mp4', '-i', 'pipe:0'],
+    ...['-loglevel', 'error', ...BOUNDED, '-f', 'mp4', '-i', 'pipe:0'],
     ...['-map', '0:v:0', '-frames:v', '1', '-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '3', 'pipe:1'],
   ];
 }

@@ -1,7 +1,16 @@
 /** FFmpeg children: one that runs for weeks (spawned, watched, stopped by a ladder) and jobs that end. */
-import { spawn, type ChildProcessByStdio, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import {
+  spawn,
+  type ChildProcess,
+  type ChildProcessByStdio,
+  type ChildProcessWithoutNullStreams,
+} from 'node:child_process';
 import type { Socket } from 'node:net';
+import { availableParallelism, setPriority } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
+import { cageArgv, childEnvironment, memoryFor, type Need } from '../cage/cage.ts';
+import { findProgram } from '../cage/detect.ts';
+import { cageTools, measuresInForce, recheckCage } from '../cage/state.ts';
 import type { Clock } from '../clock.ts';
 import { EngineError } from '../types.ts';
 import { redact } from './source-url.ts';
@@ -15,21 +24,108 @@ export type Worker = ChildProcessByStdio<Writable, Readable | null, Readable>;
  */
 export type Spawn = (file: string, args: readonly string[], output: Socket | 'pipe') => Worker;
 
-export const spawnFfmpeg: Spawn = (file, args, output) => {
-  // Cameras are asked directly: a proxy of the machine's environment is for the internet, and would see them.
-  const env = { ...process.env };
-  for (const name of ['http_proxy', 'HTTP_PROXY']) Reflect.deleteProperty(env, name);
-  return spawn(file, args, { stdio: ['pipe', output, 'pipe'], windowsHide: true, env }) as Worker;
+const CORES = availableParallelism();
+const ROOT = process.getuid?.() === 0;
+/** How the programs of the cage begin what they say before FFmpeg is there to say anything. */
+const CAGE_SAYS = /^(prlimit|setpriv|unshare): /;
+
+/** Decoders of what is piped to them, and encoders behind those: pipes are all they need. */
+export const DECODER: Need = {
+  network: false,
+  memoryBytes: memoryFor('decode', CORES),
+  cpuSeconds: null,
+  output: null,
 };
+export const ENCODER: Need = { ...DECODER, memoryBytes: memoryFor('encode', CORES) };
+/** Ingest may have to encode what a camera sends. */
+const INGEST: Need = { ...ENCODER, network: true };
+/** What tries no cage: drivers of graphics cards may need set-uid helpers and more memory than there is. */
+export type Caged = Need | 'uncaged';
+
+/** Of children that were started in a cage: whether it was the cage that kept FFmpeg from starting. Set when they close. */
+const brokenCage = new WeakMap<ChildProcess, Promise<boolean>>();
+
+type Stdio = [stdin: 'pipe' | 'ignore', stdout: Socket | 'pipe' | 'ignore', stderr: 'pipe'];
+
+/**
+ * Starts FFmpeg or ffprobe: the only place that does. In the cage as far as the machine gives one, with an environment of
+ * its own. Throws `ffmpeg` when the system is out of descriptors; other failures are told by `error`.
+ *
+ * @param group whether it leads a process group, so that {@link killTree} ends what it started, too
+ */
+export function startFfmpeg(
+  file: string,
+  args: readonly string[],
+  { need, stdio = ['pipe', 'pipe', 'pipe'], group = false }: { need: Caged; stdio?: Stdio; group?: boolean },
+): ChildProcess {
+  // One that is not there is started without a cage: Node then says so in its usual words.
+  const program = findProgram(file);
+  const wrapped = program !== null && need !== 'uncaged';
+  const [first = file, ...rest] = wrapped ? cageArgv(cageTools(), measuresInForce(), need, ROOT) : [];
+  const argv = first === file ? args : [...rest, program!, ...args];
+  const child = spawn(first, argv, {
+    ...{ stdio, windowsHide: true, env: childEnvironment(process.env) },
+    detached: group && process.platform !== 'win32',
+  });
+  // Without a free descriptor Node gives neither pipes nor, before the next turn, the reason.
+  if ((child.stderr as Readable | undefined) === undefined) {
+    child.on('error', () => undefined);
+    throw new EngineError('ffmpeg', 'the system lets Node-RED start no more processes: too many open files');
+  }
+  if (first !== file) watchCage(child, program!);
+  return child;
+}
+
+function watchCage(child: ChildProcess, program: string): void {
+  let said = '';
+  let failed = false;
+  child.stderr!.once('data', (chunk: Buffer) => (said = chunk.toString('latin1', 0, 64)));
+  child.once('error', () => (failed = true));
+  child.once('close', (code) => {
+    if (!failed && (code === 0 || !CAGE_SAYS.test(said))) return;
+    const rechecked = recheckCage([program, '-version']);
+    brokenCage.set(child, rechecked);
+  });
+}
+
+/** Whether a child that closed was kept from starting by its cage; the next is started without what broke. */
+export async function cageBroke(child: ChildProcess): Promise<boolean> {
+  return (await brokenCage.get(child)) ?? false;
+}
+
+/** FFmpeg of a camera: it may talk to the network. */
+export const spawnFfmpeg: Spawn = (file, args, output) =>
+  startFfmpeg(file, args, { need: INGEST, stdio: ['pipe', output, 'pipe'] }) as Worker;
+
+/** FFmpeg that decodes what is piped to it. */
+export const spawnDecoder: Spawn = (file, args, output) =>
+  startFfmpeg(file, args, { need: DECODER, stdio: ['pipe', output, 'pipe'] }) as Worker;
+
+/** Ends a child that was started as a group, with all that it started; to be called before it closed. */
+export function killTree(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  if (process.platform === 'win32') {
+    child.kill('SIGKILL');
+    return;
+  }
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    child.kill('SIGKILL'); // it leads no group, or is gone
+  }
+}
 
 const KEPT_LINES = 20;
 const LINE_LENGTH = 400;
 /** Of a line without end its beginning is kept, far more than is shown, so that no password is cut in two. */
 const MAX_REST = 16 * 1024;
 
-/** The last lines of a child's stderr, redacted, bounded. */
+/**
+ * The last lines of a child's stderr, redacted, bounded. A camera decides how much FFmpeg has to say: only what is read is
+ * redacted.
+ */
 export class LastLines {
-  readonly lines: string[] = [];
+  private readonly kept: string[] = [];
   private rest = '';
   private readonly secrets: readonly (string | undefined)[];
 
@@ -37,14 +133,23 @@ export class LastLines {
     this.secrets = secrets;
   }
 
+  get lines(): string[] {
+    // Hidden before it is cut: half a password would not be found.
+    return this.kept.map((line) =>
+      redact(line, this.secrets)
+        .replace(/^\[[^\]]*\] /, '')
+        .slice(0, LINE_LENGTH),
+    );
+  }
+
   push(chunk: Buffer): void {
     const parts = (this.rest + chunk.toString('utf8')).split(/[\r\n]+/);
     this.rest = (parts.pop() ?? '').slice(0, MAX_REST);
-    for (const part of parts) this.add(part);
+    for (const part of parts.slice(-KEPT_LINES)) this.add(part);
   }
 
   clear(): void {
-    this.lines.length = 0;
+    this.kept.length = 0;
   }
 
   end(): void {
@@ -54,10 +159,8 @@ export class LastLines {
 
   private add(line: string): void {
     if (!line.trim()) return;
-    // Hidden before it is cut: half a password would not be found.
-    const shown = redact(line, this.secrets).replace(/^\[[^\]]*\] /, '');
-    this.lines.push(shown.slice(0, LINE_LENGTH));
-    if (this.lines.length > KEPT_LINES) this.lines.shift();
+    this.kept.push(line.slice(0, MAX_REST));
+    if (this.kept.length > KEPT_LINES) this.kept.shift();
   }
 }
 
@@ -90,41 +193,102 @@ export interface JobResult {
 }
 
 const MAX_JOB_OUTPUT = 32 * 1024 * 1024;
+/** Damaged media makes FFmpeg complain of every picture; beyond this nothing good comes of it. */
+const MAX_JOB_STDERR = 4 * 1024 * 1024;
 
-/** Runs an FFmpeg tool to its end. Rejects with `ffmpeg` when it cannot be started, `timeout` when it takes too long. */
-export function runJob(
+export interface JobOptions {
+  timeoutMs: number;
+  input?: Buffer;
+  secrets?: readonly (string | undefined)[];
+  /** It asks a camera. */
+  network?: boolean;
+  work?: 'decode' | 'encode';
+  /** Where it writes a file, and how large that may become. */
+  output?: Need['output'];
+  /** Drivers of graphics cards may not work in a cage. */
+  uncaged?: boolean;
+  /** Aborting it kills the job; the promise rejects with its reason. */
+  signal?: AbortSignal;
+  /** 0 to 19 */
+  niceness?: number;
+}
+
+/**
+ * Runs an FFmpeg tool to its end. Rejects with `ffmpeg` when it cannot be started or says more than it may, and `timeout`
+ * when it takes too long; it is killed then.
+ */
+export async function runJob(file: string, args: readonly string[], options: JobOptions): Promise<JobResult> {
+  const first = await runOnce(file, args, options);
+  if (first.code === 0 || !(await cageBroke(first.child))) return first;
+  return runOnce(file, args, options); // without what broke
+}
+
+function runOnce(
   file: string,
   args: readonly string[],
-  options: { timeoutMs: number; input?: Buffer; secrets?: readonly (string | undefined)[] },
-): Promise<JobResult> {
+  options: JobOptions,
+): Promise<JobResult & { child: ChildProcess }> {
   return new Promise((resolve, reject) => {
-    const child = spawnFfmpeg(file, args, 'pipe') as ChildProcessWithoutNullStreams;
+    const { signal, timeoutMs, output = null } = options;
+    signal?.throwIfAborted();
+    const need: Need = {
+      ...{ network: options.network ?? false, output, memoryBytes: memoryFor(options.work ?? 'decode', CORES) },
+      cpuSeconds: (timeoutMs / 1000) * CORES,
+    };
+    const started = startFfmpeg(file, args, { need: options.uncaged ? 'uncaged' : need, group: true });
+    const child = started as ChildProcessWithoutNullStreams;
     const chunks: Buffer[] = [];
-    let bytes = 0;
     const last = new LastLines(options.secrets ?? []);
-    let timedOut = false;
-    const timer = setTimeout(() => {
-      timedOut = true;
-      child.kill('SIGKILL');
-    }, options.timeoutMs);
+    let failure: Error | null = null;
+    const give = (reason: Error): void => {
+      failure ??= reason;
+      killTree(child);
+    };
+    const timer = setTimeout(
+      () => give(new EngineError('timeout', `no answer within ${timeoutMs / 1000} s`)),
+      timeoutMs,
+    );
+    const abort = (): void => give(abortError(signal?.reason));
+    signal?.addEventListener('abort', abort);
+    const { niceness } = options;
+    if (niceness !== undefined) child.on('spawn', () => lowerPriority(child, niceness));
     child.on('error', (cause) => {
-      clearTimeout(timer);
-      reject(ffmpegMissing(file, cause));
+      failure ??= ffmpegMissing(file, cause);
     });
     child.stdin.on('error', () => undefined); // it may have read enough and closed; its exit code tells
     child.stdin.end(options.input);
+    let bytes = 0;
     child.stdout.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes <= MAX_JOB_OUTPUT) chunks.push(chunk);
+      else give(new EngineError('ffmpeg', `FFmpeg wrote more than ${MAX_JOB_OUTPUT / 1024 / 1024} MB`));
     });
-    child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
+    let said = 0;
+    child.stderr.on('data', (chunk: Buffer) => {
+      said += chunk.length;
+      last.push(chunk);
+      if (said > MAX_JOB_STDERR) give(new EngineError('ffmpeg', 'FFmpeg complains without end'));
+    });
     child.on('close', (code) => {
       clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
       last.end();
-      if (timedOut) reject(new EngineError('timeout', `no answer within ${options.timeoutMs / 1000} s`));
-      else resolve({ stdout: Buffer.concat(chunks), stderr: last.lines, code });
+      if (failure !== null) reject(failure);
+      else resolve({ stdout: Buffer.concat(chunks), stderr: last.lines, code, child });
     });
   });
+}
+
+const abortError = (reason: unknown): Error =>
+  reason instanceof Error ? reason : new DOMException('it was given up', 'AbortError');
+
+/** Lowers a child's priority; what it waits for is worth more. */
+export function lowerPriority(child: ChildProcess, niceness: number): void {
+  try {
+    if (child.pid !== undefined) setPriority(child.pid, niceness);
+  } catch {
+    // It has ended; `close` tells why.
+  }
 }
 
 export function ffmpegMissing(file: string, cause: unknown): EngineError {

@@ -5,6 +5,7 @@
  * keyframes only for a while, and says so.
  */
 import type { Clock } from '../clock.ts';
+import { Retries } from '../ingest/fed-watch.ts';
 import type { Spawn } from '../ingest/ffmpeg-process.ts';
 import { ActivityLog, type ActivityMinute } from './activity.ts';
 import { MotionEvents } from './events.ts';
@@ -58,7 +59,6 @@ const SILENT_MS = 5000;
 const MAX_BACKLOG = 3 * 1024 * 1024;
 const SLOW_MS = 30_000;
 const MAX_SLOW_MS = 15 * 60_000;
-const RESTART_MS = 2000;
 const TAKE_MS = 20_000;
 const SHOWN_MS = 10_000;
 const TICK_MS = 1000;
@@ -85,6 +85,7 @@ export class Analyser {
   private slowUntil = 0;
   private slowMs = SLOW_MS;
   private restartAt = 0;
+  private readonly retries = new Retries();
   private problem: string | null = null;
   private told = '';
   private untold = 0;
@@ -135,7 +136,7 @@ export class Analyser {
       ...{ seconds: media.startTicks / init.timescale, ms: media.startMs, arrived: this.effects.clock.now() },
     });
     if (this.anchors.length > MAX_ANCHORS) this.anchors.splice(0, MAX_ANCHORS / 2);
-    decoder.push(media.data);
+    decoder.push(media.data, this.lastArrival);
     if (decoder.backlog > MAX_BACKLOG) this.tooSlow();
   }
 
@@ -161,20 +162,29 @@ export class Analyser {
   private startDecoder(): void {
     this.stopDecoder();
     if (!this.init) return;
-    const decoder: GreyDecoder = new GreyDecoder(this.effects.ffmpegPath, this.effects.spawn, this.init, {
-      picture: (seconds, pixels) => {
-        if (this.decoder === decoder) this.onPicture(seconds, pixels, decoder);
-      },
-      ended: (reason) => {
-        if (this.decoder !== decoder) return;
-        this.decoder = null;
-        this.problem = `the stream cannot be decoded: ${reason}`;
-        this.restartAt = this.effects.clock.monotonic() + RESTART_MS;
-        this.tellState();
-      },
-    });
-    this.decoder = decoder;
     this.anchors = [];
+    this.retries.started(this.effects.clock.monotonic());
+    try {
+      const decoder: GreyDecoder = new GreyDecoder(this.effects.ffmpegPath, this.effects.spawn, this.init, {
+        picture: (seconds, pixels) => {
+          if (this.decoder === decoder) this.onPicture(seconds, pixels, decoder);
+        },
+        ended: (reason) => {
+          if (this.decoder === decoder) this.onEnded(reason);
+        },
+      });
+      this.decoder = decoder;
+    } catch (error) {
+      this.onEnded(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  private onEnded(reason: string): void {
+    const now = this.effects.clock.monotonic();
+    this.decoder = null;
+    this.problem = `the stream cannot be decoded: ${reason}`;
+    this.restartAt = now + this.retries.failed(now);
+    this.tellState();
   }
 
   private stopDecoder(): void {

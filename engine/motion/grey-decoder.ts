@@ -2,9 +2,10 @@
  * Decodes fragments to small grey pictures, in an FFmpeg of low priority. Its stdout carries nothing but pixels; when each
  * picture was taken is printed on its stderr, a line before it.
  */
-import { setPriority } from 'node:os';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { LastLines, type Spawn } from '../ingest/ffmpeg-process.ts';
+import { FedWatch } from '../ingest/fed-watch.ts';
+import { LastLines, lowerPriority, type Spawn } from '../ingest/ffmpeg-process.ts';
+import { BOUNDED } from '../media/decoding.ts';
 
 /** Pictures of this width are enough for anything that is worth an event, and cost a thirtieth of 1080p. */
 export const ANALYSIS_WIDTH = 320;
@@ -34,8 +35,20 @@ export function greyArgs({ width, height }: { width: number; height: number }): 
   ];
   return [
     ...['-hide_banner', '-loglevel', 'error', '-threads', '1', '-analyzeduration', '0', '-fpsprobesize', '0'],
-    ...['-copyts', '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0', '-vf', filters.join(','), '-fps_mode', 'passthrough'],
-    ...['-c:v', 'rawvideo', '-threads', '1', '-f', 'rawvideo', '-flush_packets', '1', 'pipe:1'],
+    ...[...BOUNDED, '-copyts', '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0', '-vf', filters.join(',')],
+    ...[
+      '-fps_mode',
+      'passthrough',
+      '-c:v',
+      'rawvideo',
+      '-threads',
+      '1',
+      '-f',
+      'rawvideo',
+      '-flush_packets',
+      '1',
+      'pipe:1',
+    ],
   ];
 }
 
@@ -64,6 +77,7 @@ export class GreyDecoder {
   private filled = 0;
   private line = '';
   private closed = false;
+  private readonly watch = new FedWatch();
 
   /** @param picture width and height of the stream */
   constructor(
@@ -78,7 +92,7 @@ export class GreyDecoder {
     const child = spawn(ffmpegPath, greyArgs(this.size), 'pipe') as ChildProcessWithoutNullStreams;
     this.child = child;
     const said = new LastLines([]);
-    child.on('spawn', () => lower(child.pid!));
+    child.on('spawn', () => lowerPriority(child, NICENESS));
     child.on('error', (error) => said.push(Buffer.from(`${error.message}\n`)));
     child.stdin.on('error', () => undefined); // `close` tells
     child.stderr.on('data', (chunk: Buffer) => this.onPrinted(chunk, said));
@@ -96,9 +110,14 @@ export class GreyDecoder {
     return this.child.stdin.writableLength;
   }
 
-  /** Fragments, from a keyframe on. The memory is FFmpeg's from now on. */
-  push(data: Uint8Array): void {
-    if (!this.closed) this.child.stdin.write(data);
+  /**
+   * Fragments, from a keyframe on. The memory is FFmpeg's from now on.
+   * @param nowMs monotonic
+   */
+  push(data: Uint8Array, nowMs: number): void {
+    if (this.closed) return;
+    if (this.watch.fed(nowMs)) this.give('it makes no pictures of what it is sent');
+    else this.child.stdin.write(data);
   }
 
   close(): void {
@@ -141,6 +160,7 @@ export class GreyDecoder {
   }
 
   private tell(seconds: number, pixels: Uint8Array): void {
+    this.watch.gave();
     if (!this.closed) this.sink.picture(seconds, pixels);
   }
 
@@ -148,13 +168,5 @@ export class GreyDecoder {
     if (this.closed) return;
     this.close();
     this.sink.ended(`FFmpeg gives up: ${reason}`);
-  }
-}
-
-function lower(pid: number): void {
-  try {
-    setPriority(pid, NICENESS);
-  } catch {
-    // It has ended; `close` tells why.
   }
 }

@@ -1,8 +1,8 @@
 /** A clip made small enough for a messenger: H.264, no larger than it may be. */
 import { stat, rm } from 'node:fs/promises';
-import { setPriority } from 'node:os';
-import { spawn } from 'node:child_process';
-import { ffmpegMissing, LastLines } from '../ingest/ffmpeg-process.ts';
+import { dirname } from 'node:path';
+import { runJob, type JobOptions } from '../ingest/ffmpeg-process.ts';
+import { BOUNDED } from '../media/decoding.ts';
 import { EngineError } from '../types.ts';
 import type { SmallClip } from './types.ts';
 
@@ -30,6 +30,9 @@ const MIN_KBPS = 24;
 /** Of the size that is allowed: MP4's own tables, and an encoder that does not always hit. */
 const USED = 0.92;
 const ATTEMPTS = 4;
+/** Beyond this a file is none that could be made to fit at the next attempt. */
+const FILE_FACTOR = 8;
+const FILE_BYTES = 64 * 1024 * 1024;
 /** A second of footage takes less, also on a small computer. */
 const TIMEOUT_PER_SECOND_MS = 4000;
 
@@ -59,6 +62,7 @@ export function smallArgs(input: string, { height, videoKbps, audioKbps, fps }: 
       '-hide_banner',
       '-loglevel',
       'error',
+      ...BOUNDED,
       '-i',
       input,
       '-map',
@@ -88,7 +92,8 @@ export async function makeSmall(
     const plan = planSmall(seconds, hasAudio, maxBytes, use);
     const timeoutMs = 30_000 + seconds * TIMEOUT_PER_SECOND_MS;
     try {
-      await encode(ffmpegPath, smallArgs(input, plan, output), timeoutMs, signal);
+      const folder = { folder: dirname(output), bytes: FILE_BYTES + maxBytes * FILE_FACTOR };
+      await encode(ffmpegPath, smallArgs(input, plan, output), { timeoutMs, signal, output: folder });
       const { size } = await stat(output);
       if (size <= maxBytes) return { file: output, bytes: size, height: plan.height };
       if (attempt === ATTEMPTS)
@@ -101,35 +106,13 @@ export async function makeSmall(
   }
 }
 
-/** With the lowest priority: it has time, and the recording has none. */
-function encode(ffmpegPath: string, args: string[], timeoutMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(ffmpegPath, args, {
-      ...{ stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true, killSignal: 'SIGKILL' },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-    });
-    const last = new LastLines([]);
-    child.on('spawn', () => setPriority(child.pid!, 15));
-    child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
-    let failed: Error | null = null;
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      if (signal.aborted) failed = error;
-      else if (error.name === 'AbortError')
-        failed = new EngineError('timeout', 'making the small version takes too long');
-      else failed = ffmpegMissing(ffmpegPath, error);
-      if (child.pid === undefined) reject(failed);
-    });
-    child.on('close', (code) => {
-      last.end();
-      if (failed) reject(failed);
-      else if (code === 0) resolve();
-      else
-        reject(
-          new EngineError(
-            'ffmpeg',
-            `no small version could be made: ${last.lines.at(-1) ?? `FFmpeg ended with ${code}`}`,
-          ),
-        );
-    });
-  });
+/** At the lowest priority: it has time, and the recording has none. */
+async function encode(
+  ffmpegPath: string,
+  args: string[],
+  options: Pick<JobOptions, 'timeoutMs' | 'signal' | 'output'>,
+): Promise<void> {
+  const { code, stderr } = await runJob(ffmpegPath, args, { ...options, work: 'encode', niceness: 15 });
+  if (code === 0) return;
+  throw new EngineError('ffmpeg', `no small version could be made: ${stderr.at(-1) ?? `FFmpeg ended with ${code}`}`);
 }

@@ -6,9 +6,17 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { mkdir, rm, stat, statfs } from 'node:fs/promises';
-import { setPriority } from 'node:os';
 import { join } from 'node:path';
-import { ffmpegMissing, LastLines, spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import {
+  cageBroke,
+  ENCODER,
+  ffmpegMissing,
+  killTree,
+  LastLines,
+  lowerPriority,
+  startFfmpeg,
+} from '../ingest/ffmpeg-process.ts';
+import { BOUNDED } from '../media/decoding.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
 import { copyPlan, timelapsePlan, type CopyPlan } from './clip-plan.ts';
 import type { Playable } from './footage.ts';
@@ -63,6 +71,12 @@ const MIN_TIMELAPSE = 2;
 const PICTURE_FACTOR = 4;
 /** Chunks (some seconds of footage) held in memory for each clip that is made. */
 const READ_AHEAD = 6;
+/** FFmpeg that takes nothing for so long hangs. It has longer to write the end of a file, which may be all of it again. */
+const STALL_MS = 60_000;
+const END_MS = 10 * 60_000;
+/** CPU seconds of FFmpeg for a second of footage, on the slowest computer; and what it takes without any. */
+const CPU_FACTOR = 20;
+const CPU_SECONDS = 120;
 
 const seconds = (ms: number): string => (ms / 1000).toFixed(3);
 const QUIET = ['-hide_banner', '-loglevel', 'error'];
@@ -102,7 +116,8 @@ export function timelapseArgs(
     ? `setpts=(PTS-STARTPTS)/${TIMELAPSE_FPS},fps=${TIMELAPSE_FPS}`
     : `trim=start=${seconds(leadMs)},setpts=(PTS-STARTPTS)/${speed},fps=${TIMELAPSE_FPS}`;
   return [
-    ...[...QUIET, ...(keyframes ? ['-skip_frame', 'nokey'] : []), ...FROM_STDIN, '-map', '0:v:0', '-vf', filter],
+    ...[...QUIET, ...BOUNDED, ...(keyframes ? ['-skip_frame', 'nokey'] : []), ...FROM_STDIN],
+    ...['-map', '0:v:0', '-vf', filter],
     ...['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '23', '-pix_fmt', 'yuv420p'],
     ...['-movflags', '+faststart', '-fs', `${maxBytes}`, '-f', 'mp4', '-y', file],
   ];
@@ -243,14 +258,20 @@ export class Clips {
     }
   }
 
-  private async make(request: ClipRequest, { runs }: Playable, job: Job): Promise<void> {
+  private async make(request: ClipRequest, playable: Playable, job: Job): Promise<void> {
+    const { runs } = playable;
     const { camera, speed } = request;
     const { signal } = job.ended;
     const keyframes = speed >= KEYFRAMES_FROM;
     const plan = copyPlan(runs, request);
     const args =
       speed === 1 ? clipArgs(plan, job.file) : timelapseArgs(plan.leadMs, speed, keyframes, job.file, this.maxBytes);
-    const child = spawnFfmpeg(this.ffmpegPath, args, 'pipe') as ChildProcessWithoutNullStreams;
+    const footageMs = runs.reduce((sum, run) => run.chunks.reduce((ms, chunk) => ms + chunk.durationMs, sum), 0);
+    const need = {
+      ...{ ...ENCODER, cpuSeconds: CPU_SECONDS + (footageMs / 1000) * CPU_FACTOR },
+      output: { folder: this.folder, bytes: 2 * this.maxBytes + MIN_FREE_BYTES },
+    };
+    const child = startFfmpeg(this.ffmpegPath, args, { need, group: true }) as ChildProcessWithoutNullStreams;
     this.children.add(child);
     const last = new LastLines([]);
     const closed = new Promise<number | null>((resolve, reject) => {
@@ -258,8 +279,18 @@ export class Clips {
       child.once('close', resolve);
     });
     closed.catch(() => undefined); // waited for below
-    signal.addEventListener('abort', () => child.kill('SIGKILL'));
-    child.on('spawn', () => setPriority(child.pid!, 10));
+    signal.addEventListener('abort', () => killTree(child));
+    const stall = new AbortController();
+    let watch: NodeJS.Timeout | undefined;
+    /** FFmpeg did something; it has so long for the next. */
+    const alive = (ms: number): void => {
+      clearTimeout(watch);
+      watch = setTimeout(() => {
+        stall.abort();
+        killTree(child);
+      }, ms);
+    };
+    child.on('spawn', () => lowerPriority(child, 10));
     child.stdin.on('error', () => undefined); // it had enough (`-t`) or failed; its exit code tells
     child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
     child.stdout.resume();
@@ -267,7 +298,9 @@ export class Clips {
     const inputClosed = new Promise<void>((resolve) => child.stdin.once('close', resolve));
     const feed = async (media: Uint8Array): Promise<void> => {
       if (!child.stdin.writable || child.stdin.write(media)) return;
+      alive(STALL_MS);
       await Promise.race([new Promise<void>((resolve) => child.stdin.once('drain', resolve)), inputClosed]);
+      clearTimeout(watch);
     };
     try {
       const wanted: (() => Promise<Uint8Array>)[] = [
@@ -297,16 +330,23 @@ export class Clips {
         job.status.progress = Math.min(0.99, (next - ahead.length) / wanted.length);
       }
       child.stdin.end();
+      alive(END_MS);
       const code = await closed;
       signal.throwIfAborted();
+      if (stall.signal.aborted) throw new EngineError('timeout', 'FFmpeg hangs: the clip could not be made');
+      if (code !== 0 && (await cageBroke(child))) {
+        await this.make(request, playable, job); // without what broke
+        return;
+      }
       if (code !== 0)
         throw new EngineError(
           'ffmpeg',
           `the clip could not be made: ${last.lines.at(-1) ?? `FFmpeg ended with ${code}`}`,
         );
     } finally {
+      clearTimeout(watch);
       this.children.delete(child);
-      if (child.exitCode === null) child.kill('SIGKILL');
+      if (child.exitCode === null && child.signalCode === null) killTree(child);
     }
   }
 
@@ -325,7 +365,7 @@ export class Clips {
   }
 
   close(): void {
-    for (const child of this.children) child.kill('SIGKILL');
+    for (const child of this.children) killTree(child);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -9,6 +9,8 @@ export interface EncoderChoice {
   input: string[];
   filter: string;
   output: string[];
+  /** It works without FFmpeg's cage only: its driver wants a set-uid helper, or more memory than FFmpeg gets. */
+  uncaged?: boolean;
 }
 
 const BITRATE = ['-b:v', '3M', '-maxrate', '4M', '-bufsize', '4M'];
@@ -57,15 +59,16 @@ async function tryAll(ffmpegPath: string): Promise<EncoderChoice> {
   for (const choice of CHOICES) {
     if (choice.platform !== process.platform || (choice.device && !existsSync(choice.device))) continue;
     if (await works(ffmpegPath, choice)) return choice;
+    if (await works(ffmpegPath, { ...choice, uncaged: true })) return { ...choice, uncaged: true };
   }
   return SOFTWARE;
 }
 
-async function works(ffmpegPath: string, { input, filter, output }: EncoderChoice): Promise<boolean> {
+async function works(ffmpegPath: string, { input, filter, output, uncaged = false }: EncoderChoice): Promise<boolean> {
   const picture = ['-f', 'lavfi', '-i', 'color=size=640x360:rate=10:duration=0.5', ...(filter ? ['-vf', filter] : [])];
   try {
     const job = await runJob(ffmpegPath, ['-v', 'error', ...input, ...picture, ...output, '-f', 'null', '-'], {
-      timeoutMs: 8000,
+      ...{ timeoutMs: 8000, work: 'encode', uncaged },
     });
     return job.code === 0;
   } catch (error) {

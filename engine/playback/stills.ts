@@ -1,6 +1,7 @@
 /** Pictures of a moment, and strips of them for scrubbing. Made by FFmpeg from keyframes, scaled by sharp, kept. */
 import type { EngineHost } from '../engine-host.ts';
 import { runJob } from '../ingest/ffmpeg-process.ts';
+import { BOUNDED } from '../media/decoding.ts';
 import { stillAtArgs } from '../media/still.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import type { QueryHost } from './query-host.ts';
@@ -31,8 +32,8 @@ const MAX_WAITING = 50;
 /** The keyframes of the fMP4 on stdin side by side. */
 export function stripArgs(count: number, width: number): string[] {
   return [
-    ...['-hide_banner', '-loglevel', 'error', '-skip_frame', 'nokey', '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0'],
-    ...['-vf', `scale=${width}:-2,tile=${count}x1`, '-fps_mode', 'passthrough', '-frames:v', '1'],
+    ...['-hide_banner', '-loglevel', 'error', ...BOUNDED, '-skip_frame', 'nokey', '-f', 'mp4', '-i', 'pipe:0'],
+    ...['-map', '0:v:0', '-vf', `scale=${width}:-2,tile=${count}x1`, '-fps_mode', 'passthrough', '-frames:v', '1'],
     ...['-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '4', 'pipe:1'],
   ];
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { decodeGopIndex } from '../catalog/gop-index.ts';
 import { runJob } from '../ingest/ffmpeg-process.ts';
+import { BOUNDED } from '../media/decoding.ts';
 import type { Planned, Still } from './types.ts';
 
 /** Of one announcement, and of one camera and reason in it. */
@@ -46,7 +47,7 @@ export async function stillOf(db: Database, ffmpeg: string, { id, camera, start 
     closeSync(fd);
   }
   const picture = ['-frames:v', '1', '-vf', `scale=${WIDTH}:-2`, '-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '6'];
-  const args = ['-v', 'error', '-threads', '1', '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0', ...picture, 'pipe:1'];
-  const { stdout } = await runJob(ffmpeg, args, { timeoutMs: TIMEOUT_MS, input });
+  const media = ['-v', 'error', '-threads', '1', ...BOUNDED, '-f', 'mp4', '-i', 'pipe:0', '-map', '0:v:0'];
+  const { stdout } = await runJob(ffmpeg, [...media, ...picture, 'pipe:1'], { timeoutMs: TIMEOUT_MS, input });
   return stdout.length > 0 ? { camera, time: start, image: stdout } : null;
 }

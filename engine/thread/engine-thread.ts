@@ -1,5 +1,6 @@
 /** Entry of the engine's thread: wires {@link Engine} to its sub-threads and answers its host. */
 import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { cageKnown } from '../cage/state.ts';
 import { systemClock } from '../clock.ts';
 import { Engine, type EngineEvent } from '../engine.ts';
 import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
@@ -150,7 +151,8 @@ const SLOW: readonly (keyof EngineCalls)[] = [
 ];
 
 // What a crash left behind is put in order before anything new is recorded; order of requests is kept.
-let queue: Promise<void> = engine.opened().catch(() => undefined);
+// The cage is tried meanwhile: what records for weeks should be in it.
+let queue: Promise<void> = Promise.all([engine.opened().catch(() => undefined), cageKnown()]).then(() => undefined);
 port.on('message', (request: EngineRequest) => {
   const slow = SLOW.includes(request.call);
   queue = queue.then(() => {

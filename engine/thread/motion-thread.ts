@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.ts';
-import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { spawnDecoder } from '../ingest/ffmpeg-process.ts';
 import type { ActivityMinute } from '../motion/activity.ts';
 import { Analyser, type AnalyserState, type AnalysisMedia, type MotionMode } from '../motion/analyser.ts';
 import type { FrameMotion, MotionEvent, MotionSettings } from '../motion/types.ts';
@@ -60,7 +60,7 @@ function start(key: string, { mode, settings, frames }: Extract<MotionRequest, {
       activity: (minute) => tell({ key, minute }),
       state: (state) => tell({ key, state }),
     },
-    { clock: systemClock, spawn: spawnFfmpeg, ffmpegPath: workerData as string, newId: randomUUID },
+    { clock: systemClock, spawn: spawnDecoder, ffmpegPath: workerData as string, newId: randomUUID },
   );
   return { analyser, frames };
 }

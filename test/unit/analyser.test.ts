@@ -225,7 +225,7 @@ describe('the decoder', () => {
 
   it('is told nothing that it would have to find out, and holds no picture back', () => {
     const args = greyArgs({ width: 320, height: 180 }).join(' ');
-    assert.match(args, /-analyzeduration 0 -fpsprobesize 0 -copyts -f mp4 -i pipe:0/);
+    assert.match(args, /-analyzeduration 0 -fpsprobesize 0 -max_pixels 67108864 -copyts -f mp4 -i pipe:0/);
     assert.match(args, /-c:v rawvideo -threads 1 -f rawvideo -flush_packets 1 pipe:1$/);
   });
 });

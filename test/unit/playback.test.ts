@@ -234,11 +234,11 @@ describe('clip plans', () => {
     );
     assert.equal(
       timelapseArgs(480, 4, false, '/t/a.mp4', 9000).join(' '),
-      '-hide_banner -loglevel error -copyts -f mp4 -i pipe:0 -map 0:v:0 -vf trim=start=0.480,setpts=(PTS-STARTPTS)/4,fps=25 -c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p -movflags +faststart -fs 9000 -f mp4 -y /t/a.mp4',
+      '-hide_banner -loglevel error -max_pixels 67108864 -copyts -f mp4 -i pipe:0 -map 0:v:0 -vf trim=start=0.480,setpts=(PTS-STARTPTS)/4,fps=25 -c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p -movflags +faststart -fs 9000 -f mp4 -y /t/a.mp4',
     );
     assert.equal(
       timelapseArgs(480, 60, true, '/t/a.mp4', 9000).join(' '),
-      '-hide_banner -loglevel error -skip_frame nokey -copyts -f mp4 -i pipe:0 -map 0:v:0 -vf setpts=(PTS-STARTPTS)/25,fps=25 -c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p -movflags +faststart -fs 9000 -f mp4 -y /t/a.mp4',
+      '-hide_banner -loglevel error -max_pixels 67108864 -skip_frame nokey -copyts -f mp4 -i pipe:0 -map 0:v:0 -vf setpts=(PTS-STARTPTS)/25,fps=25 -c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p -movflags +faststart -fs 9000 -f mp4 -y /t/a.mp4',
     );
   });
 });
