@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npx flow-nvr …`, `npm run reconcile`, `npm run restore`: what is done to a storage folder from a shell. */
+/** `npx flow-nvr …`, `npm run reconcile`, `npm run restore`: what is done from a shell, most of it to storage folders. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -9,6 +9,7 @@ import { Reconciler } from '../engine/catalog/reconcile.ts';
 import { EngineError } from '../engine/types.ts';
 import { checkStorages } from '../engine/upkeep/check.ts';
 import { isInUse, restore } from '../engine/upkeep/restore.ts';
+import { asText, CHECKS, runChecks } from './doctor/checks.ts';
 
 const USAGE = `usage:
   flow-nvr reconcile [--catalog FILE] STORAGE…
@@ -17,6 +18,9 @@ const USAGE = `usage:
       tells what does not agree and changes nothing; exit code 1 if anything. --verify reads all footage, too
   flow-nvr restore [--catalog FILE] BACKUP STORAGE…
       puts the catalogue of a backup in place; stop Node-RED first
+  flow-nvr doctor [--json] [--ffmpeg PROGRAM] [--settings SETTINGS.JS] [--catalog FILE] [STORAGE…]
+      tells what is wrong or could be safer with this machine, the folders and Node-RED's settings, and changes
+      nothing; exit code 1 if there is a problem. It runs SETTINGS.JS as Node-RED does
 
 The catalogue is catalog.sqlite in the first storage folder unless --catalog says otherwise.`;
 
@@ -28,7 +32,18 @@ function fail(message: string, code = 2): never {
   process.exit(code);
 }
 
-function args(): { command: string; folders: string[]; catalog: string | undefined; check: boolean; verify: boolean } {
+interface Arguments {
+  command: string;
+  folders: string[];
+  catalog: string | undefined;
+  check: boolean;
+  verify: boolean;
+  json: boolean;
+  ffmpeg: string;
+  settings: string | undefined;
+}
+
+function args(): Arguments {
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
@@ -36,10 +51,19 @@ function args(): { command: string; folders: string[]; catalog: string | undefin
         check: { type: 'boolean', default: false },
         verify: { type: 'boolean', default: false },
         catalog: { type: 'string' },
+        json: { type: 'boolean', default: false },
+        ffmpeg: { type: 'string', default: 'ffmpeg' },
+        settings: { type: 'string' },
       },
     });
     const [command = '', ...folders] = positionals;
-    return { ...values, catalog: values.catalog, command, folders: folders.map((folder) => resolve(folder)) };
+    return {
+      ...values,
+      catalog: values.catalog,
+      settings: values.settings,
+      command,
+      folders: folders.map((folder) => resolve(folder)),
+    };
   } catch (error) {
     fail(`${(error as Error).message}\n${USAGE}`);
   }
@@ -86,7 +110,20 @@ async function check(file: string, storages: readonly string[], verify: boolean)
   return report.faults > 0 || report.absent.length > 0 ? 1 : 0;
 }
 
-const { command, folders, catalog, check: checking, verify } = args();
+async function doctor({ folders, catalog, ffmpeg, settings, json }: Arguments): Promise<void> {
+  const [first] = folders;
+  const beside = first === undefined ? null : join(first, 'catalog.sqlite');
+  const told = await runChecks(CHECKS, {
+    ...{ ffmpeg, storages: folders, settings: settings ?? null },
+    catalog: catalog ?? (beside !== null && existsSync(beside) ? beside : null),
+  });
+  console.log(json ? JSON.stringify(told, null, 1) : asText(told));
+  process.exit(told.some(({ level }) => level === 'problem') ? 1 : 0);
+}
+
+const given = args();
+const { command, folders, catalog, check: checking, verify } = given;
+if (command === 'doctor') await doctor(given);
 const [backup, ...others] = folders;
 const storages = command === 'restore' ? others : folders;
 const [first] = storages;

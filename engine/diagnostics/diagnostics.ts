@@ -3,6 +3,7 @@ import { arch, cpus, freemem, loadavg, release, totalmem, type } from 'node:os';
 import { setImmediate as turn } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import { droppedMeasures, measuresInForce } from '../cage/state.ts';
 import type { EngineHost } from '../engine-host.ts';
 import { runJob } from '../ingest/ffmpeg-process.ts';
 import type { QueryHost } from '../playback/query-host.ts';
@@ -41,6 +42,8 @@ export interface SystemState {
   uptimeSeconds: number;
   process: { residentBytes: number; heapBytes: number };
   machine: { cpus: number; model: string; load: number[]; memoryBytes: number; freeMemoryBytes: number };
+  /** Measures of FFmpeg's cage that work here, and those that stopped working since the start. */
+  cage: { inForce: string[]; dropped: string[] };
   /** What is wrong with the engine itself; null when nothing is. */
   problem: string | null;
 }
@@ -96,6 +99,7 @@ export class Diagnostics {
         ...{ cpus: cores.length, model: cores[0]?.model.trim() ?? '', load: loadavg() },
         ...{ memoryBytes: totalmem(), freeMemoryBytes: freemem() },
       },
+      cage: { inForce: [...measuresInForce()], dropped: droppedMeasures() },
       problem: this.redaction().text(this.host.currentProblem ?? '') || null,
     };
   }

@@ -31,6 +31,16 @@ export function readBoxHeader(data: Buffer, offset: number): { type: string; hea
   return { type, headerSize, size };
 }
 
+/** What reads beyond its buffer meets media that lies about its lengths: `bad-media`. */
+export function bounded<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new EngineError('bad-media', 'a box is shorter than what it says it holds', { cause: error });
+  }
+}
+
 /** The boxes between two offsets, in order. */
 export function* boxesIn(data: Buffer, start = 0, end = data.length): Generator<Box> {
   let offset = start;

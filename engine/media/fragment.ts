@@ -1,6 +1,6 @@
 /** Fragments (moof + mdat) of fragmented MP4 and the parser that cuts a byte stream into them. */
 import { EngineError } from '../types.ts';
-import { boxesIn, readBoxHeader } from './boxes.ts';
+import { boxesIn, bounded, readBoxHeader } from './boxes.ts';
 import { parseInitSegment, type InitSegment } from './init-segment.ts';
 import { takeSlab } from './slab.ts';
 
@@ -67,6 +67,10 @@ export function copyRebased(
 
 /** Raises the decode times of all fragments in `data` by `ticks` (video timescale), in place. */
 export function shiftDecodeTimes(data: Buffer, init: InitSegment, ticks: number): void {
+  bounded(() => shift(data, init, ticks));
+}
+
+function shift(data: Buffer, init: InitSegment, ticks: number): void {
   let offset = 0;
   while (offset < data.length) {
     const moof = readBoxHeader(data, offset);
@@ -85,9 +89,15 @@ export function shiftDecodeTimes(data: Buffer, init: InitSegment, ticks: number)
 }
 
 const NON_SYNC = 0x00010000;
+/** Pictures or pieces of sound in a run; a fragment has a few. */
+const MAX_SAMPLES = 1_000_000;
 
 /** Reads the moof at the start of a fragment (14496-12 §8.8). A fragment of audio alone has 0 frames. */
 export function parseFragment(data: Buffer, videoTrack: number): Fragment {
+  return bounded(() => readFragment(data, videoTrack));
+}
+
+function readFragment(data: Buffer, videoTrack: number): Fragment {
   const [moof] = boxesIn(data, 0, readBoxHeader(data, 0)?.size ?? 0);
   if (moof?.type !== 'moof') throw new EngineError('bad-media', 'expected a moof box');
   const fragment: Fragment = {
@@ -145,6 +155,7 @@ function parseTraf(
       timeOffset = p;
       wide = version === 1;
       run.startTicks = wide ? Number(data.readBigUInt64BE(p)) : data.readUInt32BE(p);
+      if (!Number.isSafeInteger(run.startTicks)) throw new EngineError('bad-media', 'a fragment of no possible time');
     } else if (box.type === 'trun') {
       const count = data.readUInt32BE(p);
       run.counts.push(p);
@@ -155,7 +166,15 @@ function parseTraf(
         firstFlags = data.readUInt32BE(p);
         p += 4;
       }
-      for (let i = 0; i < count; i++) {
+      // Samples without fields of their own cost no bytes: nothing is counted up to a number that only a box names.
+      const fields = [0x100, 0x200, 0x400, 0x800].filter((field) => flags & field).length;
+      if (count > MAX_SAMPLES || count * fields * 4 > box.end - p)
+        throw new EngineError('bad-media', 'a trun box has fewer samples than it says');
+      if (fields === 0) {
+        run.durationTicks += count * defaultDuration;
+        if (count > 0 && run.samples === 0) run.key = ((firstFlags ?? defaultFlags) & NON_SYNC) === 0;
+      }
+      for (let i = 0; fields > 0 && i < count; i++) {
         let sampleFlags = defaultFlags;
         if (flags & 0x100) {
           run.durationTicks += data.readUInt32BE(p);

@@ -4,7 +4,7 @@
  * strings).
  */
 import { EngineError } from '../types.ts';
-import { boxesIn, boxesOfType, findBox, makeBox, makeFullBox, uint32, uint64, type Box } from './boxes.ts';
+import { bounded, boxesIn, boxesOfType, findBox, makeBox, makeFullBox, uint32, uint64, type Box } from './boxes.ts';
 
 export interface Track {
   id: number;
@@ -28,6 +28,10 @@ export interface InitSegment {
 
 /** Reads ftyp + moov. Throws `bad-media` without a video track. */
 export function parseInitSegment(source: Buffer): InitSegment {
+  return bounded(() => readInitSegment(source));
+}
+
+function readInitSegment(source: Buffer): InitSegment {
   const data = Buffer.from(source);
   const moov = findBox(data, ['moov']);
   if (!moov) throw new EngineError('bad-media', 'the stream begins without a moov box');
@@ -91,7 +95,7 @@ function videoCodec(data: Buffer, type: string, entry: Box): string {
   if (type === 'avc1' || type === 'avc3') {
     const avcC = findBox(data, ['avcC'], children.start, children.end);
     if (!avcC) return type;
-    return `${type}.${hex2(data[avcC.payload + 1]!)}${hex2(data[avcC.payload + 2]!)}${hex2(data[avcC.payload + 3]!)}`;
+    return `${type}.${[1, 2, 3].map((i) => hex2(data.readUInt8(avcC.payload + i))).join('')}`;
   }
   if (type === 'hvc1') {
     const hvcC = findBox(data, ['hvcC'], children.start, children.end);
@@ -126,7 +130,7 @@ function objectTypeOf(data: Buffer, esds: Box): { type: number; rest: number } {
   if (descriptor() !== 3) return { type: 0, rest: offset };
   offset += 3; // ES_ID and flags; FFmpeg sets no optional fields
   if (descriptor() !== 4) return { type: 0, rest: offset };
-  return { type: data[offset]!, rest: offset + 13 };
+  return { type: data.readUInt8(offset), rest: offset + 13 };
 }
 
 /** `mp4a.40.N` from the DecoderSpecificInfo, `mp4a.6b` (MP3) and the like from the object type alone. */

@@ -1,4 +1,5 @@
 /** Pictures for people: the frame that was analysed, and boxes drawn where something moves. */
+import { openJpeg } from '../media/jpeg.ts';
 import type { Box } from './types.ts';
 
 /** Libraries are loaded when the first picture is made: recording starts before them. */
@@ -6,7 +7,7 @@ const sharp = async (): Promise<(typeof import('sharp'))['default']> => (await i
 
 /** @param image JPEG @returns JPEG of the same size */
 export async function drawBoxes(image: Uint8Array, boxes: readonly Box[]): Promise<Buffer> {
-  const picture = (await sharp())(image);
+  const picture = await openJpeg(image);
   const { width, height } = await picture.metadata();
   const line = Math.max(2, Math.round(width / 320));
   const rectangles = boxes.map(

@@ -2,6 +2,7 @@
 import type { EngineHost } from '../engine-host.ts';
 import { runJob } from '../ingest/ffmpeg-process.ts';
 import { BOUNDED } from '../media/decoding.ts';
+import { openJpeg } from '../media/jpeg.ts';
 import { stillAtArgs } from '../media/still.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import type { QueryHost } from './query-host.ts';
@@ -172,6 +173,5 @@ const isSettled = (time: number, nowMs: number): boolean => time < nowMs - SETTL
 
 async function scaled(image: Buffer, width: number | null): Promise<Buffer> {
   if (width === null) return image;
-  const { default: sharp } = await import('sharp'); // when first needed: the recording starts before it
-  return sharp(image).resize({ width, withoutEnlargement: true }).jpeg({ quality: 82 }).toBuffer();
+  return (await openJpeg(image)).resize({ width, withoutEnlargement: true }).jpeg({ quality: 82 }).toBuffer();
 }

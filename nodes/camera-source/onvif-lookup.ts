@@ -4,6 +4,7 @@ import { NS } from '../../engine/onvif/names.ts';
 import { parseTargets } from '../../engine/onvif/targets.ts';
 import { describeDevice, setClock, snapshotOf, streamUriOf, type MediaProfile } from '../../engine/onvif/device.ts';
 import { discover, type FoundDevice } from '../../engine/onvif/discovery.ts';
+import { openJpeg } from '../../engine/media/jpeg.ts';
 import { EngineError } from '../../engine/types.ts';
 
 export interface OnvifProfile extends Pick<MediaProfile, 'token' | 'name' | 'encoding' | 'width' | 'height'> {
@@ -90,8 +91,7 @@ export function onvifStill(access: OnvifAccess): Promise<Buffer> {
     const profile = device.profiles.at(-1);
     if (!profile) throw new EngineError('path', 'the camera lists no stream');
     const image = await snapshotOf(client, device, profile.token);
-    const { default: sharp } = await import('sharp');
-    return sharp(image).resize({ width: 320, withoutEnlargement: true }).jpeg().toBuffer();
+    return (await openJpeg(image)).resize({ width: 320, withoutEnlargement: true }).jpeg().toBuffer();
   });
 }
 

@@ -1,6 +1,7 @@
 /** What a camera shows where it stands, as a small picture. */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { EngineHost } from '../../engine/engine-host.ts';
+import { openJpeg } from '../../engine/media/jpeg.ts';
 
 const WIDTH = 320;
 const MAX_BYTES = 40 * 1024;
@@ -14,8 +15,7 @@ export async function pictureNow(host: EngineHost, camera: string): Promise<{ im
   const time = Date.now();
   await wait(BEHIND_MS, undefined, { ref: false });
   const { image } = await host.still(camera, time + BEHIND_MS / 2);
-  const { default: sharp } = await import('sharp'); // when first needed: the recording starts before it
-  const small = sharp(image).resize({ width: WIDTH, withoutEnlargement: true });
+  const small = (await openJpeg(image)).resize({ width: WIDTH, withoutEnlargement: true });
   let jpeg = Buffer.alloc(0);
   for (const quality of QUALITIES) {
     jpeg = await small.clone().jpeg({ quality }).toBuffer();
