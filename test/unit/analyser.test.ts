@@ -115,6 +115,13 @@ class Bench {
     await turn();
   }
 
+  /** A fragment of now of which nothing comes. */
+  feed(): void {
+    const { clock } = this;
+    const fragment = { kind: 'fragment' as const, data: new Uint8Array(1000), key: true };
+    this.analyser.media({ ...fragment, startMs: clock.now(), startTicks: clock.ms });
+  }
+
   async cross(stepMs = 200): Promise<void> {
     for (let x = 0; x <= 280; x += 20) {
       this.clock.advance(stepMs);
@@ -210,6 +217,23 @@ describe('analysis of a stream', () => {
     await bench.quiet(1000);
     bench.clock.advance(1000);
     assert.equal(bench.states.at(-1)!.problem, null);
+    bench.analyser.close();
+  });
+
+  it('ends a decoder that is fed and shows nothing, and takes longer each time to try again', async () => {
+    const bench = new Bench('full');
+    await bench.quiet(1000);
+    const starts: number[] = [];
+    for (let ms = 0; ms < 120_000; ms += 200) {
+      const { length } = bench.decoders;
+      bench.feed();
+      bench.clock.advance(200);
+      if (bench.decoders.length > length) starts.push(bench.clock.ms);
+    }
+    assert.match(bench.states.at(-1)!.problem!, /makes no pictures/);
+    assert.ok(bench.decoders.slice(0, -1).every(({ killed }) => killed));
+    const waits = starts.slice(1).map((at, i) => at - starts[i]!);
+    assert.ok(waits.length >= 3 && waits.every((ms, i) => ms > (waits[i - 1] ?? 15_000)), waits.join());
     bench.analyser.close();
   });
 });

@@ -18,6 +18,7 @@ import { findTools, tryMeasures } from '../../engine/cage/detect.ts';
 import { cageKnown, measuresInForce } from '../../engine/cage/state.ts';
 import { DECODER, runJob, spawnFfmpeg, startFfmpeg } from '../../engine/ingest/ffmpeg-process.ts';
 import { FedWatch, Retries } from '../../engine/ingest/fed-watch.ts';
+import { H264Encoder } from '../../engine/playback/h264-encoder.ts';
 
 const TOOLS: CageTools = { prlimit: '/p', setpriv: '/s', unshare: '/u' };
 const INGEST: Need = { network: true, memoryBytes: 1000, cpuSeconds: null, output: null };
@@ -280,6 +281,24 @@ describe('a cage that breaks', function () {
     const before = [...measuresInForce()];
     assert.equal((await runJob(program, [], { timeoutMs: 20_000 })).code, 1);
     assert.deepEqual([...measuresInForce()], before);
+    rmSync(folder, { recursive: true, force: true });
+  });
+});
+
+describe('encoders for viewers', function () {
+  this.timeout(60_000);
+
+  it('that write anything but MP4 fail, and nothing else does', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'flow-nvr-cage-'));
+    const program = join(folder, 'ffmpeg');
+    writeFileSync(program, '#!/bin/sh\necho "this is no MP4 and never was one"\nexec cat >/dev/null\n');
+    chmodSync(program, 0o755);
+    const failure = Promise.withResolvers<string>();
+    const encoder = new H264Encoder(program, { media: () => undefined, failed: failure.resolve });
+    const data = new Uint8Array(10);
+    encoder.init({ kind: 'init', data, codecs: 'hvc1', width: 320, height: 180, hasAudio: false });
+    assert.match(await failure.promise, /encoding for this viewer ended: .* box/);
+    encoder.close();
     rmSync(folder, { recursive: true, force: true });
   });
 });
