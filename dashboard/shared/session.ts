@@ -208,6 +208,12 @@ export class Session {
     return this.token ? `${this.base}${this.pathOf(path, params)}` : '';
   }
 
+  /** A good token, for what goes over the dashboard's own socket; waits for one. Rejects with {@link NvrError}. */
+  async proof(): Promise<string> {
+    await this.ready();
+    return this.token ?? '';
+  }
+
   /** The path of a WebSocket with a good token; waits for one. Rejects with {@link NvrError}. */
   async socketPath(path: string, params?: Params): Promise<string> {
     await this.ready();
