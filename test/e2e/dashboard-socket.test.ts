@@ -1,5 +1,6 @@
 /** What somebody does who reaches the dashboard's socket, and has no business there: a client that speaks its protocol by hand. */
 import assert from 'node:assert/strict';
+import { setTimeout as wait } from 'node:timers/promises';
 import { hashSync } from 'bcryptjs';
 import { capture, dashboard, tab, TAB } from '../support/flow.ts';
 import { DashboardSocket } from '../support/dashboard-socket.ts';
@@ -30,7 +31,15 @@ describe("the dashboard's socket", function () {
       dashboardAccess: access,
     },
     {
-      ...{ id: 'source-yard', type: 'camera-source', z: TAB, name: 'Yard', nvr: 'nvr-store', camera: 'yard', subUrl: '' },
+      ...{
+        id: 'source-yard',
+        type: 'camera-source',
+        z: TAB,
+        name: 'Yard',
+        nvr: 'nvr-store',
+        camera: 'yard',
+        subUrl: '',
+      },
       ...{ url: 'lavfi:testsrc2=size=160x90:rate=5', transport: 'tcp', audio: false, wires: [['capture-camera'], []] },
     },
     ...capture('camera'),
@@ -45,14 +54,18 @@ describe("the dashboard's socket", function () {
   const send = (payload: object, withToken?: unknown): Promise<void> =>
     socket.emit('widget-action', GRID, { payload, token: withToken });
   /** What the flow got until an action that is good, which comes last. */
+  let seen = 0;
   const arrived = async (): Promise<Record<string, unknown>[]> => {
-    const before = (await red.captured('grid')).length;
     await send({ type: 'enlarge', camera: 'yard', enlarged: true }, await token());
-    await red.waitFor<{ topic?: string }>('grid', ({ topic }) => topic === 'ui-nvr-grid/enlarge', 10_000);
     for (;;) {
-      const all = await red.captured<{ topic?: string }>('grid');
-      if (all.slice(before).some(({ msg }) => msg.topic === 'ui-nvr-grid/enlarge'))
-        return all.slice(before).map(({ msg }) => msg);
+      const all = await red.captured('grid');
+      const found = all.slice(seen).map(({ msg }) => msg);
+      if (found.some(({ topic }) => topic === 'ui-nvr-grid/enlarge')) {
+        seen = all.length;
+        return found;
+      }
+      assert.ok(red.running, red.log);
+      await wait(20);
     }
   };
 

@@ -240,6 +240,20 @@ export class NodeRed {
     return this.#request('POST', path, body);
   }
 
+  /** The address of a page that lets one browser into the dashboard, as the editor makes it. */
+  async dashboardLink(nvr = 'nvr-store'): Promise<string> {
+    const { path } = (await this.post('/nvr/dashboard-link', { nvr })) as { path: string };
+    return `${this.url}${path}`;
+  }
+
+  /** The cookie of a browser that came by such a link. */
+  async dashboardCookie(): Promise<string> {
+    const { status, headers } = await fetch(await this.dashboardLink(), { redirect: 'manual' });
+    const cookie = headers.get('set-cookie')?.split(';')[0];
+    if (status !== 303 || !cookie) throw new Error(`the link answers ${status}`);
+    return cookie;
+  }
+
   /** Sends a message into an entrance node (see flow.ts); does not wait for what it causes. */
   async send(entrance: string, msg: object): Promise<void> {
     await this.#request('POST', `/test/${entrance}`, msg);
