@@ -82,15 +82,25 @@ export function guard(folder: string): Guard {
   return {
     editor,
     dashboard: (request, response, next) => dashboard(gate, request, response, next),
-    socket: ({ handshake: { headers } }, next) => {
-      // Behind a proxy the host may be any; that the page is of the same host is what counts.
-      const own = hostNameOf(headers.host);
-      const foreign = own === null || foreignReason(headers, [own]) !== null;
-      if (!foreign && (gate.admittedUntil(headers) !== null || isOpenTo(headers))) next();
-      else next(new Error(foreign ? 'this is for pages of this Node-RED only' : closedText('en')));
+    socket: ({ handshake }, next) => {
+      try {
+        next(refusal(gate, handshake.headers));
+      } catch (error) {
+        // Of the file system; thrown on, it would end Node-RED.
+        next(error instanceof Error ? error : new Error(String(error)));
+      }
     },
     adminAuth: loginOf(folder),
   };
+}
+
+/** Why the dashboard's socket is not for these; undefined if it is. */
+function refusal(gate: Gate, headers: IncomingHttpHeaders): Error | undefined {
+  // Behind a proxy the host may be any; that the page is of the same host is what counts.
+  const own = hostNameOf(headers.host);
+  if (own === null || foreignReason(headers, [own])) return new Error('this is for pages of this Node-RED only');
+  if (gate.admittedUntil(headers) !== null || isOpenTo(headers)) return undefined;
+  return new Error(closedText('en'));
 }
 
 /** Whether an nvr-config is open to the network, and the request was made to a name that is ours. */

@@ -81,13 +81,11 @@ export class SocketGuard {
       // One after the other, so that they reach the flow in the order in which they were done.
       last = last
         .then(() => take(packet[2]))
-        .then(
-          (message) => {
-            packet.splice(2, packet.length, message);
-            next();
-          },
-          (error: unknown) => this.refuse(error instanceof Error ? error.message : String(error)),
-        )
+        .then((message) => {
+          packet.splice(2, packet.length, message);
+          next();
+        })
+        .catch((error: unknown) => this.refuse(error instanceof Error ? error.message : String(error)))
         .finally(() => waiting--);
     });
   }
