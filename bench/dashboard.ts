@@ -121,7 +121,8 @@ export default async function dashboard(options: Options): Promise<BenchResult> 
   try {
     const bundled = JSON.parse(readFileSync(FLOW, 'utf8')) as FlowNode[];
     const cameras = CAMERAS.map((id) => ({ id, url: rig.url(id, 'main') }));
-    await rig.red.deploy(withCameras(bundled, cameras));
+    const flow = withCameras(bundled, cameras);
+    await rig.red.deploy(flow.map((node) => (node.type === 'nvr-config' ? { ...node, openToNetwork: true } : node)));
     await rig.recordingSince(0);
     const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
     try {

@@ -89,6 +89,26 @@ const NEEDS = {
       Windows: 'winget install EclipseFoundation.Mosquitto',
     },
   },
+  nginx: {
+    title: 'nginx (a reverse proxy of the tests)',
+    works: () => spawnSync('nginx', ['-v'], { env: ENV, stdio: 'ignore' }).status === 0,
+    debian: ['nginx-light'],
+    elsewhere: {
+      Fedora: 'sudo dnf install nginx',
+      macOS: 'brew install nginx',
+      Windows: 'not available: run the tests in WSL',
+    },
+  },
+  haproxy: {
+    title: 'HAProxy (a reverse proxy of the tests)',
+    works: () => output('haproxy', '-v') !== null,
+    debian: ['haproxy'],
+    elsewhere: {
+      Fedora: 'sudo dnf install haproxy',
+      macOS: 'brew install haproxy',
+      Windows: 'not available: run the tests in WSL',
+    },
+  },
   motion: {
     title: 'Motion (what motion detection is compared with in a benchmark)',
     works: () => spawnSync('motion', ['-h'], { env: ENV, stdio: 'ignore' }).error === undefined,

@@ -12,6 +12,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { chromium, type Page } from 'playwright-core';
 import sharp from 'sharp';
 import type { FlowNode } from './demo-flow.ts';
+import { dashboardLink } from './start/settings-file.ts';
 
 const FOLDER = join(import.meta.dirname, '..', 'docs', 'screenshots');
 const MAX_BYTES = 150_000;
@@ -97,6 +98,7 @@ try {
     if (theme === 'light') await makeLight(address);
     for (const [size, viewport] of Object.entries(SIZES)) {
       const page = await browser.newPage({ viewport, locale: 'en-GB', hasTouch: size === 'phone' });
+      await page.goto(`${address}${dashboardLink(userDir)}`);
       for (const path of PAGES) {
         if (only.length === 0 || only.includes(path)) await shoot(page, address, path, `${path}-${size}-${theme}`);
       }

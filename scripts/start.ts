@@ -22,6 +22,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { parseCamera, withCameras, type Camera, type FlowNode } from './demo-flow.ts';
 import { ensure } from './install-needs.ts';
+import { requireLogin, setLogin } from './start/login.ts';
+import { dashboardLink, writeSettings } from './start/settings-file.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const PACKAGE = '@flow-nvr/node-red-dashboard-2-nvr';
@@ -29,12 +31,15 @@ const DASHBOARD = '@flowfuse/node-red-dashboard';
 const BUNDLED_FLOW = join(ROOT, 'flows', 'nvr.json');
 const DEMO_STREAM = 'http://127.0.0.1:18481/';
 const ANSWER_TIMEOUT_MS = 60_000;
-const USAGE = `npm start -- [--camera ID=URL]… [--port N] [--host ADDRESS] [--user-dir FOLDER]
+const USAGE = `npm start -- [--camera ID=URL]… [--port N] [--host ADDRESS] [--login] [--user-dir FOLDER]
 
   --camera    records this camera in place of the demo cameras; as often as you have cameras
               for example --camera front=rtsp://user:password@192.168.1.10:554/stream1
   --port      port of the editor (1880)
   --host      address the editor listens on (127.0.0.1: this computer only)
+  --login     asks for a user name and a password, which the editor asks for from then on
+              (without a terminal: FLOW_NVR_EDITOR_USER and FLOW_NVR_EDITOR_PASSWORD)
+  --no-login  opens the editor to the network without a login, where --host says so
   --user-dir  folder for settings, flows and recordings (.nvr in the project)`;
 
 interface Options {
@@ -42,6 +47,8 @@ interface Options {
   port: number;
   host: string;
   userDir: string;
+  login: boolean;
+  noLogin: boolean;
 }
 
 function readOptions(args: string[]): Options | 'help' {
@@ -52,13 +59,19 @@ function readOptions(args: string[]): Options | 'help' {
       port: { type: 'string', default: '1880' },
       host: { type: 'string', default: '127.0.0.1' },
       'user-dir': { type: 'string', default: join(ROOT, '.nvr') },
+      login: { type: 'boolean', default: false },
+      'no-login': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return 'help';
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error('--port takes a number from 1 to 65535');
-  return { cameras: values.camera.map(parseCamera), port, host: values.host, userDir: resolve(values['user-dir']) };
+  const { host, login, 'no-login': noLogin } = values;
+  return {
+    ...{ cameras: values.camera.map(parseCamera), port, host, login, noLogin },
+    userDir: resolve(values['user-dir']),
+  };
 }
 
 async function requireFreePort({ port, host }: Options): Promise<void> {
@@ -116,23 +129,6 @@ function link(userDir: string, name: string, place: string): void {
   symlinkSync(place, link, 'junction');
 }
 
-/** Settings are written once: whoever changes them keeps the change. Port and host come from the command line. */
-function writeSettings(userDir: string): void {
-  const file = join(userDir, 'settings.js');
-  if (existsSync(file)) return;
-  const settings = `/** Node-RED's settings, made by npm start when there were none. Yours to change. */
-module.exports = {
-  flowFile: 'flows.json',
-  flowFilePretty: true,
-  // Encrypts the cameras' passwords in flows_cred.json. Without it they are lost.
-  credentialSecret: '${randomBytes(32).toString('hex')}',
-  editorTheme: { tours: false, page: { title: 'Flow NVR' } },
-  telemetry: { enabled: false, updateNotification: false },
-};
-`;
-  writeFileSync(file, settings, { mode: 0o600 });
-}
-
 /** The flow of the command line's cameras replaces the one that is there, which is kept beside it. */
 function keepFlow(userDir: string): void {
   const file = join(userDir, 'flows.json');
@@ -147,13 +143,15 @@ function build(): void {
   if (status !== 0) throw new Error('this version does not build');
 }
 
-function startNodeRed({ userDir, port, host, cameras }: Options): ChildProcess {
+function startNodeRed({ userDir, port, host, cameras }: Options, token: string): ChildProcess {
   const red = createRequire(import.meta.url).resolve('node-red/red.js');
   const args = [red, '--userDir', userDir, '--settings', join(userDir, 'settings.js'), '--port', String(port)];
   // Safe mode loads the nodes but starts no flow until one is deployed: the old cameras are not connected for a moment.
   const safe = cameras.length > 0 ? ['--safe'] : [];
   const child = spawn(process.execPath, [...args, '-D', `uiHost=${host}`, ...safe], {
     stdio: ['ignore', 'inherit', 'inherit'],
+    // By which it may deploy where the editor has a login; see nodes/guard.ts.
+    env: { ...process.env, FLOW_NVR_START_TOKEN: token },
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   return child;
@@ -186,10 +184,13 @@ async function answers(child: ChildProcess, address: string): Promise<boolean> {
 }
 
 /** Through the admin API, so that credentials go straight into Node-RED's encrypted store. */
-async function deploy(address: string, flows: FlowNode[]): Promise<void> {
+async function deploy(address: string, flows: FlowNode[], token: string): Promise<void> {
   const response = await fetch(`${address}/flows`, {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json', 'Node-RED-API-Version': 'v2', 'Node-RED-Deployment-Type': 'full' },
+    headers: {
+      ...{ 'Content-Type': 'application/json', Authorization: `Bearer ${token}` },
+      ...{ 'Node-RED-API-Version': 'v2', 'Node-RED-Deployment-Type': 'full' },
+    },
     body: JSON.stringify({ flows }),
   });
   if (response.status === 401) {
@@ -212,25 +213,35 @@ async function main(): Promise<void> {
   build();
   mkdirSync(userDir, { recursive: true });
   linkPackages(userDir);
-  writeSettings(userDir);
+  const first = writeSettings(userDir);
+  if (options.login) await setLogin(userDir);
+  const hint = requireLogin({ ...options, first });
   if (cameras.length > 0) keepFlow(userDir);
   else if (!existsSync(join(userDir, 'flows.json'))) copyFileSync(BUNDLED_FLOW, join(userDir, 'flows.json'));
 
   const demo = cameras.length === 0 ? startDemoCamera(userDir) : null;
-  const child = startNodeRed(options);
+  const token = randomBytes(32).toString('base64url');
+  const child = startNodeRed(options, token);
   const ended = once(child, 'exit') as Promise<[number | null]>;
   const address = addressOf(options);
   if (await answers(child, address)) {
     try {
-      if (cameras.length > 0) await deploy(address, flows);
+      if (cameras.length > 0) await deploy(address, flows, token);
     } catch (error) {
       child.kill('SIGTERM');
       await ended;
       throw error;
     }
-    console.log(
-      `\nFlow NVR is running.\n\n  Dashboard   ${address}/dashboard\n  Editor      ${address}/\n  Recordings  ${join(userDir, 'nvr')}\n\nCtrl-C stops it.\n`,
-    );
+    console.log(`
+Flow NVR is running.
+
+  Dashboard   ${address}${dashboardLink(userDir)}
+              lets any browser in that opens it within a day, for 30 days from its last visit
+  Editor      ${address}/
+  Recordings  ${join(userDir, 'nvr')}
+${hint ? `\n${hint}\n` : ''}
+Ctrl-C stops it.
+`);
   } else if (child.exitCode === null && child.signalCode === null) {
     console.error(`Node-RED does not answer at ${address}; see its messages above`);
   }

@@ -22,6 +22,6 @@ function run(script: string, args: readonly string[]): void {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-ensure(['ffmpeg', 'gstreamer', 'faketime', 'chromium', 'mosquitto']);
+ensure(['ffmpeg', 'gstreamer', 'faketime', 'chromium', 'mosquitto', 'nginx', 'haproxy']);
 run(join(ROOT, 'scripts', 'build.ts'), []);
 run(createRequire(import.meta.url).resolve('mocha/bin/mocha.js'), mochaArgs(process.argv.slice(2)));

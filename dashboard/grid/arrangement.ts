@@ -35,9 +35,10 @@ export function useArrangement(
   return board;
 }
 
-function checked({ layout, order }: Partial<Arrangement>): Partial<Arrangement> {
+/** What is good of an arrangement that came from outside: from a message, the browser's storage, or the NVR. */
+export function checked({ layout, order }: { layout?: unknown; order?: unknown }): Partial<Arrangement> {
   return {
-    ...(LAYOUTS.some((known) => known === layout) ? { layout: layout! } : {}),
+    ...(LAYOUTS.some((known) => known === layout) ? { layout: layout as Layout } : {}),
     ...(Array.isArray(order) ? { order: order.filter((camera) => typeof camera === 'string') } : {}),
   };
 }

@@ -47,6 +47,8 @@ export class NvrError extends Error {
 export interface SessionView {
   state: SessionState;
   reason: string | null;
+  /** What kind of reason, as the NVR names it: `closed`, for example. */
+  code: string | null;
   rights: Set<Right>;
   /** Cameras that this page may see. */
   cameras: string[] | '*';
@@ -69,7 +71,13 @@ export class Session {
   /** The NVR's address without a slash at its end: `/nvr`. */
   readonly base: string;
   /** For templates and watchers. */
-  readonly view = reactive<SessionView>({ state: 'connecting', reason: null, rights: new Set(), cameras: '*' });
+  readonly view = reactive<SessionView>({
+    state: 'connecting',
+    reason: null,
+    code: null,
+    rights: new Set(),
+    cameras: '*',
+  });
   private readonly effects: SessionEffects;
   private token: string | null = null;
   private tries = 0;
@@ -119,19 +127,25 @@ export class Session {
       const grant = (await this.call('GET', '/dashboard/token')) as unknown as Grant;
       this.token = grant.token;
       this.tries = 0;
-      Object.assign(this.view, { rights: new Set(grant.rights), cameras: grant.cameras, state: 'ready', reason: null });
+      Object.assign(this.view, {
+        rights: new Set(grant.rights),
+        cameras: grant.cameras,
+        state: 'ready',
+        reason: null,
+        code: null,
+      });
       this.again(grant.expiresInMs * RENEW_AT);
       for (const { resolve } of this.waiting.splice(0)) resolve();
       for (const listener of this.listeners) listener(grant.token);
     } catch (error) {
-      const { status, message } = error instanceof NvrError ? error : new NvrError(0, { message: String(error) });
+      const { status, message, code } = error instanceof NvrError ? error : new NvrError(0, { message: String(error) });
       const denied = status === 401 || status === 403;
       if (denied) {
         this.token = null;
-        Object.assign(this.view, { rights: new Set(), state: 'denied', reason: message });
+        Object.assign(this.view, { rights: new Set(), state: 'denied', reason: message, code });
         for (const { reject } of this.waiting.splice(0)) reject(error as Error);
       } else {
-        Object.assign(this.view, { state: 'offline', reason: message });
+        Object.assign(this.view, { state: 'offline', reason: message, code });
       }
       this.again(denied ? DENIED_MS : RETRY_MS[Math.min(this.tries++, RETRY_MS.length - 1)]!);
     }
@@ -206,6 +220,12 @@ export class Session {
   /** An address with the token of now, for `src` and links. Empty while there is no token. */
   url(path: string, params?: Params): string {
     return this.token ? `${this.base}${this.pathOf(path, params)}` : '';
+  }
+
+  /** A good token, for what goes over the dashboard's own socket; waits for one. Rejects with {@link NvrError}. */
+  async proof(): Promise<string> {
+    await this.ready();
+    return this.token ?? '';
   }
 
   /** The path of a WebSocket with a good token; waits for one. Rejects with {@link NvrError}. */

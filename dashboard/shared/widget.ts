@@ -57,7 +57,7 @@ export function useWidget(
   };
 
   const take = (payload: unknown): void => {
-    if (typeof payload === 'object' && payload !== null && 'command' in payload) onCommand(payload as Command);
+    if (isCommand(payload)) onCommand(payload);
   };
   track?.(
     id,
@@ -78,7 +78,10 @@ export function useWidget(
     nvr,
     ...nvr,
     send: (payload) =>
-      socket?.emit('widget-action', id, { ...(payload.camera ? { camera: payload.camera } : {}), payload }),
+      void nvr.session.proof().then(
+        (token) => socket?.emit('widget-action', id, { payload, token }),
+        () => undefined, // who may not see the NVR has nothing to tell the flow
+      ),
     has: (type) => pathOf(type) !== null,
     open: (type) => {
       const path = pathOf(type);
@@ -87,6 +90,10 @@ export function useWidget(
       return true;
     },
   };
+}
+
+function isCommand(payload: unknown): payload is Command {
+  return typeof payload === 'object' && payload !== null && typeof (payload as Command).command === 'string';
 }
 
 /** Ticks with the seconds while the widget is there: for durations. */

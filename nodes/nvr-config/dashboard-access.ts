@@ -1,17 +1,21 @@
 /**
  * Who may see the NVR in a dashboard: those who may open the dashboard. A page gets its token from a route that is guarded
- * as the dashboard's own pages are; where nothing guards them, only this computer gets one.
+ * as the dashboard's own pages are. Where nothing guards them, a browser gets one that was let in by a key.
  */
-import type { IncomingMessage } from 'node:http';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
-import type { NodeAPI } from 'node-red';
+import type { NodeAPI, NodeDef } from 'node-red';
+import { gateOf, type Gate } from '../../engine/http/gate.ts';
+import { foreignReason, hostNameOf, isOwnHost } from '../../engine/http/same-site.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { isCameraId } from '../../engine/recording/segment-path.ts';
+import { refuseClosed } from '../guard.ts';
+import { closedText } from '../shared/closed-page.ts';
+import { hostNamesOf } from '../shared/host-names.ts';
 import { DASHBOARD_RIGHTS, type DashboardAccess } from './settings.ts';
 
 export interface DashboardSettings {
   access: DashboardAccess;
-  /** Everybody who reaches the dashboard may see it, though nothing asks who they are. */
+  /** Everybody who reaches the dashboard by a name of ours may see it, though nothing asks who they are. */
   open: boolean;
 }
 
@@ -23,11 +27,6 @@ interface Person {
 
 /** The page asks for the next one in time. A page that was closed cannot be used for longer. */
 const TOKEN_MS = 10 * 60_000;
-const CLOSED =
-  'Nothing asks who opens this dashboard, so its cameras are shown on the computer of Node-RED only. ' +
-  'To see them from elsewhere, set httpNodeAuth, or dashboard.middleware, in the settings.js of Node-RED; ' +
-  'or tick "Open to the network" in the NVR configuration.';
-
 interface Settings {
   httpNodeAuth?: unknown;
   httpNodeMiddleware?: unknown;
@@ -54,14 +53,24 @@ export function dashboardToken(
       refuse(503, 'engine', 'the NVR is not configured');
       return;
     }
-    // Another site's page in the same browser, where httpNodeCors would let it read the answer.
-    if (!['same-origin', 'none', undefined].includes(request.get('sec-fetch-site'))) {
+    const { headers } = request;
+    // Another site's page in the same browser, where httpNodeCors would let it read the answer. A proxy may use any host.
+    const own = hostNameOf(headers.host);
+    if (own === null || foreignReason(headers, [own])) {
       refuse(403, 'forbidden', 'this is for pages of this Node-RED only');
       return;
     }
-    if (!guarded && !place.dashboard.open && !isThisComputer(request)) {
-      refuse(403, 'closed', CLOSED);
-      return;
+    const gate = gateFor(RED);
+    if (!guarded && gate.admittedUntil(headers) === null) {
+      if (!place.dashboard.open) {
+        refuse(403, 'closed', closedText('en'));
+        return;
+      }
+      // Another site's name may have been made to mean this computer.
+      if (!isOwnHost(headers.host, hostNamesOf(RED))) {
+        refuse(403, 'host', `the name ${own} is not known here: enter it under "Host names" in the NVR configuration`);
+        return;
+      }
     }
     const person = (request as { nvr?: Person }).nvr ?? {};
     const access = person.access ?? place.dashboard.access;
@@ -74,6 +83,8 @@ export function dashboardToken(
       refuse(500, 'error', problem);
       return;
     }
+    const cookie = gate.admittedUntil(headers) === null ? null : gate.renewed(headers);
+    if (cookie) response.append('Set-Cookie', cookie);
     const token = await service.tokens.mint({ rights, cameras }, TOKEN_MS);
     response.json({ token, rights, cameras, expiresInMs: TOKEN_MS });
   };
@@ -87,6 +98,44 @@ export function dashboardToken(
   ];
 }
 
+/**
+ * `GET enter?key=…`: lets a browser in, and sends it to the dashboard.
+ *
+ * @param RED for the user folder, and for where the dashboard is
+ */
+export function enter(RED: NodeAPI): RequestHandler {
+  return (request, response) => {
+    const gate = gateFor(RED);
+    response.set({ 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer' });
+    // Who is in already may use an old link: a bookmark, or the second click.
+    const inside = gate.admittedUntil(request.headers) !== null;
+    if (!gate.takes(request.query['key']) && !inside) {
+      refuseClosed(request, response);
+      return;
+    }
+    const cookie = gate.renewed(request.headers);
+    if (cookie) response.append('Set-Cookie', cookie);
+    response.redirect(303, dashboardPath(RED));
+  };
+}
+
+/** The gate of this Node-RED. */
+export function gateFor(RED: NodeAPI): Gate {
+  return gateOf(RED.settings.userDir ?? process.cwd());
+}
+
+/** Of the first dashboard; Node-RED's root where there is none. */
+function dashboardPath(RED: NodeAPI): string {
+  const { httpNodeRoot } = RED.settings as { httpNodeRoot?: string | false };
+  const root = (httpNodeRoot || '/').replace(/\/*$/, '/');
+  let found = '';
+  RED.nodes.eachNode((node) => {
+    const { type, path } = node as NodeDef & { path?: unknown };
+    if (type === 'ui-base' && found === '' && typeof path === 'string') found = path;
+  });
+  return `${root}${found.replace(/^\/+/, '')}`;
+}
+
 function handlersOf(middleware: unknown): RequestHandler[] {
   return [middleware].flat().filter((handler): handler is RequestHandler => typeof handler === 'function');
 }
@@ -97,18 +146,4 @@ function isAccess(value: unknown): value is DashboardAccess {
 
 function isCamera(value: unknown): value is string {
   return typeof value === 'string' && isCameraId(value);
-}
-
-const LOOPBACK = /^(::ffff:)?127\.\d+\.\d+\.\d+$|^::1$/;
-/** Names that only a browser on this computer uses for it: a page whose name was turned to 127.0.0.1 has its own. */
-const LOCAL_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i;
-/** What proxies add. */
-const FORWARDED = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'forwarded', 'via'];
-
-/** Whether a request was made on this computer, not by a reverse proxy on it for somebody else. */
-export function isThisComputer(request: IncomingMessage): boolean {
-  const { headers, httpVersion, socket } = request;
-  if (!LOOPBACK.test(socket.remoteAddress ?? '') || !LOCAL_HOST.test(headers.host ?? '')) return false;
-  // nginx adds nothing unless it is told to, but speaks HTTP/1.0, which no browser does.
-  return httpVersion !== '1.0' && !FORWARDED.some((name) => headers[name] !== undefined);
 }

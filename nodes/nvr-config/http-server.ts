@@ -10,7 +10,7 @@ import type { FeedSockets } from '../../engine/http/feed-socket.ts';
 import type { LiveSockets } from '../../engine/http/live-socket.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { textOf } from '../shared/nvr.ts';
-import { dashboardToken, type DashboardSettings } from './dashboard-access.ts';
+import { dashboardToken, enter, type DashboardSettings } from './dashboard-access.ts';
 
 interface Place {
   owner: string;
@@ -56,6 +56,7 @@ export class HttpServer {
       createRouter({ service: () => own.service, log: (line) => this.RED.log.info(line) }),
     );
     httpNode.get(`/${path}/dashboard/token`, ...dashboardToken(this.RED, own));
+    httpNode.get(`/${path}/enter`, enter(this.RED));
     router.catch((error: unknown) => this.RED.log.error(`nvr: the HTTP routes could not be loaded: ${textOf(error)}`));
     httpNode.use(`/${path}`, (request, response, next) => {
       const upgrade = this.upgrades.get(request);

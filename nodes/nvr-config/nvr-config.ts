@@ -5,6 +5,8 @@ import { NvrService } from '../../engine/http/service.ts';
 import { RIGHTS, type Grant, type Right } from '../../engine/http/tokens.ts';
 import { EngineError, type EngineConfig } from '../../engine/types.ts';
 import { textOf, type NvrConfigNode } from '../shared/nvr.ts';
+import { offerDashboardLinks } from './dashboard-link.ts';
+import { guardEditor } from './editor-guard.ts';
 import { HttpServer } from './http-server.ts';
 import { surroundings } from './surroundings.ts';
 import { compressDashboards } from './thin-links.ts';
@@ -28,6 +30,8 @@ export default function register(RED: NodeAPI): void {
   const http = new HttpServer(RED);
   const around = surroundings(RED);
   compressDashboards(RED);
+  guardEditor(RED);
+  offerDashboardLinks(RED);
   let stopping = false;
   const onSignal = (): void => {
     stopping = true;

@@ -1,8 +1,10 @@
 /** What the dashboard's widgets have in common as nodes: they take commands for the page, and send what is done there. */
 import type { Node, NodeAPI, NodeDef } from 'node-red';
 import type { NvrService } from '../../engine/http/service.ts';
+import { readAction, type Actions } from './actions.ts';
 import { payloadOf, type Payload } from './message.ts';
 import { refuse, type NvrConfigNode } from './nvr.ts';
+import { guardOf, type IoServer } from './socket-guard.ts';
 
 export interface WidgetProperties extends NodeDef {
   nvr: string;
@@ -14,6 +16,7 @@ export interface WidgetProperties extends NodeDef {
 interface UiBase {
   emit(event: string, msg: object, node: Node): void;
   stores: { data: { save(base: UiBase, node: Node, msg: object): void } };
+  uiShared?: { ioServer?: IoServer | null };
 }
 
 interface UiGroup extends Node {
@@ -28,6 +31,8 @@ export interface WidgetOptions {
   read: (payload: Payload) => Payload;
   /** Commands that pages opened later get too, the last of each. */
   kept: readonly string[];
+  /** What its page may send to the flow. */
+  actions: Actions;
 }
 
 export interface OpenWidget {
@@ -45,7 +50,7 @@ export function openWidget(
   RED: NodeAPI,
   node: Node,
   properties: WidgetProperties,
-  { read, kept }: WidgetOptions,
+  { read, kept, actions }: WidgetOptions,
 ): OpenWidget | null {
   const nvr = RED.nodes.getNode(properties.nvr) as NvrConfigNode | null;
   const group = RED.nodes.getNode(properties.group) as Partial<UiGroup> | null;
@@ -63,15 +68,26 @@ export function openWidget(
     return null;
   }
   const { id, type } = node;
+  const { service } = nvr;
   const base = group.getBase();
+  const server = base.uiShared?.ioServer;
+  if (server)
+    node.on(
+      'close',
+      guardOf(RED, server).guard(id, (given) => readAction(actions, given, service)),
+    );
+  else node.warn("this version of Dashboard is not known: what is done on the widget's page is not sent to the flow");
   const last = new Map<string, Payload>();
   const emit = (payload: unknown): void => base.emit(`msg-input:${id}`, { payload }, node);
 
   // Dashboard takes this apart for the page: what is in it is read by everybody who opens the dashboard.
   const page = { ...properties, base: `${(httpNodeRoot || '/').replace(/\/?$/, '/')}${nvr.httpPath}` };
   group.register(node, page, {
-    /** What was done on the page goes out. */
-    onAction: true,
+    /** What was done on the page goes out; the guard has checked it. */
+    onAction: Boolean(server),
+    // Without these Dashboard would store what a client sends, and give it to all pages.
+    onChange: () => undefined,
+    onSend: () => undefined,
     beforeSend: (msg: WidgetMessage) => {
       const payload = msg.payload as Payload | null | undefined;
       if (typeof payload?.['type'] === 'string') msg.topic = `${type}/${payload['type']}`;
@@ -93,5 +109,5 @@ export function openWidget(
       emit(payload);
     },
   });
-  return { service: nvr.service, tell: emit };
+  return { service, tell: emit };
 }

@@ -2,6 +2,7 @@
 import type { Node, NodeAPI } from 'node-red';
 import { EVENT_KINDS, SEVERITIES } from '../../engine/events/types.ts';
 import { EngineError } from '../../engine/types.ts';
+import { between, flag, json, list, oneOf, optional, record, text, time, type Actions } from '../shared/actions.ts';
 import { cameraOf, commandOf, timeOf, type Payload } from '../shared/message.ts';
 import { openWidget, type WidgetProperties } from '../shared/widget.ts';
 
@@ -9,10 +10,34 @@ const COMMANDS = ['filter', 'select'] as const;
 const MAX_VALUES = 50;
 const MAX_TEXT = 200;
 
+const name = text();
+/** As the page shows it: of the index, or as the feed told it. */
+const EVENT = record({
+  ...{ eventId: name, kind: oneOf(...EVENT_KINDS), type: oneOf(...EVENT_KINDS), phase: name, cameras: list(name, 500) },
+  ...{ correlationId: optional(text(1000)), source: optional(text(1000)), label: optional(text(1000)) },
+  ...{ start: time, end: optional(time), sourceTime: optional(between(-8.64e15, 8.64e15)), uncertaintyMs: time },
+  ...{ preMs: time, postMs: time, severity: oneOf(...SEVERITIES), zones: list(name, 500), score: optional(json) },
+  ...{ boxes: list(json, 1000), tags: list(json, 1000), notes: list(json, 1000), footage: list(json, 500) },
+  acknowledged: optional(record({ who: text(1000), at: time })),
+});
+const FILTER = record({
+  ...{ cameras: list(name), kinds: list(oneOf(...EVENT_KINDS)), zones: list(name), labels: list(name) },
+  ...{ severities: list(oneOf(...SEVERITIES)), open: flag, text: name, start: optional(time), end: optional(time) },
+});
+const count = between(0, 1e9);
+const ACTIONS: Actions = {
+  'alert/unread': { right: 'playback', fields: { count } },
+  'alert/select': { right: 'playback', fields: { event: EVENT } },
+  'alert/timeline': { right: 'playback', fields: { event: EVENT } },
+  'alert/share': { right: 'playback', fields: { event: EVENT, link: text(2000) } },
+  'alert/acknowledge': { right: 'control', fields: { event: EVENT, filter: FILTER, count } },
+  'alert/note': { right: 'control', fields: { event: EVENT, text: text(10_000) } },
+};
+
 export default function register(RED: NodeAPI): void {
   function UiNvrAlerts(this: Node, properties: WidgetProperties): void {
     RED.nodes.createNode(this, properties);
-    openWidget(RED, this, properties, { read, kept: ['filter'] });
+    openWidget(RED, this, properties, { read, kept: ['filter'], actions: ACTIONS });
   }
   RED.nodes.registerType('ui-nvr-alerts', UiNvrAlerts as never);
 }

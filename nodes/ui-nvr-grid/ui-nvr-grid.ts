@@ -3,6 +3,7 @@ import type { Node, NodeAPI } from 'node-red';
 import { LAYOUTS } from '../../dashboard/grid/layout.ts';
 import type { Board } from '../../engine/http/service.ts';
 import { EngineError } from '../../engine/types.ts';
+import { between, flag, oneOf, text, type Actions } from '../shared/actions.ts';
 import { cameraOf, commandOf, type Payload } from '../shared/message.ts';
 import { openWidget, type WidgetProperties } from '../shared/widget.ts';
 
@@ -13,11 +14,32 @@ const MAX_CAMERAS = 500;
 /** In the node's context. */
 const BOARD = 'arrangement';
 
+const axis = between(-1, 1);
+const ACTIONS: Actions = {
+  select: { right: 'live' },
+  enlarge: { right: 'live', fields: { enlarged: flag } },
+  timeline: { right: 'live' },
+  layout: { right: 'live', fields: { layout: oneOf(...LAYOUTS) } },
+  order: { right: 'live' },
+  snapshot: { right: 'live' },
+  record: { right: 'control' },
+  'stop-record': { right: 'control' },
+  panic: { right: 'control', everywhere: true },
+  release: { right: 'control', everywhere: true },
+  ptz: {
+    right: 'control',
+    fields: {
+      command: oneOf('move', 'stop', 'relative', 'home', 'goto-preset'),
+      ...{ pan: axis, tilt: axis, zoom: axis, timeout: between(0, 60_000), preset: text() },
+    },
+  },
+};
+
 export default function register(RED: NodeAPI): void {
   function UiNvrGrid(this: Node, properties: WidgetProperties): void {
     RED.nodes.createNode(this, properties);
     const { id } = this;
-    const widget = openWidget(RED, this, properties, { read, kept: KEPT });
+    const widget = openWidget(RED, this, properties, { read, kept: KEPT, actions: ACTIONS });
     if (!widget) return;
     const { boards } = widget.service;
     const context = this.context();

@@ -1,12 +1,24 @@
 /** The node of the widget that shows what is recorded over time in FlowFuse Dashboard, and plays it. */
 import type { Node, NodeAPI } from 'node-red';
+import { EVENT_KINDS } from '../../engine/events/types.ts';
 import { EngineError } from '../../engine/types.ts';
+import { oneOf, text, time, type Actions } from '../shared/actions.ts';
 import { cameraOf, commandOf, timeOf, type Payload } from '../shared/message.ts';
 import { openWidget, type WidgetProperties } from '../shared/widget.ts';
 
 const COMMANDS = ['select', 'seek', 'range', 'play', 'pause', 'live', 'speed'] as const;
 const MAX_CAMERAS = 9;
 const SPEEDS = { least: 0.25, most: 16 };
+
+const range = { start: time, end: time };
+const ACTIONS: Actions = {
+  'timeline/seek': { right: 'playback', fields: { time } },
+  'timeline/event': { right: 'playback', fields: { event: text(), kind: oneOf(...EVENT_KINDS), time } },
+  'timeline/range': { right: 'playback', fields: range },
+  'timeline/export': { right: 'export', fields: range },
+  'timeline/hold': { right: 'control', fields: { ...range, name: text(1000) } },
+  'timeline/release': { right: 'control', fields: { ...range, hold: text() } },
+};
 
 interface TimelineProperties extends WidgetProperties {
   /** Of the site; empty for that of Node-RED's computer. */
@@ -18,7 +30,14 @@ export default function register(RED: NodeAPI): void {
     RED.nodes.createNode(this, properties);
     const zone = properties.zone || Intl.DateTimeFormat().resolvedOptions().timeZone;
     if (!isZone(zone)) this.warn(`there is no time zone ${zone}: UTC is used; names are such as Europe/Berlin`);
-    openWidget(RED, this, { ...properties, zone: isZone(zone) ? zone : 'UTC' }, { read, kept: ['select'] });
+    openWidget(
+      RED,
+      this,
+      { ...properties, zone: isZone(zone) ? zone : 'UTC' },
+      {
+        ...{ read, kept: ['select'], actions: ACTIONS },
+      },
+    );
   }
   RED.nodes.registerType('ui-nvr-timeline', UiNvrTimeline as never);
 }

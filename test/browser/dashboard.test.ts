@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 import { find, type XmlElement } from '../../engine/onvif/xml.ts';
 import { seriousFindings } from '../support/axe.ts';
 import { dashboard, TAB } from '../support/flow.ts';
@@ -24,16 +24,24 @@ describe('the dashboard', function () {
   let browser: Browser;
   let page: Page;
   let head: OnvifCamera;
+  let cookie = '';
   const problems: string[] = [];
 
   const tile = (camera: string): string => `[data-camera="${camera}"]`;
   const call = async (method: string, path: string, body?: object): Promise<Answer> => {
     const response = await fetch(`${rig.red.url}${path}`, {
       method,
-      ...(body ? { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } } : {}),
+      headers: { Cookie: cookie, ...(body ? { 'Content-Type': 'application/json' } : {}) },
+      ...(body ? { body: JSON.stringify(body) } : {}),
     });
     const text = await response.text();
     return { status: response.status, body: text ? (JSON.parse(text) as Answer['body']) : {} };
+  };
+  /** In a browser that was let in. */
+  const newPage = async (options: BrowserContextOptions = {}): Promise<Page> => {
+    const opened = await browser.newPage(options);
+    await opened.goto(await rig.red.dashboardLink());
+    return opened;
   };
   const token = async (): Promise<string> => (await call('GET', '/nvr/dashboard/token')).body['token'] as string;
 
@@ -72,8 +80,9 @@ describe('the dashboard', function () {
       dashboard: true,
     });
     await rig.red.deploy([...rig.flow(), ...dashboard(), ptz()]);
+    cookie = await rig.red.dashboardCookie();
     browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
-    page = await browser.newPage({ viewport: { width: 1000, height: 700 }, locale: 'en-GB' });
+    page = await newPage({ viewport: { width: 1000, height: 700 }, locale: 'en-GB' });
     page.on('pageerror', ({ message }) => problems.push(message));
     await page.goto(`${rig.red.url}/dashboard/live`);
     await page.waitForSelector(tile('gate'), { timeout: 20_000 });
@@ -190,7 +199,7 @@ describe('the dashboard', function () {
   it('does what messages say, on pages opened later too', async () => {
     await rig.red.send('grid', { payload: { command: 'layout', layout: '1x1' } });
     await page.waitForFunction("document.querySelectorAll('[data-camera]').length === 1");
-    const other = await browser.newPage();
+    const other = await newPage();
     await other.goto(`${rig.red.url}/dashboard/live`);
     await other.waitForFunction("document.querySelectorAll('[data-camera]').length === 1", null, { timeout: 15_000 });
     await other.close();
@@ -199,7 +208,7 @@ describe('the dashboard', function () {
   });
 
   it('shows streams of pictures where there is no live media, on and on with newer tokens', async () => {
-    const other = await browser.newPage({ viewport: { width: 1000, height: 700 } });
+    const other = await newPage({ viewport: { width: 1000, height: 700 } });
     await other.addInitScript('delete window.MediaSource; delete window.ManagedMediaSource;');
     // A token that is fetched anew after 6 s.
     await other.route('**/nvr/dashboard/token*', async (route) => {
@@ -296,12 +305,20 @@ describe('the dashboard', function () {
     assert.ok((await page.locator('[data-action="enlarge"]').count()) > 0);
   });
 
-  it('tells who is not on this computer what to set', async () => {
-    const outside = await browser.newPage({ extraHTTPHeaders: { 'X-Forwarded-For': '203.0.113.7' } });
+  it('tells a browser that came by no link what to do, and shows it everything after', async () => {
+    const outside = await browser.newPage({ locale: 'de-DE' });
     await outside.goto(`${rig.red.url}/dashboard/live`);
     await outside.waitForSelector('.nvr-blocked', { timeout: 15_000 });
-    assert.match((await outside.textContent('.nvr-blocked')) ?? '', /httpNodeAuth/);
+    assert.match((await outside.textContent('.nvr-blocked')) ?? '', /noch nicht zugelassen.*„Dashboard öffnen“/s);
     assert.equal(await outside.locator('[data-camera]').count(), 0);
+    const link = await rig.red.dashboardLink();
+    await outside.goto(link);
+    assert.ok(!outside.url().includes('key'), 'nothing to be read over a shoulder');
+    await outside.goto(`${rig.red.url}/dashboard/live`);
+    await outside.waitForSelector(tile('gate'), { timeout: 15_000 });
     await outside.close();
+    const second = await browser.newPage();
+    assert.equal((await second.goto(link))?.status(), 403, 'it works once');
+    await second.close();
   });
 });

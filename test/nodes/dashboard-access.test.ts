@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { request, type Server } from 'node:http';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { request, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express, { type RequestHandler } from 'express';
 import type { NodeAPI } from 'node-red';
+import { ACCESS_FILE, gateOf } from '../../engine/http/gate.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { Tokens } from '../../engine/http/tokens.ts';
-import { dashboardToken, type DashboardSettings } from '../../nodes/nvr-config/dashboard-access.ts';
+import { dashboardToken, enter, type DashboardSettings } from '../../nodes/nvr-config/dashboard-access.ts';
 
 /** An address of this computer that is not loopback. */
 const OUTSIDE = Object.values(networkInterfaces())
@@ -18,6 +19,7 @@ const OUTSIDE = Object.values(networkInterfaces())
 
 interface Answer {
   status: number;
+  headers: IncomingMessage['headers'];
   body: { token?: string; rights?: string[]; cameras?: unknown; error?: string; message?: string };
 }
 
@@ -36,60 +38,135 @@ describe('who gets a token for the dashboard', () => {
 
   async function serve(settings: object, dashboard: Partial<DashboardSettings> = {}): Promise<number> {
     const app = express();
-    const RED = { settings, log: { error: (text: string) => errors.push(text) } } as unknown as NodeAPI;
+    const nodes = [
+      { type: 'nvr-config', hostNames: 'nvr.example.com' },
+      { type: 'ui-base', path: '/dashboard' },
+    ];
+    const RED = {
+      settings: { userDir: folder, ...settings },
+      nodes: { eachNode: (visit: (node: object) => void) => nodes.forEach(visit) },
+      log: { error: (text: string) => errors.push(text) },
+    } as unknown as NodeAPI;
     const wanted: DashboardSettings = { access: 'control', open: false, ...dashboard };
     const place = { service: { tokens } as unknown as NvrService, dashboard: wanted };
     app.get('/nvr/dashboard/token', ...dashboardToken(RED, place));
+    app.get('/nvr/enter', enter(RED));
     server = app.listen(0, '0.0.0.0');
     await once(server, 'listening');
     return (server.address() as AddressInfo).port;
   }
 
   /** With headers that fetch would not send. */
-  async function ask(port: number, host = '127.0.0.1', headers: Record<string, string> = {}): Promise<Answer> {
+  async function ask(
+    port: number,
+    host = '127.0.0.1',
+    headers: Record<string, string> = {},
+    path = '/nvr/dashboard/token',
+  ): Promise<Answer> {
     const asking = request({
       host,
       port,
-      path: '/nvr/dashboard/token',
+      path,
       headers: { host: `${host}:${port}`, ...headers },
     });
     asking.end();
-    const [response] = (await once(asking, 'response')) as [import('node:http').IncomingMessage];
+    const [response] = (await once(asking, 'response')) as [IncomingMessage];
     const chunks: Buffer[] = [];
     for await (const chunk of response) chunks.push(chunk as Buffer);
-    return { status: response.statusCode!, body: JSON.parse(Buffer.concat(chunks).toString()) as Answer['body'] };
+    const text = Buffer.concat(chunks).toString();
+    const body = (text.startsWith('{') ? JSON.parse(text) : {}) as Answer['body'];
+    return { status: response.statusCode!, headers: response.headers, body };
   }
 
-  it('is this computer, where nothing asks who opens the dashboard', async () => {
+  const cookieOf = ({ headers }: Answer): string => headers['set-cookie']![0]!.split(';')[0]!;
+  /** Comes by a link. */
+  const come = (port: number, key: string): Promise<Answer> =>
+    ask(port, '127.0.0.1', { accept: 'text/html' }, `/nvr/enter?key=${encodeURIComponent(key)}`);
+
+  it('is a browser that came by a link, where nothing asks who opens the dashboard', async () => {
     const port = await serve({});
-    const { status, body } = await ask(port);
+    const came = await come(port, gateOf(folder).keyForOne());
+    assert.deepEqual([came.status, came.headers.location], [303, '/dashboard']);
+    assert.match(came.headers['set-cookie']![0]!, /; Max-Age=2592000; Path=\/; HttpOnly; SameSite=Strict$/);
+    const Cookie = cookieOf(came);
+    const { status, body, headers } = await ask(port, '127.0.0.1', { Cookie });
     assert.equal(status, 200);
+    assert.equal(headers['set-cookie'], undefined, 'a fresh one is not renewed');
     assert.deepEqual(body.rights, ['live', 'playback', 'export', 'control']);
     const { rights, cameras, expiresMs } = await tokens.verify(body.token!);
     assert.deepEqual([rights, cameras], [body.rights, '*']);
     assert.ok(expiresMs <= Date.now() + 601_000);
-    assert.equal((await ask(port, 'localhost')).status, 200);
+    // By whatever name a proxy was told to use.
+    assert.equal((await ask(port, '127.0.0.1', { Cookie, host: 'nvr.somewhere.example' })).status, 200);
   });
 
-  it('is nobody else then, and they are told what to do', async function () {
-    if (!OUTSIDE) this.skip();
-    const { status, body } = await ask(await serve({}), OUTSIDE);
-    assert.equal(status, 403);
-    assert.equal(body.token, undefined);
-    assert.match(body.message!, /httpNodeAuth.*dashboard\.middleware.*Open to the network/s);
-  });
-
-  for (const header of ['X-Forwarded-For', 'Forwarded', 'X-Real-IP', 'Via', 'X-Forwarded-Proto']) {
-    it(`is not who comes through a reverse proxy (${header})`, async () => {
-      assert.equal((await ask(await serve({}), '127.0.0.1', { [header]: '127.0.0.1' })).status, 403);
-    });
-  }
-
-  it('is not a page whose name was made to mean this computer, nor another site in its browser', async () => {
+  it('is nobody else then, from this computer or another, and they are told what to do', async () => {
     const port = await serve({});
-    assert.equal((await ask(port, '127.0.0.1', { host: 'evil.example' })).status, 403);
-    assert.equal((await ask(port, '127.0.0.1', { 'Sec-Fetch-Site': 'cross-site' })).status, 403);
-    assert.equal((await ask(port, '127.0.0.1', { 'Sec-Fetch-Site': 'same-origin' })).status, 200);
+    for (const headers of [{}, { host: 'localhost' }, { host: `127.0.0.1:${port}` }, { Cookie: 'flow_nvr_access=' }]) {
+      const { status, body } = await ask(port, '127.0.0.1', headers);
+      assert.deepEqual([status, body.error, body.token], [403, 'closed', undefined]);
+      assert.match(body.message!, /Open the dashboard.*httpNodeAuth.*dashboard\.middleware.*Open to the network/s);
+    }
+  });
+
+  it('is not who made up a key or a cookie, or uses the one for the other', async () => {
+    const port = await serve({});
+    const gate = gateOf(folder);
+    const key = gate.keyForOne();
+    const cookie = gate.cookie().split(';')[0]!.split('=')[1]!;
+    const [end, nonce, mac] = key.split('.') as [string, string, string];
+    for (const wrong of ['', key.slice(1), `zzzzzzzz.${nonce}.${mac}`, `${end}.${nonce}.`, cookie, 'x'.repeat(5000)]) {
+      assert.equal((await come(port, wrong)).status, 403, wrong);
+      assert.equal(
+        (await ask(port, '127.0.0.1', { Cookie: `flow_nvr_access=${wrong}` })).status,
+        wrong === cookie ? 200 : 403,
+      );
+    }
+    assert.equal((await ask(port, '127.0.0.1', { Cookie: `flow_nvr_access=${key}` })).status, 403);
+    assert.deepEqual([(await come(port, key)).status, (await come(port, key)).status], [303, 403], 'it works once');
+    const printed = gate.keyToPrint();
+    assert.deepEqual([(await come(port, printed)).status, (await come(port, printed)).status], [303, 303]);
+    const past = `flow_nvr_access=${gate.cookie(-1).split(';')[0]!.split('=')[1]!}`;
+    assert.equal((await ask(port, '127.0.0.1', { Cookie: past })).status, 403);
+  });
+
+  it('keeps its secret from other users of the machine', () => {
+    gateOf(folder).cookie();
+    assert.equal(statSync(join(folder, ACCESS_FILE)).mode & 0o777, 0o600);
+  });
+
+  it('renews a cookie that is a day old', async () => {
+    const port = await serve({});
+    const old = gateOf(folder)
+      .cookie(20 * 86_400_000)
+      .split(';')[0]!;
+    const { headers } = await ask(port, '127.0.0.1', { Cookie: old });
+    assert.equal((await ask(port, '127.0.0.1', { Cookie: headers['set-cookie']![0]!.split(';')[0]! })).status, 200);
+  });
+
+  it('is not another site in the browser that was let in', async () => {
+    const port = await serve({});
+    const Cookie = gateOf(folder).cookie().split(';')[0]!;
+    for (const more of [
+      { 'Sec-Fetch-Site': 'cross-site' },
+      { 'Sec-Fetch-Site': 'same-site' },
+      { Origin: 'http://evil.example' },
+    ]) {
+      assert.equal((await ask(port, '127.0.0.1', { Cookie, ...more })).status, 403);
+    }
+    assert.equal((await ask(port, '127.0.0.1', { Cookie, 'Sec-Fetch-Site': 'same-origin' })).status, 200);
+  });
+
+  it('is everybody who comes to a name of ours, where that was ticked', async () => {
+    const port = await serve({}, { open: true });
+    for (const host of ['nvr.example.com', '192.168.1.7:1880', 'localhost', 'nvr.local']) {
+      assert.equal((await ask(port, '127.0.0.1', { host })).status, 200, host);
+    }
+    // A page of that site, whose name was made to mean this computer.
+    for (const host of ['evil.example', 'nvr.example.com.evil.example', 'a b']) {
+      const { status, body } = await ask(port, '127.0.0.1', { host });
+      assert.deepEqual([status, body.token], [403, undefined], host);
+    }
   });
 
   it('is everybody, where that was ticked', async function () {
@@ -131,7 +208,7 @@ describe('who gets a token for the dashboard', () => {
   });
 
   it('may do what the configuration says, or the middleware for each person', async () => {
-    assert.deepEqual((await ask(await serve({}, { access: 'view' }))).body.rights, ['live', 'playback']);
+    assert.deepEqual((await ask(await serve({}, { access: 'view', open: true }))).body.rights, ['live', 'playback']);
     server!.close();
     const middleware: RequestHandler = (request, _response, next) => {
       (request as { nvr?: object }).nvr = JSON.parse(String(request.headers['x-nvr'])) as object;

@@ -78,7 +78,7 @@ describe('the HTTP path of an nvr-config', function () {
   function deploy(id: string, httpPath: string, more: object = {}): (removed: boolean) => Promise<void> {
     const node = Object.assign(new EventEmitter(), { id, error: (text: string) => errors.push(text) });
     const storage = join(harness.storage, id);
-    Config.call(node, { id, httpPath, storage, catalog: '', ffmpegPath: '', ...more });
+    Config.call(node, { id, httpPath, storage, catalog: '', ffmpegPath: '', openToNetwork: true, ...more });
     const closed = (removed: boolean): Promise<void> =>
       new Promise((resolve) => void node.emit('close', removed, resolve));
     close.push(() => closed(true));

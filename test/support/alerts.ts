@@ -177,6 +177,7 @@ export function flow({ access, dark = false }: FlowOptions): FlowNode[] {
         storage: 'nvr',
         catalog: '',
         httpPath: 'nvr',
+        openToNetwork: true,
         ffmpegPath: '',
       },
       dashboardAccess: access,

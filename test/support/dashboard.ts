@@ -43,7 +43,10 @@ export function widgetFlow(
   const sizes = { density: 'compact', pagePadding: '8px', groupGap: '8px', groupBorderRadius: '8px', widgetGap: '8px' };
   return [
     ...tab(),
-    { id: 'nvr-store', type: 'nvr-config', name: 'NVR', storage, catalog: '', httpPath: 'nvr', ffmpegPath: '' },
+    {
+      ...{ id: 'nvr-store', type: 'nvr-config', name: 'NVR', storage, catalog: '', httpPath: 'nvr', ffmpegPath: '' },
+      openToNetwork: true,
+    },
     {
       id: 'db-base',
       type: 'ui-base',

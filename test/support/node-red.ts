@@ -53,6 +53,8 @@ export interface NodeRedOptions {
   release?: 'node-red' | 'node-red-4';
   /** FlowFuse Dashboard is installed, too. */
   dashboard?: boolean;
+  /** Its settings guard the editor and the dashboard, as those of npm start do. */
+  guarded?: boolean;
 }
 
 /**
@@ -80,6 +82,7 @@ process.on('SIGWINCH', () => {
   since = performance.now();
   timer ??= setInterval(write, 1000).unref();
 });
+const nvr = process.env.GUARDED ? require('@flow-nvr/node-red-dashboard-2-nvr/dist/nodes/guard.js').guard(__dirname) : null;
 const short = (key, value) => value && value.type === 'Buffer' ? { bufferBytes: value.data.length } : key === 'req' || key === 'res' ? undefined : value;
 module.exports = {
   flowFile: 'flows.json',
@@ -89,6 +92,7 @@ module.exports = {
   logging: { console: { level: 'info', metrics: false, audit: false } },
   // {user, pass: bcrypt hash} as JSON, for tests of a Node-RED that asks for a password.
   ...(process.env.HTTP_NODE_AUTH ? { httpNodeAuth: JSON.parse(process.env.HTTP_NODE_AUTH) } : {}),
+  ...(nvr ? { httpAdminMiddleware: nvr.editor, dashboard: { middleware: nvr.dashboard, ioMiddleware: nvr.socket } } : {}),
   telemetry: { enabled: false, updateNotification: false },
   functionGlobalContext: {
     // performance's clocks follow the monotonic clock, which no test steps.
@@ -140,7 +144,7 @@ export class NodeRed {
     this.userDir = userDir;
     this.port = port;
     this.#script = join(dirname(require.resolve(`${options.release ?? 'node-red'}/package.json`)), 'red.js');
-    this.#env = options.env ?? {};
+    this.#env = { ...options.env, ...(options.guarded ? { GUARDED: 'yes' } : {}) };
     this.#temporary = options.userDir === undefined;
     process.once('exit', this.#onExit);
   }
@@ -238,6 +242,20 @@ export class NodeRed {
 
   post(path: string, body: unknown): Promise<unknown> {
     return this.#request('POST', path, body);
+  }
+
+  /** The address of a page that lets one browser into the dashboard, as the editor makes it. */
+  async dashboardLink(nvr = 'nvr-store'): Promise<string> {
+    const { path } = (await this.post('/nvr/dashboard-link', { nvr })) as { path: string };
+    return `${this.url}${path}`;
+  }
+
+  /** The cookie of a browser that came by such a link. */
+  async dashboardCookie(): Promise<string> {
+    const { status, headers } = await fetch(await this.dashboardLink(), { redirect: 'manual' });
+    const cookie = headers.get('set-cookie')?.split(';')[0];
+    if (status !== 303 || !cookie) throw new Error(`the link answers ${status}`);
+    return cookie;
   }
 
   /** Sends a message into an entrance node (see flow.ts); does not wait for what it causes. */
