@@ -4,8 +4,10 @@ import type { Response } from 'express';
 import { FedWatch, SILENT_MS } from '../ingest/fed-watch.ts';
 import { lowerPriority, spawnDecoder } from '../ingest/ffmpeg-process.ts';
 import { BOUNDED } from '../media/decoding.ts';
+import type { Viewer } from '../playback/live-hub.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import { isGone } from './access.ts';
+import type { Boundary } from './boundary.ts';
 import type { NvrService } from './service.ts';
 
 /** Each is a decoder: more would cost the recording its CPU. */
@@ -27,6 +29,7 @@ export function sendMjpeg(
   nvr: NvrService,
   of: { camera: string; stream: StreamName; fps: number; width: number; until: number },
   response: Response,
+  boundary: Boundary,
 ): void {
   if (isGone(response)) return;
   if (running >= MAX_AT_ONCE)
@@ -38,31 +41,13 @@ export function sendMjpeg(
   ) as ChildProcessWithoutNullStreams;
   running++;
   const watch = new FedWatch(SILENT_MS + 3000 / of.fps);
-  let started = false;
-  let skipping = false;
-  const leave = nvr.live.join(of.camera, of.stream, {
-    init: ({ data }) => {
-      // Another codec in the middle: the client connects again.
-      if (started) end();
-      else child.stdin.write(data);
-      started = true;
-    },
-    fragment: ({ data, key }) => {
-      if (child.stdin.writableLength > MAX_WAITING_BYTES) skipping = true;
-      if (skipping && !(key && child.stdin.writableLength < MAX_WAITING_BYTES / 2)) return;
-      skipping = false;
-      if (watch.fed(performance.now())) end();
-      else child.stdin.write(data);
-    },
-    failed: () => end(),
-  });
-  let ended = false;
+  const view = { ended: false, leave: (): void => undefined };
   /** Does not wait for the response to close: it does so late, or never, when the client takes nothing any more. */
   const end = (): void => {
-    if (ended) return;
-    ended = true;
+    if (view.ended) return;
+    view.ended = true;
     clearTimeout(timer);
-    leave();
+    view.leave();
     child.stdin.end();
     child.stdout.destroy(); // it may be full, and then the child would not be seen to close
     child.kill('SIGKILL'); // it leaves nothing behind
@@ -71,15 +56,47 @@ export function sendMjpeg(
   const timer = setTimeout(end, Math.min(Math.max(0, of.until - Date.now()), 2 ** 31 - 1));
   child.on('spawn', () => lowerPriority(child, 10));
   child.on('error', () => response.destroy());
-  child.stdin.on('error', () => undefined); // `close` follows
   child.stderr.resume();
   child.on('close', () => {
     running--;
     end();
   });
   response.on('close', end);
+  view.leave = nvr.live.join(of.camera, of.stream, feed(child, response, { end, watch, boundary }));
+  if (view.ended) {
+    view.leave(); // it failed at once
+    return;
+  }
   response.set({ 'Content-Type': 'multipart/x-mixed-replace; boundary=flow-nvr', 'Cache-Control': 'no-store' });
   response.flushHeaders();
   child.stdout.on('data', () => watch.gave());
   child.stdout.pipe(response);
+}
+
+/** Gives a stream to the child, as far as it keeps up. */
+function feed(
+  child: ChildProcessWithoutNullStreams,
+  response: Response,
+  { end, watch, boundary }: { end: () => void; watch: FedWatch; boundary: Boundary },
+): Viewer {
+  let started = false;
+  let skipping = false;
+  const guarded = <A extends unknown[]>(work: (...args: A) => void): ((...args: A) => void) =>
+    boundary.handler('an MJPEG view', response, work);
+  return {
+    init: guarded(({ data }) => {
+      // Another codec in the middle: the client connects again.
+      if (started) end();
+      else child.stdin.write(data);
+      started = true;
+    }),
+    fragment: guarded(({ data, key }) => {
+      if (child.stdin.writableLength > MAX_WAITING_BYTES) skipping = true;
+      if (skipping && !(key && child.stdin.writableLength < MAX_WAITING_BYTES / 2)) return;
+      skipping = false;
+      if (watch.fed(performance.now())) end();
+      else child.stdin.write(data);
+    }),
+    failed: guarded(() => end()),
+  };
 }

@@ -12,6 +12,7 @@ import { spansIn } from '../catalog/coverage.ts';
 import { EngineError, type Coverage, type TimeRange } from '../types.ts';
 import { answerFor, demand, isGone, NothingRecorded, tokenOf } from './access.ts';
 import { bodyOf, controlAll, controlCamera, ptzOf, steer } from './control.ts';
+import { boundAnswer, Boundary, type AnswerLimits } from './boundary.ts';
 import { addEventRoutes, tagsAllowed } from './event-routes.ts';
 import { addHold, holdsFor, releaseHold } from './holds.ts';
 import { LOOP_RESOLUTION_MS, metricsText } from './metrics.ts';
@@ -35,6 +36,9 @@ export interface RouterEffects {
   service: () => NvrService | null;
   /** A line for Node-RED's log. */
   log: (line: string) => void;
+  boundary?: Boundary;
+  /** Of clients that do not take their answers. */
+  answers?: AnswerLimits;
 }
 
 type Handler = (nvr: NvrService, request: Request, response: Response, access: Access) => Promise<void> | void;
@@ -53,12 +57,13 @@ export type Route = (
   handler: Handler,
 ) => void;
 
-export function createRouter({ service, log }: RouterEffects): Router {
+export function createRouter({ service, log, boundary = new Boundary(log), answers }: RouterEffects): Router {
   const router = Router();
   const delay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
   delay.enable();
 
-  router.use((_request, response, next) => {
+  router.use((request, response, next) => {
+    boundAnswer(request, response, answers);
     response.set({
       'X-Content-Type-Options': 'nosniff',
       'Referrer-Policy': 'no-referrer', // addresses may carry tokens
@@ -119,6 +124,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
         work().catch((error: unknown) => fail(error, request, response));
       };
       run().catch((error: unknown) => {
+        if (isGone(response)) return; // it has no address any more to be counted by, and nobody to be told
         if (!(error instanceof EngineError && error.code === 'unauthorized')) fail(error, request, response);
         else perStranger(request, response, (wrong?: unknown) => fail(wrong ?? error, request, response));
       });
@@ -355,7 +361,12 @@ export function createRouter({ service, log }: RouterEffects): Router {
     const camera = cameraOf(request.params['camera']);
     const fps = integerOf(request.query, 'fps', 1, 25, 5);
     const width = integerOf(request.query, 'width', 16, 1920, 640);
-    sendMjpeg(nvr, { camera, stream: streamOf(request.query), fps, width, until: access.expiresMs }, response);
+    sendMjpeg(
+      nvr,
+      { camera, stream: streamOf(request.query), fps, width, until: access.expiresMs },
+      response,
+      boundary,
+    );
   });
 
   router.use((request: Request, response: Response) => {

@@ -12,6 +12,7 @@ import { cageArgv, childEnvironment, memoryFor, type Need } from '../cage/cage.t
 import { findProgram } from '../cage/detect.ts';
 import { cageTools, measuresInForce, recheckCage } from '../cage/state.ts';
 import type { Clock } from '../clock.ts';
+import { adoptChild } from '../thread/child.ts';
 import { EngineError } from '../types.ts';
 import { redact } from './source-url.ts';
 
@@ -67,11 +68,7 @@ export function startFfmpeg(
     ...{ stdio, windowsHide: true, env: childEnvironment(process.env) },
     detached: group && process.platform !== 'win32',
   });
-  // Without a free descriptor Node gives neither pipes nor, before the next turn, the reason.
-  if ((child.stderr as Readable | undefined) === undefined) {
-    child.on('error', () => undefined);
-    throw new EngineError('ffmpeg', 'the system lets Node-RED start no more processes: too many open files');
-  }
+  adoptChild(child);
   if (first !== file) watchCage(child, program!);
   return child;
 }

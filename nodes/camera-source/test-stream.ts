@@ -42,7 +42,11 @@ export async function testStream(request: TestRequest): Promise<TestResult> {
     const source = parseSource(request.url, request);
     const ffprobe = join(dirname(request.ffmpegPath), basename(request.ffmpegPath).replace('ffmpeg', 'ffprobe'));
     const path = request.ffmpegPath.includes('/') || request.ffmpegPath.includes('\\') ? ffprobe : basename(ffprobe);
-    const probe = await runJob(path, probeArgs(source, request.transport), { timeoutMs: TIMEOUT_MS, secrets, network: true });
+    const probe = await runJob(path, probeArgs(source, request.transport), {
+      timeoutMs: TIMEOUT_MS,
+      secrets,
+      network: true,
+    });
     const streams =
       probe.code === 0 ? (JSON.parse(probe.stdout.toString('utf8')) as { streams?: ProbedStream[] }).streams : [];
     const video = streams?.find((stream) => stream.codec_type === 'video');

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import express, { type Express, type Response } from 'express';
+import { Boundary } from '../../engine/http/boundary.ts';
 import { sendMjpeg } from '../../engine/http/mjpeg.ts';
 import { answerFor } from '../../engine/http/access.ts';
 import { camerasAsked } from '../../engine/http/event-params.ts';
@@ -267,6 +268,7 @@ describe('the HTTP routes', () => {
     writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });
     const host = { config: { ffmpegPath } };
     const leaving: Promise<unknown>[] = [];
+    const boundary = new Boundary(() => assert.fail('nothing should fail'));
     const show = (until: number): void => {
       const gate = new Gate();
       const live = { join: () => () => gate.open() };
@@ -274,7 +276,12 @@ describe('the HTTP routes', () => {
       const response = Object.assign(new Writable({ write: () => undefined }), {
         ...{ set: () => undefined, flushHeaders: () => undefined, req: { socket: { destroyed: false } } },
       });
-      sendMjpeg(nvr, { camera: 'front', stream: 'main', fps: 5, width: 640, until }, response as unknown as Response);
+      sendMjpeg(
+        nvr,
+        { camera: 'front', stream: 'main', fps: 5, width: 640, until },
+        response as unknown as Response,
+        boundary,
+      );
       leaving.push(gate.opened);
     };
     for (let i = 0; i < 8; i++) show(Date.now());
