@@ -5,46 +5,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import WebSocket, { type WebSocketServer } from 'ws';
-import type { Clock } from '../../engine/clock.ts';
 import { Boundary, boundAnswer, finish, refuseUpgrade } from '../../engine/http/boundary.ts';
 import { hold, Places, socketServer, type Held } from '../../engine/http/held-socket.ts';
 import { frame } from '../support/raw-inputs.ts';
-
-/** Time passes when a test says so. */
-class Turned implements Clock {
-  private at = 0;
-  private readonly due = new Set<{ at: number; call: () => void }>();
-
-  now(): number {
-    return this.at;
-  }
-
-  monotonic(): number {
-    return this.at;
-  }
-
-  after(ms: number, call: () => void): () => void {
-    const one = { at: this.at + ms, call };
-    this.due.add(one);
-    return () => this.due.delete(one);
-  }
-
-  get waiting(): number {
-    return this.due.size;
-  }
-
-  pass(ms: number): void {
-    const end = this.at + ms;
-    for (;;) {
-      const [next] = [...this.due].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
-      if (!next) break;
-      this.due.delete(next);
-      this.at = next.at;
-      next.call();
-    }
-    this.at = end;
-  }
-}
+import { TurnedClock } from '../support/turned-clock.ts';
 
 const HUGE = Buffer.alloc(64 * 1024 * 1024); // more than any socket's buffers take
 const HANDSHAKE = [
@@ -141,14 +105,14 @@ describe('clients that hold a connection', () => {
   });
 
   describe('with a WebSocket', () => {
-    let clock: Turned;
+    let clock: TurnedClock;
     let sockets: WebSocketServer;
     /** The next one that is opened, as the server has it. */
     let opened: PromiseWithResolvers<WebSocket>;
     const lines: string[] = [];
 
     beforeEach(async () => {
-      clock = new Turned();
+      clock = new TurnedClock();
       sockets = socketServer();
       opened = Promise.withResolvers();
       lines.length = 0;
@@ -260,7 +224,7 @@ describe('a handler of a connection that fails', () => {
 
   it('ends the connection, and is told with its reason', async () => {
     const lines: string[] = [];
-    const clock = new Turned();
+    const clock = new TurnedClock();
     const boundary = new Boundary((line) => lines.push(line), clock);
     const [thrown, rejected] = [connection(), connection()];
     const fails = boundary.handler('a thing', thrown, (reason: string) => {
@@ -279,7 +243,7 @@ describe('a handler of a connection that fails', () => {
 
   it('is told even if the connection cannot be ended', () => {
     const lines: string[] = [];
-    const boundary = new Boundary((line) => lines.push(line), new Turned());
+    const boundary = new Boundary((line) => lines.push(line), new TurnedClock());
     const broken = {
       terminate: () => {
         throw new Error('cannot end');
