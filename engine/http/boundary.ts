@@ -95,7 +95,8 @@ export interface AnswerLimits {
   takeMs: number;
 }
 
-const LIMITS: AnswerLimits = { stallMs: 30_000, takeMs: 10 * 60_000 };
+/** A player that is paused takes nothing; cut off, it asks for the rest when it plays on. */
+const LIMITS: AnswerLimits = { stallMs: 60_000, takeMs: 10 * 60_000 };
 
 /** The answers that are due on a connection: a client may ask again before it has the last one. */
 const due = new WeakMap<Socket, Set<ServerResponse>>();
