@@ -145,14 +145,25 @@ export class EngineHost extends EventEmitter<EngineHostEvents> {
       this.calls.clear();
       if (this.closed) return;
       this.tellProblem(`the recording engine stopped (${died || 'no reason given'}) and is started again`);
-      setTimeout(() => {
-        if (!this.closed) this.revive();
-      }, RESTART_MS);
+      this.reviveSoon();
     });
   }
 
+  private reviveSoon(): void {
+    setTimeout(() => {
+      if (!this.closed) this.revive();
+    }, RESTART_MS);
+  }
+
   private revive(): void {
-    this.start();
+    try {
+      this.start();
+    } catch (error) {
+      // The system gives no thread, or no descriptors, at the moment.
+      this.tellProblem(`the recording engine cannot be started: ${String(error)}`);
+      this.reviveSoon();
+      return;
+    }
     const quiet = (promise: Promise<unknown>): void => {
       promise.catch((error: unknown) => this.tellProblem(String(error)));
     };

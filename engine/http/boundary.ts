@@ -95,7 +95,8 @@ export interface AnswerLimits {
   takeMs: number;
 }
 
-const LIMITS: AnswerLimits = { stallMs: 30_000, takeMs: 10 * 60_000 };
+/** A player that is paused takes nothing; cut off, it asks for the rest when it plays on. */
+const LIMITS: AnswerLimits = { stallMs: 60_000, takeMs: 10 * 60_000 };
 
 /** The answers that are due on a connection: a client may ask again before it has the last one. */
 const due = new WeakMap<Socket, Set<ServerResponse>>();
@@ -128,10 +129,11 @@ function expectClose(socket: Socket): Set<ServerResponse> {
   const open = new Set<ServerResponse>();
   due.set(socket, open);
   socket.once('close', () => {
-    for (const response of open) {
-      response.destroy();
-      if (open.has(response)) response.emit('close');
-    }
+    for (const response of open) response.destroy();
+    // Not every version of Node tells `close` for that.
+    setImmediate(() => {
+      for (const response of open) response.emit('close');
+    });
   });
   return open;
 }

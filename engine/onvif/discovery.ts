@@ -78,6 +78,7 @@ function open(source: string | null, onMessage: (message: Buffer, from: string) 
     let ready = false;
     socket.on('error', () => {
       if (ready) return; // of one datagram; others may arrive
+      ready = true; // `close` throws the second time
       socket.close();
       resolve(null);
     });

@@ -106,7 +106,8 @@ export class HttpServer {
   private readonly onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy());
     this.boundary.run('an upgrade', socket, () => {
-      if (isPlainPath(request.url)) this.takeUpgrade(request, socket, head);
+      if (!(socket instanceof Socket)) return; // Node's servers pass nothing else
+      if (isPlainPath(request.url) && !isAnswering(request, socket)) this.takeUpgrade(request, socket, head);
       else {
         socket.destroy();
         request.url = '/'; // for the listeners that come behind this one
@@ -118,8 +119,7 @@ export class HttpServer {
    * Upgrades to other paths are left alone: they belong to the editor, the dashboard or other nodes. Ours go through
    * Node-RED's own handlers first, as requests do, so that `httpNodeAuth` is for them too.
    */
-  private takeUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    if (!(socket instanceof Socket)) return; // Node's servers pass nothing else
+  private takeUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     const { httpNodeRoot, inboundWebSocketTimeout } = this.RED.settings as {
       httpNodeRoot?: string | false;
       inboundWebSocketTimeout?: number;
@@ -163,7 +163,6 @@ export class HttpServer {
     socket.once('close', cancel);
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
-    // Throws when an earlier request on this connection has no answer yet: nobody may send an upgrade behind one.
     response.assignSocket(socket);
     response.on('error', () => socket.destroy());
     response.on('finish', () => finish(socket));
@@ -191,4 +190,16 @@ export class HttpServer {
 /** `/…`, and not what a parser may take for a host: `//host`, `/\host` or `http://host/`. */
 function isPlainPath(address: string | undefined): boolean {
   return /^\/(?![/\\])/.test(address ?? '');
+}
+
+/** Whether an earlier request on this connection has no answer yet: nobody may send an upgrade behind one. */
+function isAnswering(request: IncomingMessage, socket: Socket): boolean {
+  const probe = new ServerResponse(request);
+  try {
+    probe.assignSocket(socket);
+  } catch {
+    return true; // ERR_HTTP_SOCKET_ASSIGNED is all it can throw
+  }
+  probe.detachSocket(socket);
+  return false;
 }

@@ -50,7 +50,7 @@ export default function register(RED: NodeAPI): void {
       return found;
     }
     // The old engine ends its files while the new one starts its own.
-    if (found) void end(found);
+    if (found) endAlone(found);
     const host = new EngineHost(config);
     const shared = { host, service: new NvrService(host, around(id)), key, closing: null };
     engines.set(id, shared);
@@ -59,6 +59,11 @@ export default function register(RED: NodeAPI): void {
 
   async function end({ host, service }: Shared): Promise<void> {
     await Promise.all([host.shutdown(), service.close()]);
+  }
+
+  /** Nobody waits for it, so what fails is for the log: a rejection that nobody hears would end Node-RED. */
+  function endAlone(shared: Shared): void {
+    end(shared).catch((error: unknown) => RED.log.error(`nvr: an engine did not end in order: ${textOf(error)}`));
   }
 
   function NvrConfig(this: NvrConfigNode, properties: NodeDef & NvrConfigProperties): void {
@@ -106,7 +111,7 @@ export default function register(RED: NodeAPI): void {
       shared.closing = setTimeout(() => {
         engines.delete(this.id);
         http.release(this.id, true);
-        void end(shared);
+        endAlone(shared);
       }, GRACE_MS).unref();
       done();
     });
