@@ -3,10 +3,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { demand, refuseUpgrade, tokenOf } from './access.ts';
-import type { FeedMessage } from './feed.ts';
+import { shownTo, type FeedMessage } from './feed.ts';
 import { hold } from './held-socket.ts';
 import type { NvrService } from './service.ts';
-import { allows, type Access } from './tokens.ts';
+import type { Access } from './tokens.ts';
 
 const MAX_SOCKETS = 200;
 /** A client with more unsent is told to come again, and gets what is true then. */
@@ -32,20 +32,14 @@ export class FeedSockets {
 
   private tell(nvr: NvrService, client: WebSocket, access: Access): void {
     hold(client, nvr, access, null, 'live');
-    const maySee = (camera: string): boolean => allows(access, camera, 'live');
     const onMessage = (message: FeedMessage): void => {
-      if (!camerasOf(message).every(maySee)) return;
+      const shown = shownTo(message, access);
+      if (!shown) return;
       if (client.bufferedAmount > MAX_UNSENT_BYTES) client.close(1013, 'this connection is too slow');
-      else client.send(JSON.stringify(message));
+      else client.send(JSON.stringify(shown));
     };
-    client.send(JSON.stringify(nvr.feed.hello(maySee, nvr.ptz.keys())));
+    onMessage(nvr.feed.hello(nvr.ptz.keys()));
     nvr.feed.on('message', onMessage);
     client.on('close', () => nvr.feed.off('message', onMessage));
   }
-}
-
-function camerasOf(message: FeedMessage): string[] {
-  const { camera, cameras } = message as { camera?: string; cameras?: unknown };
-  if (camera !== undefined) return [camera];
-  return Array.isArray(cameras) ? cameras.filter((id): id is string => typeof id === 'string') : [];
 }

@@ -7,7 +7,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { demand, refuseUpgrade, tokenOf } from './access.ts';
+import { askerOf, demand, refuseUpgrade, tokenOf } from './access.ts';
 import { hold } from './held-socket.ts';
 import { cameraOf, streamOf, textOf } from './params.ts';
 import type { NvrService } from './service.ts';
@@ -85,6 +85,7 @@ export class LiveSockets {
         },
       },
       h264,
+      askerOf(access),
     );
     hold(client, nvr, access, camera, 'live');
     client.on('close', () => {

@@ -3,6 +3,7 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { setPriority } from 'node:os';
 import type { Response } from 'express';
 import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { placeToFree, type Asker } from '../playback/fair-queue.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import { isGone } from './access.ts';
 import type { NvrService } from './service.ts';
@@ -12,6 +13,8 @@ const MAX_AT_ONCE = 8;
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
 let running = 0;
+/** Those that can be ended for others, the oldest first. */
+const views: { asker: Asker; end: () => void }[] = [];
 
 export function mjpegArgs(fps: number, width: number): string[] {
   return [
@@ -21,14 +24,27 @@ export function mjpegArgs(fps: number, width: number): string[] {
   ];
 }
 
-/** Shows a stream until the client goes or its token ends. Throws `busy`. */
+/** Ends a view of whoever has most of them, for somebody who has less. @returns whether there was one */
+function makeRoom(asker: Asker): boolean {
+  const given =
+    views[
+      placeToFree(
+        views.map((view) => [view.asker]),
+        asker,
+      ) ?? -1
+    ];
+  given?.end();
+  return given !== undefined;
+}
+
+/** Shows a stream until the client goes, its token ends, or who has fewer views needs the place. Throws `busy`. */
 export function sendMjpeg(
   nvr: NvrService,
-  of: { camera: string; stream: StreamName; fps: number; width: number; until: number },
+  of: { camera: string; stream: StreamName; fps: number; width: number; until: number; asker: Asker },
   response: Response,
 ): void {
   if (isGone(response)) return;
-  if (running >= MAX_AT_ONCE)
+  if (running >= MAX_AT_ONCE && !makeRoom(of.asker))
     throw new EngineError('busy', `at most ${MAX_AT_ONCE} MJPEG views at once; use live/ over WebSocket`);
   running++;
   const child = spawnFfmpeg(
@@ -58,6 +74,7 @@ export function sendMjpeg(
   const end = (): void => {
     if (ended) return;
     ended = true;
+    views.splice(views.indexOf(view), 1);
     clearTimeout(timer);
     leave();
     child.stdin.end();
@@ -65,6 +82,8 @@ export function sendMjpeg(
     child.kill('SIGKILL'); // it leaves nothing behind
     response.end();
   };
+  const view = { asker: of.asker, end };
+  views.push(view);
   const timer = setTimeout(end, Math.min(Math.max(0, of.until - Date.now()), 2 ** 31 - 1));
   child.on('spawn', () => setPriority(child.pid!, 10));
   child.on('error', () => response.destroy());

@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { NodeAPI } from 'node-red';
+import { DASHBOARD } from '../../engine/http/access.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { isCameraId } from '../../engine/recording/segment-path.ts';
 import { DASHBOARD_RIGHTS, type DashboardAccess } from './settings.ts';
@@ -74,7 +75,7 @@ export function dashboardToken(
       refuse(500, 'error', problem);
       return;
     }
-    const token = await service.tokens.mint({ rights, cameras }, TOKEN_MS);
+    const token = await service.tokens.mint({ rights, cameras, by: `${DASHBOARD} ${request.ip}` }, TOKEN_MS);
     response.json({ token, rights, cameras, expiresInMs: TOKEN_MS });
   };
 

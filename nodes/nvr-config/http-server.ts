@@ -10,6 +10,7 @@ import type { FeedSockets } from '../../engine/http/feed-socket.ts';
 import type { LiveSockets } from '../../engine/http/live-socket.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { textOf } from '../shared/nvr.ts';
+import { takeBodyFailures } from './body-failures.ts';
 import { dashboardToken, type DashboardSettings } from './dashboard-access.ts';
 
 interface Place {
@@ -55,6 +56,7 @@ export class HttpServer {
     const router = import('../../engine/http/router.ts').then(({ createRouter }) =>
       createRouter({ service: () => own.service, log: (line) => this.RED.log.info(line) }),
     );
+    takeBodyFailures(this.RED, path);
     httpNode.get(`/${path}/dashboard/token`, ...dashboardToken(this.RED, own));
     router.catch((error: unknown) => this.RED.log.error(`nvr: the HTTP routes could not be loaded: ${textOf(error)}`));
     httpNode.use(`/${path}`, (request, response, next) => {

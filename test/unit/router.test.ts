@@ -25,7 +25,7 @@ describe('the HTTP routes', () => {
   let server: Server | undefined;
   /** What the query thread was asked. */
   const asked: string[] = [];
-  let onLog = (): unknown => undefined;
+  const lines: string[] = [];
 
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'flow-nvr-router-'));
@@ -37,7 +37,7 @@ describe('the HTTP routes', () => {
     server?.closeAllConnections();
     server = undefined;
     asked.length = 0;
-    onLog = () => undefined;
+    lines.length = 0;
   });
 
   /** Routes of an NVR without an engine, in a server of their own. @returns their address */
@@ -58,7 +58,7 @@ describe('the HTTP routes', () => {
     const nvr = { tokens, host, query, ...more } as unknown as NvrService;
     const app = express();
     before(app);
-    app.use('/nvr', createRouter({ service: () => nvr, log: () => onLog() }));
+    app.use('/nvr', createRouter({ service: () => nvr, log: (line) => lines.push(line) }));
     server = app.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}/nvr`;
@@ -246,10 +246,15 @@ describe('the HTTP routes', () => {
     it('no file is opened', async () => {
       const file = join(folder, 'clip.mp4');
       writeFileSync(file, 'clip');
-      const clips = { job: () => Promise.resolve({ done: Promise.resolve(), file }), wait: () => () => undefined };
       const answers: Response[] = [];
-      // The line of the log is the last thing before the file is looked at.
-      onLog = () => answers[0]!.req.socket.destroy();
+      const job = {
+        done: Promise.resolve(),
+        get file() {
+          answers[0]!.req.socket.destroy(); // the last moment before the file is looked at
+          return file;
+        },
+      };
+      const clips = { job: () => Promise.resolve(job), wait: () => () => undefined };
       const base = await serve({ clips }, (app) => {
         app.use((_request, response, next) => {
           answers.push(response);
@@ -266,6 +271,7 @@ describe('the HTTP routes', () => {
     const ffmpegPath = join(folder, 'ffmpeg.sh');
     writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });
     const host = { config: { ffmpegPath } };
+    const asker = { id: 'somebody', kind: 'viewer' as const };
     const leaving: Promise<unknown>[] = [];
     const show = (until: number): void => {
       const gate = new Gate();
@@ -274,7 +280,8 @@ describe('the HTTP routes', () => {
       const response = Object.assign(new Writable({ write: () => undefined }), {
         ...{ set: () => undefined, flushHeaders: () => undefined, req: { socket: { destroyed: false } } },
       });
-      sendMjpeg(nvr, { camera: 'front', stream: 'main', fps: 5, width: 640, until }, response as unknown as Response);
+      const of = { camera: 'front', stream: 'main' as const, fps: 5, width: 640, until, asker };
+      sendMjpeg(nvr, of, response as unknown as Response);
       leaving.push(gate.opened);
     };
     for (let i = 0; i < 8; i++) show(Date.now());
