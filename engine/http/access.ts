@@ -1,6 +1,5 @@
 /** Who asks: the token of a request, and whether it is enough. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
 import type { Asker } from '../playback/fair-queue.ts';
 import { EngineError, type Coverage } from '../types.ts';
 import { allows, type Access, type Right, type Tokens } from './tokens.ts';
@@ -97,10 +96,4 @@ export function answerFor(error: unknown): Answer {
  */
 export function isGone(response: ServerResponse): boolean {
   return response.closed || response.req.socket.destroyed;
-}
-
-/** Answers an upgrade with an error in place of a WebSocket. */
-export function refuseUpgrade(socket: Duplex, error: unknown): void {
-  const status = typeof error === 'number' ? error : answerFor(error).status;
-  socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

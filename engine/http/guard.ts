@@ -106,6 +106,7 @@ export function guardOf(router: Router, { service, log }: GuardEffects): Guard {
     router[method](path, (request, response) => {
       run(request, response)
         .catch(async (error: unknown) => {
+          if (isGone(response)) return; // it has no address any more to be counted by, and nobody to be told
           if (error instanceof EngineError && error.code === 'unauthorized' && !(error instanceof EndedToken))
             await within(limits.perStranger, request, response);
           throw error;

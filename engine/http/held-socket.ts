@@ -1,44 +1,106 @@
-/** A WebSocket that is open for as long as its token is good. */
-import type { WebSocket } from 'ws';
+/** A WebSocket that is open for as long as its token is good, its client is there, and asks for no more than it may. */
+import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
+import { systemClock, type Clock } from '../clock.ts';
 import { demand } from './access.ts';
+import type { Boundary } from './boundary.ts';
 import type { NvrService } from './service.ts';
 import type { Access, Right } from './tokens.ts';
 
-/** A client that takes nothing for so long is gone. */
+/** A client that answers none of our pings for so long is gone. */
 const PING_MS = 15_000;
 const CHECK_MS = 5000;
+/** Frames of a client between two checks: it sends a token every few minutes and answers a ping now and then. */
+const MAX_FRAMES = 100;
+/** Open at once, and of one token: a page shows each camera over a socket of its own. */
+const MAX_SOCKETS = 200;
+const MAX_PER_TOKEN = MAX_SOCKETS / 2;
+
+/** No compression: a small message could become a large one. */
+export function socketServer(): WebSocketServer {
+  const options: ServerOptions & { maxFragments: number; closeTimeout: number } = {
+    ...{ noServer: true, clientTracking: false, perMessageDeflate: false },
+    ...{ maxPayload: 16_384, maxFragments: 16 },
+    closeTimeout: CHECK_MS, // for a client that does not answer our `close`
+  };
+  return new WebSocketServer(options);
+}
+
+/** Who has a place. Sockets cost memory and the work of sending. */
+export class Places {
+  private readonly taken = new Map<string, number>();
+  private all = 0;
+
+  /** @returns how to give the place back, or null if there is none for this token */
+  take(token: string): (() => void) | null {
+    const own = this.taken.get(token) ?? 0;
+    if (this.all >= MAX_SOCKETS || own >= MAX_PER_TOKEN) return null;
+    this.all++;
+    this.taken.set(token, own + 1);
+    return () => {
+      this.all--;
+      const left = (this.taken.get(token) ?? 1) - 1;
+      if (left > 0) this.taken.set(token, left);
+      else this.taken.delete(token);
+    };
+  }
+}
+
+export interface Held {
+  nvr: NvrService;
+  /** Kept up to date. */
+  access: Access;
+  camera: string | null;
+  right: Right;
+}
 
 /**
- * Closes the socket with 4401 when its token has ended or was taken back, and when the client is gone. The client may send
- * `{"token": "…"}` with a newer one for the same before that.
- *
- * @param access is kept up to date
+ * Closes the socket with 4401 when its token has ended or was taken back, and ends it when the client is gone or sends
+ * frames without end. The client may send `{"token": "…"}` with a newer one for the same before that.
  */
-export function hold(client: WebSocket, nvr: NvrService, access: Access, camera: string | null, right: Right): void {
-  let alive = true;
-  const ping = setInterval(() => {
-    if (!alive) {
-      client.terminate();
-      return;
-    }
-    alive = false;
-    client.ping();
-  }, PING_MS);
-  const watch = setInterval(() => {
+export function hold(client: WebSocket, held: Held, boundary: Boundary, clock: Clock = systemClock): void {
+  const { nvr, access, camera, right } = held;
+  let asked = 0;
+  let answered = 0;
+  let frames = 0;
+  const every = (ms: number, what: string, work: () => void): (() => void) => {
+    const again = (): (() => void) =>
+      clock.after(ms, () => {
+        cancel = again();
+        boundary.run(what, client, work);
+      });
+    let cancel = again();
+    return () => cancel();
+  };
+  const stopPing = every(PING_MS, 'a ping', () => {
+    // It must be this one: who sends pongs without reading would keep what waits for it in memory.
+    if (answered < asked) client.terminate();
+    else client.ping(String(++asked));
+  });
+  const stopCheck = every(CHECK_MS, 'the check of a token', () => {
+    frames = 0;
     if (Date.now() >= access.expiresMs || nvr.tokens.isRevoked(access.id)) client.close(4401, 'the token has ended');
-  }, CHECK_MS);
-  client.on('message', (data, isBinary) => {
-    const token = isBinary ? null : tokenIn((data as Buffer).toString('utf8'));
+  });
+  const count = (): boolean => {
+    if (++frames > MAX_FRAMES) client.terminate();
+    return frames <= MAX_FRAMES;
+  };
+  const listen = (data: unknown, isBinary: boolean): void => {
+    if (!count()) return;
+    const token = isBinary ? null : tokenIn(String(data));
     demand(nvr.tokens, token, camera, right).then(
       (newer) => Object.assign(access, newer),
       () => client.close(4401, 'the token is not good'),
     );
+  };
+  client.on('message', boundary.handler('a message', client, listen));
+  client.on('ping', count);
+  client.on('pong', (data) => {
+    if (count() && data.toString() === String(asked)) answered = asked;
   });
-  client.on('pong', () => (alive = true));
   client.on('error', () => client.terminate());
   client.on('close', () => {
-    clearInterval(ping);
-    clearInterval(watch);
+    stopPing();
+    stopCheck();
   });
 }
 
@@ -47,6 +109,6 @@ function tokenIn(text: string): string | null {
     const { token } = JSON.parse(text) as { token?: unknown };
     return typeof token === 'string' ? token : null;
   } catch {
-    return null;
+    return null; // no JSON, or `null`: it has no token
   }
 }

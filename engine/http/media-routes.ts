@@ -7,6 +7,7 @@ import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
 import { mediaPlaylist, partName } from '../playback/playlist.ts';
 import { EngineError, type TimeRange } from '../types.ts';
 import { askerOf, isGone, NothingRecorded } from './access.ts';
+import type { Boundary } from './boundary.ts';
 import type { Route } from './guard.ts';
 import { word } from './journal.ts';
 import { sendMjpeg } from './mjpeg.ts';
@@ -20,7 +21,7 @@ const MAX_COVERAGE_MS = 366 * 24 * HOUR_MS;
 /** The name of a part says which footage it is, whatever becomes of the catalogue. */
 const FINAL = 'private, max-age=86400, immutable';
 
-export function mediaRoutes(route: Route): void {
+export function mediaRoutes(route: Route, boundary: Boundary): void {
   route('get', '/vod/:camera/index.m3u8', 'playback', 'range', async (nvr, request, response, access) => {
     const camera = cameraOf(request.params['camera']);
     const range = rangeOf(request.query, MAX_PLAYLIST_MS);
@@ -125,6 +126,7 @@ export function mediaRoutes(route: Route): void {
       nvr,
       { camera, stream: streamOf(request.query), fps, width, until: access.expiresMs, asker: askerOf(access) },
       response,
+      boundary,
     );
   });
 }

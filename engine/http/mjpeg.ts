@@ -1,11 +1,13 @@
 /** Live pictures as `multipart/x-mixed-replace`, for browsers and panels that can show nothing else. */
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { setPriority } from 'node:os';
 import type { Response } from 'express';
 import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
 import { placeToFree, type Asker } from '../playback/fair-queue.ts';
+import type { Viewer } from '../playback/live-hub.ts';
+import { lowerPriority } from '../thread/child.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import { isGone } from './access.ts';
+import type { Boundary } from './boundary.ts';
 import type { NvrService } from './service.ts';
 
 /** Each is a decoder: more would cost the recording its CPU. */
@@ -26,13 +28,8 @@ export function mjpegArgs(fps: number, width: number): string[] {
 
 /** Ends a view of whoever has most of them, for somebody who has less. @returns whether there was one */
 function makeRoom(asker: Asker): boolean {
-  const given =
-    views[
-      placeToFree(
-        views.map((view) => [view.asker]),
-        asker,
-      ) ?? -1
-    ];
+  const held = views.map((view) => [view.asker]);
+  const given = views[placeToFree(held, asker) ?? -1];
   given?.end();
   return given !== undefined;
 }
@@ -42,59 +39,70 @@ export function sendMjpeg(
   nvr: NvrService,
   of: { camera: string; stream: StreamName; fps: number; width: number; until: number; asker: Asker },
   response: Response,
+  boundary: Boundary,
 ): void {
   if (isGone(response)) return;
   if (running >= MAX_AT_ONCE && !makeRoom(of.asker))
     throw new EngineError('busy', `at most ${MAX_AT_ONCE} MJPEG views at once; use live/ over WebSocket`);
-  running++;
   const child = spawnFfmpeg(
     nvr.host.config.ffmpegPath,
     mjpegArgs(of.fps, of.width),
     'pipe',
   ) as ChildProcessWithoutNullStreams;
-  let started = false;
-  let skipping = false;
-  const leave = nvr.live.join(of.camera, of.stream, {
-    init: ({ data }) => {
-      // Another codec in the middle: the client connects again.
-      if (started) end();
-      else child.stdin.write(data);
-      started = true;
-    },
-    fragment: ({ data, key }) => {
-      if (child.stdin.writableLength > MAX_WAITING_BYTES) skipping = true;
-      if (skipping && !(key && child.stdin.writableLength < MAX_WAITING_BYTES / 2)) return;
-      skipping = false;
-      child.stdin.write(data);
-    },
-    failed: () => end(),
-  });
-  let ended = false;
+  running++;
+  const view = { ended: false, leave: (): void => undefined };
   /** Does not wait for the response to close: it does so late, or never, when the client takes nothing any more. */
   const end = (): void => {
-    if (ended) return;
-    ended = true;
-    views.splice(views.indexOf(view), 1);
+    if (view.ended) return;
+    view.ended = true;
+    views.splice(views.indexOf(place), 1);
     clearTimeout(timer);
-    leave();
+    view.leave();
     child.stdin.end();
     child.stdout.destroy(); // it may be full, and then the child would not be seen to close
     child.kill('SIGKILL'); // it leaves nothing behind
     response.end();
   };
-  const view = { asker: of.asker, end };
-  views.push(view);
+  const place = { asker: of.asker, end };
+  views.push(place);
   const timer = setTimeout(end, Math.min(Math.max(0, of.until - Date.now()), 2 ** 31 - 1));
-  child.on('spawn', () => setPriority(child.pid!, 10));
+  lowerPriority(child, 10);
   child.on('error', () => response.destroy());
-  child.stdin.on('error', () => undefined); // `close` follows
   child.stderr.resume();
   child.on('close', () => {
     running--;
     end();
   });
   response.on('close', end);
+  view.leave = nvr.live.join(of.camera, of.stream, feed(child, response, end, boundary));
+  if (view.ended) {
+    view.leave(); // it failed at once
+    return;
+  }
   response.set({ 'Content-Type': 'multipart/x-mixed-replace; boundary=flow-nvr', 'Cache-Control': 'no-store' });
   response.flushHeaders();
   child.stdout.pipe(response);
+}
+
+/** Gives a stream to the child, as far as it keeps up. */
+function feed(child: ChildProcessWithoutNullStreams, response: Response, end: () => void, boundary: Boundary): Viewer {
+  let started = false;
+  let skipping = false;
+  const guarded = <A extends unknown[]>(work: (...args: A) => void): ((...args: A) => void) =>
+    boundary.handler('an MJPEG view', response, work);
+  return {
+    init: guarded(({ data }) => {
+      // Another codec in the middle: the client connects again.
+      if (started) end();
+      else child.stdin.write(data);
+      started = true;
+    }),
+    fragment: guarded(({ data, key }) => {
+      if (child.stdin.writableLength > MAX_WAITING_BYTES) skipping = true;
+      if (skipping && !(key && child.stdin.writableLength < MAX_WAITING_BYTES / 2)) return;
+      skipping = false;
+      child.stdin.write(data);
+    }),
+    failed: guarded(() => end()),
+  };
 }

@@ -4,6 +4,7 @@ import { Router, type NextFunction, type Request, type Response } from 'express'
 import { spansIn } from '../catalog/coverage.ts';
 import { cellsOf } from '../motion/activity.ts';
 import { EngineError, type Coverage } from '../types.ts';
+import { boundAnswer, Boundary, type AnswerLimits } from './boundary.ts';
 import { controlRoutes } from './control-routes.ts';
 import { addEventRoutes, tagsAllowed } from './event-routes.ts';
 import { guardOf, type Permitted } from './guard.ts';
@@ -23,14 +24,18 @@ export interface RouterEffects {
   service: () => NvrService | null;
   /** A line for Node-RED's log. */
   log: (line: string) => void;
+  boundary?: Boundary;
+  /** Of clients that do not take their answers. */
+  answers?: AnswerLimits;
 }
 
-export function createRouter({ service, log }: RouterEffects): Router {
+export function createRouter({ service, log, boundary = new Boundary(log), answers }: RouterEffects): Router {
   const router = Router();
   const delay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
   delay.enable();
 
-  router.use((_request, response, next) => {
+  router.use((request, response, next) => {
+    boundAnswer(request, response, answers);
     response.set({
       'X-Content-Type-Options': 'nosniff',
       'Referrer-Policy': 'no-referrer', // addresses may carry tokens
@@ -131,7 +136,7 @@ export function createRouter({ service, log }: RouterEffects): Router {
 
   systemRoutes(route, permitted);
 
-  mediaRoutes(route);
+  mediaRoutes(route, boundary);
 
   router.use((request: Request, response: Response) => {
     fail(new EngineError('not-found', 'there is nothing at this address'), request, response);

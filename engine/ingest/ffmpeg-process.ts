@@ -3,6 +3,7 @@ import { spawn, type ChildProcessByStdio, type ChildProcessWithoutNullStreams } 
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../clock.ts';
+import { adoptChild } from '../thread/child.ts';
 import { EngineError } from '../types.ts';
 import { redact } from './source-url.ts';
 
@@ -19,7 +20,9 @@ export const spawnFfmpeg: Spawn = (file, args, output) => {
   // Cameras are asked directly: a proxy of the machine's environment is for the internet, and would see them.
   const env = { ...process.env };
   for (const name of ['http_proxy', 'HTTP_PROXY']) Reflect.deleteProperty(env, name);
-  return spawn(file, args, { stdio: ['pipe', output, 'pipe'], windowsHide: true, env }) as Worker;
+  const child = spawn(file, args, { stdio: ['pipe', output, 'pipe'], windowsHide: true, env }) as Worker;
+  adoptChild(child);
+  return child;
 };
 
 const KEPT_LINES = 20;

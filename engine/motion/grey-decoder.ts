@@ -2,9 +2,9 @@
  * Decodes fragments to small grey pictures, in an FFmpeg of low priority. Its stdout carries nothing but pixels; when each
  * picture was taken is printed on its stderr, a line before it.
  */
-import { setPriority } from 'node:os';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { LastLines, type Spawn } from '../ingest/ffmpeg-process.ts';
+import { lowerPriority } from '../thread/child.ts';
 
 /** Pictures of this width are enough for anything that is worth an event, and cost a thirtieth of 1080p. */
 export const ANALYSIS_WIDTH = 320;
@@ -78,7 +78,7 @@ export class GreyDecoder {
     const child = spawn(ffmpegPath, greyArgs(this.size), 'pipe') as ChildProcessWithoutNullStreams;
     this.child = child;
     const said = new LastLines([]);
-    child.on('spawn', () => lower(child.pid!));
+    lowerPriority(child, NICENESS);
     child.on('error', (error) => said.push(Buffer.from(`${error.message}\n`)));
     child.stdin.on('error', () => undefined); // `close` tells
     child.stderr.on('data', (chunk: Buffer) => this.onPrinted(chunk, said));
@@ -148,13 +148,5 @@ export class GreyDecoder {
     if (this.closed) return;
     this.close();
     this.sink.ended(`FFmpeg gives up: ${reason}`);
-  }
-}
-
-function lower(pid: number): void {
-  try {
-    setPriority(pid, NICENESS);
-  } catch {
-    // It has ended; `close` tells why.
   }
 }

@@ -1,8 +1,8 @@
 /** A clip made small enough for a messenger: H.264, no larger than it may be. */
 import { stat, rm } from 'node:fs/promises';
-import { setPriority } from 'node:os';
 import { spawn } from 'node:child_process';
 import { ffmpegMissing, LastLines } from '../ingest/ffmpeg-process.ts';
+import { adoptChild, lowerPriority } from '../thread/child.ts';
 import { EngineError } from '../types.ts';
 import type { SmallClip } from './types.ts';
 
@@ -108,8 +108,9 @@ function encode(ffmpegPath: string, args: string[], timeoutMs: number, signal: A
       ...{ stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true, killSignal: 'SIGKILL' },
       signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
     });
+    adoptChild(child);
     const last = new LastLines([]);
-    child.on('spawn', () => setPriority(child.pid!, 15));
+    lowerPriority(child, 15);
     child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
     let failed: Error | null = null;
     child.on('error', (error: NodeJS.ErrnoException) => {

@@ -6,9 +6,9 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { mkdir, rm, stat, statfs } from 'node:fs/promises';
-import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { ffmpegMissing, LastLines, spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { lowerPriority } from '../thread/child.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
 import { forAll, whoAsks } from './asker.ts';
 import { copyPlan, timelapsePlan, type CopyPlan } from './clip-plan.ts';
@@ -296,8 +296,7 @@ export class Clips {
     });
     closed.catch(() => undefined); // waited for below
     signal.addEventListener('abort', () => child.kill('SIGKILL'));
-    child.on('spawn', () => setPriority(child.pid!, 10));
-    child.stdin.on('error', () => undefined); // it had enough (`-t`) or failed; its exit code tells
+    lowerPriority(child, 10);
     child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
     child.stdout.resume();
     // What closes its input early is no error here: a clip needs no more than its end.

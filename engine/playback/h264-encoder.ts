@@ -1,7 +1,7 @@
 /** Encodes a live stream to H.264 while somebody watches, in hardware where the machine can, at low priority. */
-import { setPriority } from 'node:os';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { lowerPriority } from '../thread/child.ts';
 import { FragmentParser } from '../media/fragment.ts';
 import { codecsOf, type InitSegment } from '../media/init-segment.ts';
 import type { LiveMedia } from '../live-feed.ts';
@@ -48,12 +48,11 @@ export class H264Encoder implements Viewer {
     this.end();
     const run = ++this.run;
     this.early = [];
-    findH264Encoder(this.ffmpegPath).then(
-      (choice) => {
+    findH264Encoder(this.ffmpegPath)
+      .then((choice) => {
         if (run === this.run && !this.closed) this.start(init, choice);
-      },
-      (error: unknown) => this.sink.failed(error instanceof Error ? error.message : String(error)),
-    );
+      })
+      .catch((error: unknown) => this.sink.failed(error instanceof Error ? error.message : String(error)));
   }
 
   private start(init: LiveInit, choice: EncoderChoice): void {
@@ -77,12 +76,17 @@ export class H264Encoder implements Viewer {
       },
     );
     let said = '';
-    child.on('spawn', () => setPriority(child.pid!, 10));
+    lowerPriority(child, 10);
     child.on('error', (error) => this.sink.failed(`cannot encode for this viewer: ${error.message}`));
-    child.stdin.on('error', () => undefined); // `close` tells
     child.stderr.on('data', (chunk: Buffer) => (said = chunk.toString().slice(-300)));
     child.stdout.on('data', (chunk: Buffer) => {
-      if (this.child === child) parser.push(chunk);
+      if (this.child !== child) return;
+      try {
+        parser.push(chunk);
+      } catch (error) {
+        said = error instanceof Error ? error.message : String(error);
+        child.kill('SIGKILL'); // `close` tells
+      }
     });
     child.on('close', () => {
       if (this.child !== child) return;

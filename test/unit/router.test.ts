@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import express, { type Express, type Response } from 'express';
+import { Boundary } from '../../engine/http/boundary.ts';
 import { sendMjpeg } from '../../engine/http/mjpeg.ts';
 import { answerFor } from '../../engine/http/access.ts';
 import { camerasAsked } from '../../engine/http/event-params.ts';
@@ -273,6 +274,7 @@ describe('the HTTP routes', () => {
     const host = { config: { ffmpegPath } };
     const asker = { id: 'somebody', kind: 'viewer' as const };
     const leaving: Promise<unknown>[] = [];
+    const boundary = new Boundary(() => assert.fail('nothing should fail'));
     const show = (until: number): void => {
       const gate = new Gate();
       const live = { join: () => () => gate.open() };
@@ -281,7 +283,7 @@ describe('the HTTP routes', () => {
         ...{ set: () => undefined, flushHeaders: () => undefined, req: { socket: { destroyed: false } } },
       });
       const of = { camera: 'front', stream: 'main' as const, fps: 5, width: 640, until, asker };
-      sendMjpeg(nvr, of, response as unknown as Response);
+      sendMjpeg(nvr, of, response as unknown as Response, boundary);
       leaving.push(gate.opened);
     };
     for (let i = 0; i < 8; i++) show(Date.now());
