@@ -268,6 +268,31 @@ describe('the HTTP routes', () => {
     });
   });
 
+  it('end a live view of who has most of them for who has none', async () => {
+    const ffmpegPath = join(folder, 'ffmpeg-views.sh');
+    writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });
+    const boundary = new Boundary(() => assert.fail('nothing should fail'));
+    const left: string[] = [];
+    const responses: Writable[] = [];
+    const show = (camera: string, id: string): void => {
+      const live = { join: () => () => left.push(camera) };
+      const nvr = { host: { config: { ffmpegPath } }, live } as unknown as NvrService;
+      const response = Object.assign(new Writable({ write: () => undefined }), {
+        ...{ set: () => undefined, flushHeaders: () => undefined, req: { socket: { destroyed: false } } },
+      });
+      responses.push(response);
+      const until = Date.now() + MINUTE_MS;
+      const of = { camera, stream: 'main' as const, fps: 5, width: 640, until, asker: { id, kind: 'viewer' as const } };
+      sendMjpeg(nvr, of, response as unknown as Response, boundary);
+    };
+    for (let i = 0; i < 8; i++) show(`camera${i}`, 'greedy');
+    assert.throws(() => show('camera8', 'greedy'), { code: 'busy' });
+    show('yard', 'modest');
+    assert.deepEqual(left, ['camera7']);
+    for (const response of responses) response.destroy();
+    while (left.length < 9) await new Promise(setImmediate);
+  });
+
   it('end a live view with its token, though the client takes nothing', async () => {
     const ffmpegPath = join(folder, 'ffmpeg.sh');
     writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });
