@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { cageArgv, memoryFor, MEASURES, type CageTools, type Measure, type Need } from './cage.ts';
 
 /** A machine that does not start `true` in this time is too busy to be asked. */
@@ -51,9 +52,11 @@ const TOOL: Record<Measure, keyof CageTools> = {
 export function succeeds([file, ...args]: readonly string[]): Promise<string | null> {
   return new Promise((resolve) => {
     const child = spawn(file!, args, { stdio: ['ignore', 'ignore', 'pipe'], timeout: TRY_MS, killSignal: 'SIGKILL' });
-    let said = '';
-    child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(0, MAX_REASON)));
     child.on('error', (error) => resolve(error.message));
+    let said = '';
+    // Out of descriptors, Node gives a child without streams.
+    const stderr = child.stderr as Readable | undefined;
+    stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(0, MAX_REASON)));
     child.on('close', (code, signal) => {
       if (code === 0) resolve(null);
       else resolve(said.trim().split('\n')[0] || (signal ? `ended by ${signal}` : `exit code ${code}`));

@@ -1,5 +1,6 @@
 /** Who asks: the token of a request, and whether it is enough. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Asker } from '../playback/fair-queue.ts';
 import { EngineError, type Coverage } from '../types.ts';
 import { allows, type Access, type Right, type Tokens } from './tokens.ts';
 
@@ -27,6 +28,16 @@ export async function demand(
     );
   }
   return access;
+}
+
+/** Pages of the dashboard have tokens `by` this, and whose they are behind it. */
+export const DASHBOARD = 'dashboard';
+
+/** Whose share of what is short somebody's requests come out of. */
+export function askerOf({ id, by, rights, range }: Access): Asker {
+  if (range) return { id: `link ${id}`, kind: 'link' };
+  const operator = rights.includes('control') || rights.includes('admin') || by?.startsWith(DASHBOARD);
+  return { id: by === undefined ? `token ${id}` : `by ${by}`, kind: operator ? 'operator' : 'viewer' };
 }
 
 /** There is no footage in a range; with what is known of it instead. */
@@ -58,9 +69,11 @@ const CODES: Readonly<Record<number, readonly string[]>> = {
   // Not with this camera, or not as things are.
   409: ['codec-change', 'ptz-unsupported', 'unsupported', 'too-many-holds'],
   413: ['too-large'],
+  415: ['media-type'],
   429: ['busy'],
   503: [
-    ...['offline', 'catalog', 'timeout', 'bucket', 'remote', 'engine', 'closed'],
+    // `gone`: the client left, nobody reads the answer.
+    ...['offline', 'catalog', 'timeout', 'bucket', 'remote', 'engine', 'closed', 'gone'],
     // A camera that is steered: `auth` is about its account, not about who asks.
     ...['device', 'auth', 'network', 'host', 'refused', 'certificate', 'bad-xml'],
   ],

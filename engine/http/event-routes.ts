@@ -5,7 +5,8 @@ import { readNote, readWho } from '../events/incoming.ts';
 import { EngineError } from '../types.ts';
 import { camerasAsked, cursorOf, cursorText, filterOf, filterOfJson } from './event-params.ts';
 import { integerOf, type Query } from './params.ts';
-import type { Route } from './router.ts';
+import type { Handler, Route } from './guard.ts';
+import { word } from './journal.ts';
 import type { NvrService } from './service.ts';
 import { allows, type Access } from './tokens.ts';
 
@@ -20,11 +21,16 @@ function camerasFor(query: Query, access: Access): readonly string[] | null {
   return asked;
 }
 
-/** Other cameras of an event are no business of a token that is not for them. */
+/**
+ * Other cameras of an event are no business of a token that is not for them, and neither is what is said about all of
+ * them together.
+ */
 function shownTo(access: Access, event: FoundEvent): FoundEvent {
   if (access.cameras === '*') return event;
   const cameras = event.cameras.filter((camera) => access.cameras.includes(camera));
-  return { ...event, cameras, camera: cameras[0] ?? null };
+  if (cameras.length === event.cameras.length) return event;
+  const silent = { notes: [], tags: [], zones: [], boxes: [], problems: [] };
+  return { ...event, ...silent, cameras, camera: cameras[0] ?? null };
 }
 
 function fieldsOf(request: Request): Readonly<Record<string, unknown>> {
@@ -56,7 +62,7 @@ export function addEventRoutes(route: Route): void {
     response.json({ tags: await nvr.query.call('tags') });
   });
 
-  route('post', '/api/events/acknowledge', 'control', 'none', async (nvr, request, response, access) => {
+  const acknowledgeAll: Handler = async (nvr, request, response, access) => {
     const { query: asked } = fieldsOf(request);
     if (typeof asked !== 'object' || asked === null || Array.isArray(asked))
       throw new EngineError(
@@ -67,21 +73,32 @@ export function addEventRoutes(route: Route): void {
     const filter = filterOf(query, camerasFor(query, access), Date.now());
     const acknowledged = await nvr.host.acknowledgeEvents(filter, whoOf(fieldsOf(request), access));
     response.json({ acknowledged });
+  };
+  route('post', '/api/events/acknowledge', 'control', 'none', acknowledgeAll, {
+    what: () => 'acknowledgement of events',
   });
 
-  route('post', '/api/events/:id/acknowledge', 'control', 'none', async (nvr, request, response, access) => {
+  const event = ({ params }: Request): string => word(params['id']);
+
+  const acknowledge: Handler = async (nvr, request, response, access) => {
     const id = request.params['id']!;
     await mayTouch(nvr, id, access);
     const acknowledged = await nvr.host.acknowledgeEvents(id, whoOf(fieldsOf(request), access));
     response.json({ acknowledged });
+  };
+  route('post', '/api/events/:id/acknowledge', 'control', 'none', acknowledge, {
+    what: (request) => `acknowledgement of event ${event(request)}`,
   });
 
-  route('post', '/api/events/:id/notes', 'control', 'none', async (nvr, request, response, access) => {
+  const annotate: Handler = async (nvr, request, response, access) => {
     const id = request.params['id']!;
     await mayTouch(nvr, id, access);
     const fields = fieldsOf(request);
     await nvr.host.annotateEvent(id, whoOf(fields, access), readNote(fields).text);
     response.status(201).json({ annotated: 1 });
+  };
+  route('post', '/api/events/:id/notes', 'control', 'none', annotate, {
+    what: (request) => `note to event ${event(request)}`,
   });
 }
 

@@ -5,10 +5,10 @@ import type { WebSocket } from 'ws';
 import { EngineError } from '../types.ts';
 import { demand, tokenOf } from './access.ts';
 import type { Boundary } from './boundary.ts';
-import type { FeedMessage } from './feed.ts';
+import { shownTo, type FeedMessage } from './feed.ts';
 import { hold, Places, socketServer } from './held-socket.ts';
 import type { NvrService } from './service.ts';
-import { allows, type Access } from './tokens.ts';
+import type { Access } from './tokens.ts';
 
 /** A client with more unsent is told to come again, and gets what is true then. */
 const MAX_UNSENT_BYTES = 1024 * 1024;
@@ -37,20 +37,14 @@ export class FeedSockets {
 
   private tell(nvr: NvrService, client: WebSocket, access: Access): void {
     hold(client, { nvr, access, camera: null, right: 'live' }, this.boundary);
-    const maySee = (camera: string): boolean => allows(access, camera, 'live');
     const onMessage = this.boundary.handler('the feed', client, (message: FeedMessage) => {
-      if (!camerasOf(message).every(maySee)) return;
+      const shown = shownTo(message, access);
+      if (!shown) return;
       if (client.bufferedAmount > MAX_UNSENT_BYTES) client.close(1013, 'this connection is too slow');
-      else client.send(JSON.stringify(message));
+      else client.send(JSON.stringify(shown));
     });
     client.on('close', () => nvr.feed.off('message', onMessage));
-    client.send(JSON.stringify(nvr.feed.hello(maySee, nvr.ptz.keys())));
+    onMessage(nvr.feed.hello(nvr.ptz.keys()));
     nvr.feed.on('message', onMessage);
   }
-}
-
-function camerasOf(message: FeedMessage): string[] {
-  const { camera, cameras } = message as { camera?: string; cameras?: unknown };
-  if (camera !== undefined) return [camera];
-  return Array.isArray(cameras) ? cameras.filter((id): id is string => typeof id === 'string') : [];
 }

@@ -14,6 +14,7 @@ import type {
   RecordingMessage,
   RecordingTrigger,
 } from '../types.ts';
+import { allows, type Access } from './tokens.ts';
 
 /** Whether a camera is recorded, by all of its recorders together. */
 export interface RecordingView {
@@ -65,8 +66,54 @@ export type FeedMessage =
   | { type: 'problem'; message: string | null }
   /** Now and then, so that a client whose connection is dead notices. */
   | { type: 'tick'; now: number }
-  /** What nodes tell with {@link FeedHub.publish}. */
-  | { type: 'event' | 'storage'; camera?: string; cameras?: string[]; [field: string]: unknown };
+  | { type: 'event'; cameras: string[]; event: IndexedEvent };
+
+type Kind = FeedMessage['type'];
+type Of<K extends Kind> = Extract<FeedMessage, { type: K }>;
+type MaySee = (camera: string) => boolean;
+
+const ofCamera = <M extends { camera: string }>(message: M, { cameras }: Audience): M | null =>
+  cameras === '*' || cameras(message.camera) ? message : null;
+const SOMETHING = 'something is wrong with the NVR: whoever runs it can see what';
+
+/** Who listens: all cameras, or some. */
+interface Audience {
+  cameras: '*' | MaySee;
+}
+
+/** What each kind of message tells those who may see some cameras only. One that is not in here does not compile. */
+const SHOWN: { [K in Kind]: (message: Of<K>, audience: Audience) => FeedMessage | null } = {
+  hello: (message, audience) => {
+    const { cameras: maySee } = audience;
+    if (maySee === '*') return message;
+    const some = <T extends { camera: string }>(all: readonly T[]): T[] => all.filter(({ camera }) => maySee(camera));
+    const { cameras, recorders, motions, ptz, problem } = message;
+    return {
+      ...{ ...message, cameras: some(cameras), recorders: some(recorders), motions: some(motions) },
+      ...{ ptz: ptz.filter(maySee), problem: problem && SOMETHING },
+    };
+  },
+  camera: ofCamera,
+  'camera-removed': ofCamera,
+  recorder: ofCamera,
+  motion: ofCamera,
+  gap: ofCamera,
+  // It is about the whole NVR, and may name a disk.
+  problem: (message, { cameras }) =>
+    cameras === '*' ? message : { ...message, message: message.message && SOMETHING },
+  tick: (message) => message,
+  // One without cameras is about the plant; one of several tells of all of them, in its words, too.
+  event: (message, { cameras }) =>
+    cameras === '*' || (message.cameras.length > 0 && message.cameras.every(cameras)) ? message : null,
+};
+
+/** What of a message somebody may know; null for nothing. */
+export function shownTo(message: FeedMessage, access: Access): FeedMessage | null {
+  const maySee: MaySee = (camera) => allows(access, camera, 'live');
+  // Looked up by the message's own kind, so that it is what the function takes.
+  const shown = SHOWN[message.type] as (message: FeedMessage, audience: Audience) => FeedMessage | null;
+  return shown(message, { cameras: access.cameras === '*' ? '*' : maySee });
+}
 
 /** Boxes of one camera are told so often at most. */
 const BOXES_MS = 200;
@@ -117,20 +164,20 @@ export class FeedHub extends EventEmitter<{ message: [FeedMessage] }> {
     host.off('event', this.onEvent);
   }
 
-  /** Tells all who watch; what is about cameras goes to those who may see all of them. */
-  publish(message: FeedMessage): void {
+  /** Tells all who watch; {@link shownTo} says what of it each of them may know. */
+  private publish(message: FeedMessage): void {
     this.emit('message', message);
   }
 
-  /** What is true now of the cameras that somebody may see. */
-  hello(maySee: (camera: string) => boolean, ptz: Iterable<string>): FeedHello {
+  /** What is true now; {@link shownTo} says what of it somebody may know. */
+  hello(ptz: Iterable<string>): FeedHello {
     return {
       type: 'hello',
       now: Date.now(),
-      cameras: this.host.cameraMessages.filter(({ camera }) => maySee(camera)),
-      recorders: [...this.recorders.keys()].filter(maySee).map((camera) => this.view(camera)),
-      motions: [...this.motions.values()].filter(({ camera }) => maySee(camera)),
-      ptz: [...ptz].filter(maySee),
+      cameras: this.host.cameraMessages,
+      recorders: [...this.recorders.keys()].map((camera) => this.view(camera)),
+      motions: [...this.motions.values()],
+      ptz: [...ptz],
       problem: this.host.currentProblem,
     };
   }
@@ -181,7 +228,7 @@ export class FeedHub extends EventEmitter<{ message: [FeedMessage] }> {
 
   private readonly onGap = (_recorder: string, message: GapMessage): void => this.publish(message);
 
-  /** As the index tells it; who may not see all of its cameras hears nothing of it. */
+  /** As the index tells it. */
   private readonly onEvent = (event: IndexedEvent): void => {
     this.publish({ type: 'event', cameras: event.cameras, event });
   };

@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { Viewer } from '../playback/live-hub.ts';
 import { EngineError, type StreamName } from '../types.ts';
-import { demand, tokenOf } from './access.ts';
+import { askerOf, demand, tokenOf } from './access.ts';
 import type { Boundary } from './boundary.ts';
 import { hold, Places, socketServer } from './held-socket.ts';
 import { cameraOf, streamOf, textOf } from './params.ts';
@@ -63,7 +63,7 @@ export class LiveSockets {
   private show(nvr: NvrService, { camera, stream, codecs }: Wanted, client: WebSocket, access: Access): void {
     hold(client, { nvr, access, camera, right: 'live' }, this.boundary);
     const h264 = codecs !== null && !plays(nvr, camera, stream, codecs.split(','));
-    const leave = nvr.live.join(camera, stream, this.viewer(nvr, client), h264);
+    const leave = nvr.live.join(camera, stream, this.viewer(nvr, client), h264, askerOf(access));
     client.on('close', leave);
   }
 

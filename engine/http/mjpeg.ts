@@ -4,6 +4,7 @@ import type { Response } from 'express';
 import { FedWatch, SILENT_MS } from '../ingest/fed-watch.ts';
 import { lowerPriority, spawnDecoder } from '../ingest/ffmpeg-process.ts';
 import { BOUNDED } from '../media/decoding.ts';
+import { placeToFree, type Asker } from '../playback/fair-queue.ts';
 import type { Viewer } from '../playback/live-hub.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import { isGone } from './access.ts';
@@ -15,6 +16,8 @@ const MAX_AT_ONCE = 8;
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
 let running = 0;
+/** Those that can be ended for others, the oldest first. */
+const views: { asker: Asker; end: () => void }[] = [];
 
 export function mjpegArgs(fps: number, width: number): string[] {
   return [
@@ -24,15 +27,23 @@ export function mjpegArgs(fps: number, width: number): string[] {
   ];
 }
 
-/** Shows a stream until the client goes or its token ends. Throws `busy`. */
+/** Ends a view of whoever has most of them, for somebody who has less. @returns whether there was one */
+function makeRoom(asker: Asker): boolean {
+  const held = views.map((view) => [view.asker]);
+  const given = views[placeToFree(held, asker) ?? -1];
+  given?.end();
+  return given !== undefined;
+}
+
+/** Shows a stream until the client goes, its token ends, or who has fewer views needs the place. Throws `busy`. */
 export function sendMjpeg(
   nvr: NvrService,
-  of: { camera: string; stream: StreamName; fps: number; width: number; until: number },
+  of: { camera: string; stream: StreamName; fps: number; width: number; until: number; asker: Asker },
   response: Response,
   boundary: Boundary,
 ): void {
   if (isGone(response)) return;
-  if (running >= MAX_AT_ONCE)
+  if (running >= MAX_AT_ONCE && !makeRoom(of.asker))
     throw new EngineError('busy', `at most ${MAX_AT_ONCE} MJPEG views at once; use live/ over WebSocket`);
   const child = spawnDecoder(
     nvr.host.config.ffmpegPath,
@@ -46,6 +57,7 @@ export function sendMjpeg(
   const end = (): void => {
     if (view.ended) return;
     view.ended = true;
+    views.splice(views.indexOf(place), 1);
     clearTimeout(timer);
     view.leave();
     child.stdin.end();
@@ -53,6 +65,8 @@ export function sendMjpeg(
     child.kill('SIGKILL'); // it leaves nothing behind
     response.end();
   };
+  const place = { asker: of.asker, end };
+  views.push(place);
   const timer = setTimeout(end, Math.min(Math.max(0, of.until - Date.now()), 2 ** 31 - 1));
   child.on('spawn', () => lowerPriority(child, 10));
   child.on('error', () => response.destroy());

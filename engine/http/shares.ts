@@ -6,6 +6,8 @@ import { allows, type Access, type Tokens } from './tokens.ts';
 
 /** Longer, and it is not a link to something any more. */
 const MAX_MINUTES = 30 * 24 * 60;
+/** Clocks of browsers differ from that of the NVR. */
+const AHEAD_MS = 60_000;
 /** Parts begin with a keyframe; a player may ask for a little more than it shows. */
 const SLACK_MS = 1000;
 
@@ -29,6 +31,10 @@ export async function share(tokens: Tokens, access: Access, body: Record<string,
   const range = rangeIn({ start, end });
   if (range.end - range.start > MAX_CLIP_MS) {
     throw new EngineError('bad-request', `a link must not be for more than ${MAX_CLIP_MS / 3_600_000} hours`);
+  }
+  // What is recorded later can be seen while it is: that would be a live view, for which a link is not.
+  if (range.end > Date.now() + AHEAD_MS) {
+    throw new EngineError('bad-request', 'end must not be in the future: a link is for what is recorded already');
   }
   if (typeof minutes !== 'number' || !(minutes >= 1 && minutes <= MAX_MINUTES)) {
     throw new EngineError('bad-request', `minutes must be a number from 1 to ${MAX_MINUTES}`);

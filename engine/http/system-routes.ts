@@ -3,7 +3,7 @@ import type { RetentionStateMessage } from '../retention/types.ts';
 import { localDays } from '../playback/local-days.ts';
 import { EngineError } from '../types.ts';
 import { integerOf, rangeOf, streamOf, textOf } from './params.ts';
-import type { Permitted, Route } from './router.ts';
+import type { Handler, Permitted, Route } from './guard.ts';
 
 const DAY_MS = 86_400_000;
 /** A year and the hours that its first and last day may be longer than they look. */
@@ -42,16 +42,18 @@ export function systemRoutes(route: Route, permitted: Permitted): void {
     response.json(await nvr.diagnostics.log({ after, before, limit }));
   });
 
-  route('get', '/api/config', 'admin', 'none', (nvr, _request, response) => {
+  const configuration: Handler = (nvr, _request, response) => {
     response.set('Content-Disposition', `attachment; filename="flow-nvr-configuration-${today()}.json"`);
     response.type('json').send(JSON.stringify(nvr.diagnostics.configuration(), null, 2));
-  });
+  };
+  route('get', '/api/config', 'admin', 'none', configuration, { what: () => 'download of the configuration' });
 
-  route('get', '/api/support', 'admin', 'none', async (nvr, _request, response) => {
+  const support: Handler = async (nvr, _request, response) => {
     const bundle = await nvr.diagnostics.bundle();
     response.set('Content-Disposition', `attachment; filename="flow-nvr-support-${today()}.json.gz"`);
     response.type('application/gzip').end(bundle);
-  });
+  };
+  route('get', '/api/support', 'admin', 'none', support, { what: () => 'download of the support bundle' });
 }
 
 function today(): string {

@@ -18,6 +18,8 @@ export interface Grant {
   rights: readonly Right[];
   /** Only footage of this time; see shares.ts. */
   range?: TimeRange;
+  /** Who has it, where several tokens are given to the same person or page: together they have one share of what is short. */
+  by?: string;
 }
 
 export interface Access extends Grant {
@@ -36,6 +38,15 @@ interface Keys {
   keys: string[];
   /** Ids of tokens that were taken back, with their own end: after that they need no remembering. */
   revoked: [id: string, expiresMs: number][];
+}
+
+const GOOD_TOKEN = 'this needs a token that is good and has not ended';
+
+/** A token of ours that has ended or was taken back: whoever has it does not guess. */
+export class EndedToken extends EngineError {
+  constructor() {
+    super('unauthorized', GOOD_TOKEN);
+  }
 }
 
 export class Tokens {
@@ -69,32 +80,40 @@ export class Tokens {
 
   async mint(grant: Grant, expiresInMs: number): Promise<string> {
     const { SignJWT } = await jose();
-    const { cameras, rights, range } = grant;
-    return new SignJWT({ cameras, rights, ...(range ? { range: [range.start, range.end] } : {}) })
+    const { cameras, rights, range, by } = grant;
+    const more = { ...(range ? { range: [range.start, range.end] } : {}), ...(by === undefined ? {} : { by }) };
+    return new SignJWT({ cameras, rights, ...more })
       .setProtectedHeader({ alg: 'HS256' })
       .setJti(randomUUID())
       .setExpirationTime(Math.ceil((Date.now() + expiresInMs) / 1000))
       .sign(secretOf(this.state.keys[0]!));
   }
 
-  /** Throws `unauthorized` for anything but a good token that has not ended. */
+  /**
+   * Throws `unauthorized` for anything but a good token that has not ended: {@link EndedToken} for one that was good
+   * once.
+   */
   async verify(token: string): Promise<Access> {
     const { errors, jwtVerify } = await jose();
     for (const key of this.state.keys) {
       try {
         const { payload } = await jwtVerify(token, secretOf(key), { algorithms: ['HS256'] });
-        const { cameras, rights, range, jti, exp } = payload;
+        const { cameras, rights, range, by, jti, exp } = payload;
         const good = (cameras === '*' || isStrings(cameras)) && isStrings(rights) && jti && exp !== undefined;
-        if (!good || this.isRevoked(jti)) break;
-        const access: Access = { cameras, rights: rights as Right[], id: jti, expiresMs: exp * 1000 };
+        if (!good) break;
+        if (this.isRevoked(jti)) throw new EndedToken();
+        const whose = typeof by === 'string' ? { by } : {};
+        const access: Access = { cameras, rights: rights as Right[], id: jti, expiresMs: exp * 1000, ...whose };
         if (range === undefined) return access;
         if (!isSpan(range)) break;
         return { ...access, range: { start: range[0], end: range[1] } };
       } catch (error) {
+        // Looked at behind the signature: it was ours.
+        if (error instanceof errors.JWTExpired || error instanceof EndedToken) throw new EndedToken();
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
       }
     }
-    throw new EngineError('unauthorized', 'this needs a token that is good and has not ended');
+    throw new EngineError('unauthorized', GOOD_TOKEN);
   }
 
   isRevoked(id: string): boolean {

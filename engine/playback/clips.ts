@@ -18,7 +18,9 @@ import {
 } from '../ingest/ffmpeg-process.ts';
 import { BOUNDED } from '../media/decoding.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
+import { forAll, whoAsks } from './asker.ts';
 import { copyPlan, timelapsePlan, type CopyPlan } from './clip-plan.ts';
+import { FairTurns } from './fair-turns.ts';
 import type { Playable } from './footage.ts';
 import type { QueryHost } from './query-host.ts';
 import type { Chunk, Run } from './runs.ts';
@@ -49,6 +51,12 @@ export interface Job {
   background: boolean;
   waiters: number;
   ended: AbortController;
+  /** Ids of those who have asked for it and wait for a turn to make it; whose turn comes first makes it for all. */
+  askers: Set<string>;
+  /** Aborted when it is made: the others need no turn then. */
+  begun: AbortController;
+  make: () => Promise<void>;
+  fail: (error: unknown) => void;
 }
 
 export const MAX_CLIP_MS = 24 * 3_600_000;
@@ -144,8 +152,9 @@ export class Clips {
   private readonly folder: string;
   private readonly maxBytes: number;
   private readonly jobs = new Map<string, Job>();
-  private running = 0;
-  private readonly queue: (() => void)[] = [];
+  private readonly turns = new FairTurns({
+    ...{ atOnce: AT_ONCE, mostWaiting: MAX_WAITING, busy: 'too many clips are being made; try again later' },
+  });
   private readonly children = new Set<ChildProcessWithoutNullStreams>();
 
   /**
@@ -171,6 +180,7 @@ export class Clips {
     const known = this.jobs.get(key);
     if (known && isGood(known, nowMs)) {
       known.usedAt = nowMs;
+      this.waitToo(known);
       return known;
     }
     const { camera, stream, start, end } = request;
@@ -184,18 +194,28 @@ export class Clips {
     }
     const bytes = clipBytes(playable.runs, request.speed);
     if (bytes > this.maxBytes) throw this.tooLarge(bytes);
-    if (this.queue.length >= MAX_WAITING)
-      throw new EngineError('busy', 'too many clips are being made; try again later');
     if (known) await rm(known.file, { force: true });
     const meanwhile = this.jobs.get(key);
-    if (meanwhile && isGood(meanwhile, nowMs)) return meanwhile; // asked for twice at the same moment
+    if (meanwhile && isGood(meanwhile, nowMs)) {
+      this.waitToo(meanwhile);
+      return meanwhile; // asked for twice at the same moment
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<undefined>();
     const job: Job = {
       ...{ status: { state: 'waiting', progress: 0, bytes: 0 }, done: Promise.resolve(), usedAt: nowMs },
       file: join(this.folder, `${randomUUID()}.mp4`),
       goodUntil: playable.final ? Infinity : nowMs + UNFINISHED_MS,
-      ...{ background: false, waiters: 0, ended: new AbortController() },
+      ...{ background: false, waiters: 0, ended: new AbortController(), askers: new Set() },
+      ...{ begun: new AbortController(), make: () => make().then(() => resolve(undefined), reject), fail: reject },
     };
-    job.done = this.turn(async () => {
+    job.done = promise.catch(async (error: unknown) => {
+      job.status.state = 'failed';
+      job.status.message = messageFor(error);
+      await rm(job.file, { force: true });
+      throw error;
+    });
+    job.done.catch(() => undefined); // told to whoever waits for it
+    const make = async (): Promise<void> => {
       job.ended.signal.throwIfAborted();
       job.status.state = 'running';
       await this.forget(nowMs);
@@ -206,15 +226,44 @@ export class Clips {
       if (request.speed !== 1 && job.status.bytes >= this.maxBytes) throw this.tooLarge(job.status.bytes);
       job.status.progress = 1;
       job.status.state = 'done';
-    }).catch(async (error: unknown) => {
-      job.status.state = 'failed';
-      job.status.message = messageFor(error);
-      await rm(job.file, { force: true });
-      throw error;
-    });
-    job.done.catch(() => undefined); // told to whoever waits for it
+    };
+    this.waitForTurn(job); // throws `busy`: then there is no job
     this.jobs.set(key, job);
     return job;
+  }
+
+  /** Somebody else wants it, too: whoever asked for it first may have to wait much longer. */
+  private waitToo(job: Job): void {
+    if (job.status.state !== 'waiting' || job.askers.has(whoAsks().asker.id)) return;
+    try {
+      this.waitForTurn(job);
+    } catch (error) {
+      // No place of their own is left to them: they wait with those who have one.
+      if (!(error instanceof EngineError && error.code === 'busy')) throw error;
+    }
+  }
+
+  /** Makes the clip when the turn of who asks has come, unless it is made by then. Throws `busy`. */
+  private waitForTurn(job: Job): void {
+    const { id } = whoAsks().asker;
+    const turn = this.turns.begin(AbortSignal.any([job.ended.signal, job.begun.signal]));
+    job.askers.add(id);
+    const begun = async (end: () => void): Promise<void> => {
+      try {
+        if (job.status.state !== 'waiting') return;
+        const making = forAll(job.make); // for whoever wants it, even if who asked leaves
+        job.begun.abort();
+        await making;
+      } finally {
+        end();
+      }
+    };
+    turn
+      .then(begun, (error: unknown) => {
+        job.askers.delete(id);
+        if (job.askers.size === 0 && job.status.state === 'waiting') job.fail(error);
+      })
+      .catch(job.fail);
   }
 
   /** Somebody waits for the job until the returned function is called; when nobody does any more, it is given up. */
@@ -228,18 +277,6 @@ export class Clips {
       const working = job.status.state === 'waiting' || job.status.state === 'running';
       if (working && job.waiters === 0 && !job.background) job.ended.abort();
     };
-  }
-
-  private async turn(work: () => Promise<void>): Promise<void> {
-    if (this.running < AT_ONCE) this.running++;
-    else await new Promise<void>((resolve) => this.queue.push(resolve)); // whoever ends leaves their place to us
-    try {
-      await work();
-    } finally {
-      const next = this.queue.shift();
-      if (next) next();
-      else this.running--;
-    }
   }
 
   private tooLarge(bytes: number): EngineError {

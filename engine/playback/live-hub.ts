@@ -5,6 +5,8 @@
 import type { EngineHost } from '../engine-host.ts';
 import type { LiveMedia } from '../live-feed.ts';
 import type { StreamName } from '../types.ts';
+import { whoAsks } from './asker.ts';
+import { placeToFree, type Asker } from './fair-queue.ts';
 import { H264Encoder } from './h264-encoder.ts';
 
 export type LiveInit = Extract<LiveMedia, { kind: 'init' }>;
@@ -24,10 +26,11 @@ const LINGER_MS = 5000;
 const MAX_GOP_BYTES = 32 * 1024 * 1024;
 /** Each is a decoder and an encoder: more would cost the recording its CPU. */
 export const MAX_ENCODERS = 8;
+const BUSY = `busy: at most ${MAX_ENCODERS} streams are encoded for browsers at once; use live/….mjpeg`;
 
 /** Passes a stream on, and keeps what newcomers need: its init segment and the current GOP. */
 class Feed {
-  readonly viewers = new Set<Viewer>();
+  readonly viewers = new Map<Viewer, Asker>();
   private current: LiveInit | null = null;
   private gop: LiveFragment[] = [];
   private gopBytes = 0;
@@ -46,7 +49,7 @@ class Feed {
       this.current = media;
       this.gop = [];
       this.gopBytes = 0;
-      for (const viewer of this.viewers) viewer.init(media);
+      for (const viewer of this.viewers.keys()) viewer.init(media);
       return;
     }
     if (media.key) {
@@ -55,16 +58,16 @@ class Feed {
     }
     this.gopBytes += media.data.length;
     if (this.gopBytes <= MAX_GOP_BYTES) this.gop.push(media);
-    for (const viewer of this.viewers) viewer.fragment(media);
+    for (const viewer of this.viewers.keys()) viewer.fragment(media);
   }
 
   fail(message: string): void {
-    for (const viewer of this.viewers) viewer.failed(message);
+    for (const viewer of this.viewers.keys()) viewer.failed(message);
   }
 
-  add(viewer: Viewer): void {
+  add(viewer: Viewer, asker: Asker): void {
     clearTimeout(this.lingering);
-    this.viewers.add(viewer);
+    this.viewers.set(viewer, asker);
     if (!this.current) return;
     viewer.init(this.current);
     if (this.gop[0]?.key) for (const fragment of this.gop) viewer.fragment(fragment);
@@ -95,19 +98,20 @@ export class LiveHub {
   /**
    * Shows a stream to a viewer until the returned function is called.
    * @param h264 encode it, because the viewer cannot play what it is; the viewer fails at once when too many are encoded
+   * @param asker whose viewer it is: when all encoders are taken, who has most of them gives one to who has less
    */
-  join(camera: string, stream: StreamName, viewer: Viewer, h264 = false): () => void {
+  join(camera: string, stream: StreamName, viewer: Viewer, h264 = false, asker = whoAsks().asker): () => void {
     const key = `${camera} ${stream}${h264 ? ' h264' : ''}`;
     let feed = this.feeds.get(key);
     if (!feed) {
-      if (h264 && !this.mayEncode()) {
-        viewer.failed(`busy: at most ${MAX_ENCODERS} streams are encoded for browsers at once; use live/….mjpeg`);
+      if (h264 && !this.mayEncode(asker)) {
+        viewer.failed(BUSY);
         return () => undefined;
       }
       feed = new Feed((own) => (h264 ? this.encode(camera, stream, own) : this.watch(camera, stream, own)));
       this.feeds.set(key, feed);
     }
-    feed.add(viewer);
+    feed.add(viewer, asker);
     const joined = feed;
     return () => {
       if (!joined.viewers.delete(viewer) || joined.viewers.size > 0 || joined.ended) return;
@@ -133,13 +137,24 @@ export class LiveHub {
     if (message !== undefined) feed.fail(message);
   }
 
-  /** Makes room by ending an encoder that nobody watches any more. */
-  private mayEncode(): boolean {
+  /** Makes room by ending an encoder that nobody watches any more, or one of whoever has most. */
+  private mayEncode(asker: Asker): boolean {
     const encoded = [...this.feeds].filter(([key]) => key.endsWith(' h264')).map(([, feed]) => feed);
     if (encoded.length < MAX_ENCODERS) return true;
     const idle = encoded.find(({ viewers }) => viewers.size === 0);
-    if (idle) this.end(idle);
-    return idle !== undefined;
+    if (idle) {
+      this.end(idle);
+      return true;
+    }
+    const given =
+      encoded[
+        placeToFree(
+          encoded.map(({ viewers }) => [...viewers.values()]),
+          asker,
+        ) ?? -1
+      ];
+    if (given) this.end(given, BUSY);
+    return given !== undefined;
   }
 
   private readonly onMedia = (camera: string, stream: StreamName, media: LiveMedia): void => {

@@ -5,6 +5,9 @@ import type { FootageCalls, QueryReply, QueryRequest, QueryThreadData } from '..
 import { sibling } from '../thread/sibling.ts';
 import { systemClock, type Clock } from '../clock.ts';
 import { EngineError } from '../types.ts';
+import { whoAsks } from './asker.ts';
+import { FairQueue } from './fair-queue.ts';
+import { gone } from './fair-turns.ts';
 import { RemoteError, type RemoteFile } from './remote-cache.ts';
 
 /** Questions that may wait; more means that somebody asks faster than the disk can answer. */
@@ -42,7 +45,7 @@ export class QueryHost {
   private readonly effects: QueryEffects;
   private worker: QueryThread | null = null;
   private nextId = 1;
-  private readonly queue: Question[] = [];
+  private readonly queue = new FairQueue<Question>(MAX_WAITING);
   /** What the thread works on: one at a time, so that its time runs from when it begins, however many wait behind it. */
   private current: Question | null = null;
   private stopTimer: () => void = () => undefined;
@@ -58,7 +61,10 @@ export class QueryHost {
     this.effects = effects;
   }
 
-  /** Rejects with `busy`, `timeout`, `catalog`, `bucket` or what the call throws. */
+  /**
+   * Questions of several askers take turns. Rejects with `busy`, `gone` when whoever asked left before its turn,
+   * `timeout`, `catalog`, `bucket` or what the call throws.
+   */
   async call<K extends keyof FootageCalls>(
     call: K,
     ...args: Parameters<FootageCalls[K]>
@@ -86,19 +92,37 @@ export class QueryHost {
         reject(unanswered());
         return;
       }
-      if (this.queue.length >= MAX_WAITING) {
-        reject(new EngineError('busy', 'too many questions at once; try again later'));
+      const { asker, gone: left } = whoAsks();
+      if (left?.aborted) {
+        reject(gone());
         return;
       }
+      const leave = (): void => {
+        if (this.queue.remove(question)) reject(gone());
+      };
+      const done = (): void => left?.removeEventListener('abort', leave);
       const request: QueryRequest = { id: this.nextId++, call, args };
-      this.queue.push({ request, resolve: resolve as (value: unknown) => void, reject });
+      const question: Question = {
+        request,
+        resolve: (value) => {
+          done();
+          (resolve as (value: unknown) => void)(value);
+        },
+        reject: (error) => {
+          done();
+          reject(error);
+        },
+      };
+      left?.addEventListener('abort', leave);
+      const loser = this.queue.push(asker, question);
+      loser?.reject(new EngineError('busy', 'too many questions at once; try again later'));
       this.next();
     });
   }
 
   private next(): void {
     if (this.current || this.hangs) return;
-    const question = this.queue.shift();
+    const question = this.queue.take();
     if (!question) return;
     try {
       this.worker ??= this.start();
@@ -157,7 +181,7 @@ export class QueryHost {
 
   private rejectAll(error: Error): void {
     this.stopTimer();
-    const all = [this.current, ...this.queue.splice(0)];
+    const all = [this.current, ...this.queue.drain()];
     this.current = null;
     for (const question of all) question?.reject(error);
   }

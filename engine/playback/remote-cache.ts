@@ -8,6 +8,7 @@ import { mkdir, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PlaceLink } from '../retention/place-link.ts';
 import { EngineError } from '../types.ts';
+import { FairTurns } from './fair-turns.ts';
 
 /** A file that is in a bucket only. */
 export interface RemoteFile {
@@ -43,8 +44,9 @@ export class RemoteCache {
   private readonly linkOf: (storage: string) => Pick<PlaceLink, 'call'> | null;
   private readonly maxBytes: number;
   private readonly fetching = new Map<string, Promise<void>>();
-  private readonly queue: (() => void)[] = [];
-  private running = 0;
+  private readonly turns = new FairTurns({
+    ...{ atOnce: AT_ONCE, mostWaiting: MAX_WAITING, busy: 'too much is fetched at once; try again later' },
+  });
 
   /**
    * @param folder what an earlier process left in it is removed
@@ -57,15 +59,26 @@ export class RemoteCache {
     rmSync(folder, { recursive: true, force: true });
   }
 
-  /** The file is here when this resolves. All who want it wait for one fetch. Rejects with `bucket`, `busy`, `not-found`. */
-  fetch(file: RemoteFile): Promise<void> {
+  /**
+   * The file is here when this resolves. It is fetched once for all who want it, but each of them waits for a turn of
+   * their own, as somebody with much waiting may have asked for it first. Rejects with `bucket`, `busy`, `not-found`,
+   * `gone`.
+   */
+  async fetch(file: RemoteFile): Promise<void> {
     const name = cachedName(file.storage, file.path);
-    let fetching = this.fetching.get(name);
-    if (!fetching) {
-      fetching = this.turn(() => this.get(file, name)).finally(() => this.fetching.delete(name));
-      this.fetching.set(name, fetching);
-    }
-    return fetching;
+    // One that is under way takes no turn: the others have theirs.
+    const underWay = this.fetching.get(name) ?? (await this.turns.run(() => this.begin(file, name)))?.fetching;
+    await underWay;
+  }
+
+  /** Fetches the file, unless somebody else does: @returns what to wait for then, which needs no turn. */
+  private async begin(file: RemoteFile, name: string): Promise<{ fetching: Promise<void> } | undefined> {
+    const fetching = this.fetching.get(name);
+    if (fetching) return { fetching };
+    const own = this.get(file, name).finally(() => this.fetching.delete(name));
+    this.fetching.set(name, own);
+    await own;
+    return undefined;
   }
 
   private async get({ storage, path, bytes }: RemoteFile, name: string): Promise<void> {
@@ -107,21 +120,6 @@ export class RemoteCache {
     const { bavail, bsize } = await statfs(this.folder);
     if (bavail * bsize < bytes + MIN_FREE_BYTES) {
       throw new EngineError('busy', 'the disk has no room to fetch this footage; the recordings come first');
-    }
-  }
-
-  private async turn(work: () => Promise<void>): Promise<void> {
-    if (this.running >= AT_ONCE) {
-      if (this.queue.length >= MAX_WAITING)
-        throw new EngineError('busy', 'too much is fetched at once; try again later');
-      await new Promise<void>((resolve) => this.queue.push(resolve)); // whoever ends leaves their place to us
-    } else this.running++;
-    try {
-      await work();
-    } finally {
-      const next = this.queue.shift();
-      if (next) next();
-      else this.running--;
     }
   }
 

@@ -5,6 +5,7 @@ import { BOUNDED } from '../media/decoding.ts';
 import { openJpeg } from '../media/jpeg.ts';
 import { stillAtArgs } from '../media/still.ts';
 import { EngineError, type StreamName } from '../types.ts';
+import { FairTurns } from './fair-turns.ts';
 import type { QueryHost } from './query-host.ts';
 import { StripStore } from './strip-store.ts';
 
@@ -44,8 +45,9 @@ export class Stills {
   private readonly query: QueryHost;
   private readonly cache = new Map<string, { bytes: number; value: Still | Strip; goodUntil: number }>();
   private cacheBytes = 0;
-  private running = 0;
-  private readonly queue: (() => void)[] = [];
+  private readonly turns = new FairTurns({
+    ...{ atOnce: AT_ONCE, mostWaiting: MAX_WAITING, busy: 'too many pictures at once; try again later' },
+  });
 
   private readonly strips: StripStore;
 
@@ -58,7 +60,7 @@ export class Stills {
 
   /** The picture of now. Rejects with `offline`, `unknown-camera`, `busy`. */
   async now(camera: string, width: number | null): Promise<Still> {
-    const { image, time } = await this.turn(() => this.host.snapshot(camera));
+    const { image, time } = await this.turns.run(() => this.host.snapshot(camera));
     return { image: await scaled(Buffer.from(image), width), time };
   }
 
@@ -137,7 +139,7 @@ export class Stills {
       this.cache.set(key, known); // the last used is the last to go
       return known.value as T;
     }
-    const value = await this.turn(make);
+    const value = await this.turns.run(make);
     this.forget(key); // what is good no more, or was made meanwhile
     const bytes = value.image.length;
     this.cache.set(key, { bytes, value, goodUntil: lasting ? Infinity : nowMs + UNSETTLED_GOOD_MS });
@@ -152,20 +154,6 @@ export class Stills {
   private forget(key: string): void {
     this.cacheBytes -= this.cache.get(key)?.bytes ?? 0;
     this.cache.delete(key);
-  }
-
-  private async turn<T>(work: () => Promise<T>): Promise<T> {
-    if (this.running >= AT_ONCE) {
-      if (this.queue.length >= MAX_WAITING) throw new EngineError('busy', 'too many pictures at once; try again later');
-      await new Promise<void>((resolve) => this.queue.push(resolve));
-    }
-    this.running++;
-    try {
-      return await work();
-    } finally {
-      this.running--;
-      this.queue.shift()?.();
-    }
   }
 }
 

@@ -6,6 +6,7 @@ import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { NodeAPI, NodeDef } from 'node-red';
 import { gateOf, type Gate } from '../../engine/http/gate.ts';
 import { foreignReason, hostNameOf, isOwnHost } from '../../engine/http/same-site.ts';
+import { DASHBOARD } from '../../engine/http/access.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { isCameraId } from '../../engine/recording/segment-path.ts';
 import { refuseClosed } from '../guard.ts';
@@ -85,7 +86,7 @@ export function dashboardToken(
     }
     const cookie = gate.admittedUntil(headers) === null ? null : gate.renewed(headers);
     if (cookie) response.append('Set-Cookie', cookie);
-    const token = await service.tokens.mint({ rights, cameras }, TOKEN_MS);
+    const token = await service.tokens.mint({ rights, cameras, by: `${DASHBOARD} ${request.ip}` }, TOKEN_MS);
     response.json({ token, rights, cameras, expiresInMs: TOKEN_MS });
   };
 

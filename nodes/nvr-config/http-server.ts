@@ -13,6 +13,7 @@ import type { LiveSockets } from '../../engine/http/live-socket.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { textOf } from '../shared/nvr.ts';
 import { dashboardToken, enter, type DashboardSettings } from './dashboard-access.ts';
+import { takeBodyFailures } from './body-failures.ts';
 
 interface Place {
   owner: string;
@@ -68,6 +69,7 @@ export class HttpServer {
         boundary: this.boundary,
       }),
     );
+    takeBodyFailures(this.RED, path);
     httpNode.get(`/${path}/dashboard/token`, ...dashboardToken(this.RED, own));
     httpNode.get(`/${path}/enter`, enter(this.RED));
     router.catch((error: unknown) => this.RED.log.error(`nvr: the HTTP routes could not be loaded: ${textOf(error)}`));

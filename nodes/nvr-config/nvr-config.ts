@@ -146,6 +146,8 @@ export default function register(RED: NodeAPI): void {
       const answer = service ? handler(service, body) : Promise.resolve(null);
       answer.then(
         (result) => {
+          const done = result ? 'done' : 'bad-request';
+          RED.log.info(`nvr: ${path.slice('/nvr/'.length)} from ${request.ip ?? 'unknown'}: ${done}`);
           if (result) response.json(result);
           else
             response.status(400).json({ error: 'bad-request', message: `needed: nvr (id of an nvr-config)${needed}` });

@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { lowerPriority } from '../../engine/ingest/ffmpeg-process.ts';
 import { H264Encoder } from '../../engine/playback/h264-encoder.ts';
-import { lowerPriority } from '../../engine/thread/child.ts';
 
 describe('a child process', () => {
   let folder: string;
@@ -41,7 +41,7 @@ describe('a child process', () => {
     const said = execFileSync('sh', ['-c', `ulimit -n 200; exec "${process.execPath}" "${file}"`], {
       encoding: 'utf8',
     });
-    assert.match(said, /no process can be started.*; .*no process can be started/);
+    assert.match(said, /start no more processes.*; .*start no more processes/);
   });
 
   it('that encodes for a viewer and gives no MP4 is an error for that viewer', async () => {

@@ -128,4 +128,24 @@ describe('live media', function () {
     assert.match(join('camera1')[0]!, /^busy: /, 'it made room');
     assert.ok(viewers.every(({ messages }) => messages.length === 0));
   });
+
+  it('is taken from whoever has most encoders for who has less, and not from who shares one', () => {
+    const somebody = (id: string) => ({ id, kind: 'viewer' as const });
+    const join = (camera: string, id: string): FakeViewer => {
+      const viewer = new FakeViewer();
+      hub.join(camera, 'main', viewer, true, somebody(id));
+      return viewer;
+    };
+    const greedy = Array.from({ length: MAX_ENCODERS }, (_, i) => join(`camera${i}`, 'greedy'));
+    const shared = join('camera7', 'modest');
+    const modest = join('another', 'modest');
+    assert.deepEqual([modest.messages, shared.messages], [[], []]);
+    assert.deepEqual(
+      greedy.map(({ messages }) => messages.length),
+      [0, 0, 0, 0, 0, 0, 1, 0],
+      'the newest that nobody shares',
+    );
+    assert.match(join('one more', 'greedy').messages[0]!, /^busy: /, 'it does not come back at the cost of others');
+    assert.deepEqual(modest.messages, []);
+  });
 });

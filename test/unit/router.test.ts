@@ -26,7 +26,7 @@ describe('the HTTP routes', () => {
   let server: Server | undefined;
   /** What the query thread was asked. */
   const asked: string[] = [];
-  let onLog = (): unknown => undefined;
+  const lines: string[] = [];
 
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'flow-nvr-router-'));
@@ -38,7 +38,7 @@ describe('the HTTP routes', () => {
     server?.closeAllConnections();
     server = undefined;
     asked.length = 0;
-    onLog = () => undefined;
+    lines.length = 0;
   });
 
   /** Routes of an NVR without an engine, in a server of their own. @returns their address */
@@ -59,7 +59,7 @@ describe('the HTTP routes', () => {
     const nvr = { tokens, host, query, ...more } as unknown as NvrService;
     const app = express();
     before(app);
-    app.use('/nvr', createRouter({ service: () => nvr, log: () => onLog() }));
+    app.use('/nvr', createRouter({ service: () => nvr, log: (line) => lines.push(line) }));
     server = app.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}/nvr`;
@@ -247,10 +247,15 @@ describe('the HTTP routes', () => {
     it('no file is opened', async () => {
       const file = join(folder, 'clip.mp4');
       writeFileSync(file, 'clip');
-      const clips = { job: () => Promise.resolve({ done: Promise.resolve(), file }), wait: () => () => undefined };
       const answers: Response[] = [];
-      // The line of the log is the last thing before the file is looked at.
-      onLog = () => answers[0]!.req.socket.destroy();
+      const job = {
+        done: Promise.resolve(),
+        get file() {
+          answers[0]!.req.socket.destroy(); // the last moment before the file is looked at
+          return file;
+        },
+      };
+      const clips = { job: () => Promise.resolve(job), wait: () => () => undefined };
       const base = await serve({ clips }, (app) => {
         app.use((_request, response, next) => {
           answers.push(response);
@@ -263,10 +268,36 @@ describe('the HTTP routes', () => {
     });
   });
 
+  it('end a live view of who has most of them for who has none', async () => {
+    const ffmpegPath = join(folder, 'ffmpeg-views.sh');
+    writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });
+    const boundary = new Boundary(() => assert.fail('nothing should fail'));
+    const left: string[] = [];
+    const responses: Writable[] = [];
+    const show = (camera: string, id: string): void => {
+      const live = { join: () => () => left.push(camera) };
+      const nvr = { host: { config: { ffmpegPath } }, live } as unknown as NvrService;
+      const response = Object.assign(new Writable({ write: () => undefined }), {
+        ...{ set: () => undefined, flushHeaders: () => undefined, req: { socket: { destroyed: false } } },
+      });
+      responses.push(response);
+      const until = Date.now() + MINUTE_MS;
+      const of = { camera, stream: 'main' as const, fps: 5, width: 640, until, asker: { id, kind: 'viewer' as const } };
+      sendMjpeg(nvr, of, response as unknown as Response, boundary);
+    };
+    for (let i = 0; i < 8; i++) show(`camera${i}`, 'greedy');
+    assert.throws(() => show('camera8', 'greedy'), { code: 'busy' });
+    show('yard', 'modest');
+    assert.deepEqual(left, ['camera7']);
+    for (const response of responses) response.destroy();
+    while (left.length < 9) await new Promise(setImmediate);
+  });
+
   it('end a live view with its token, though the client takes nothing', async () => {
     const ffmpegPath = join(folder, 'ffmpeg.sh');
     writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });
     const host = { config: { ffmpegPath } };
+    const asker = { id: 'somebody', kind: 'viewer' as const };
     const leaving: Promise<unknown>[] = [];
     const boundary = new Boundary(() => assert.fail('nothing should fail'));
     const show = (until: number): void => {
@@ -276,12 +307,8 @@ describe('the HTTP routes', () => {
       const response = Object.assign(new Writable({ write: () => undefined }), {
         ...{ set: () => undefined, flushHeaders: () => undefined, req: { socket: { destroyed: false } } },
       });
-      sendMjpeg(
-        nvr,
-        { camera: 'front', stream: 'main', fps: 5, width: 640, until },
-        response as unknown as Response,
-        boundary,
-      );
+      const of = { camera: 'front', stream: 'main' as const, fps: 5, width: 640, until, asker };
+      sendMjpeg(nvr, of, response as unknown as Response, boundary);
       leaving.push(gate.opened);
     };
     for (let i = 0; i < 8; i++) show(Date.now());

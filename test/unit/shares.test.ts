@@ -60,6 +60,14 @@ describe('links to a range of footage', () => {
     }
   });
 
+  it('are not for what is still to come, which would be a live view', async () => {
+    const all = access('*', ['live', 'export']);
+    const until = (end: number) => share(tokens, all, { ...wish, start: end - 60_000, end });
+    await assert.rejects(until(Date.now() + 3_600_000), { code: 'bad-request' });
+    await assert.rejects(until(Date.now() + 120_000), { code: 'bad-request' });
+    await until(Date.now() + 30_000); // a browser's clock may be ahead of ours
+  });
+
   it('open no other time, and nothing without one', () => {
     const range = { start: START, end: END };
     const asked: Parameters<typeof demandTime>[2] = { start: null, end: null, at: null };
