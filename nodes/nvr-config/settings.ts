@@ -14,6 +14,8 @@ export interface NvrConfigProperties {
   dashboardAccess?: DashboardAccess;
   /** The dashboard shows cameras to everybody who reaches it, though nothing asks who they are. */
   openToNetwork?: boolean;
+  /** Names under which people reach this Node-RED, with commas between; read by {@link readHostNames}. */
+  hostNames?: string;
 }
 
 export const DASHBOARD_RIGHTS = {
