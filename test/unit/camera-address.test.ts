@@ -5,6 +5,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
+import { parseAddress } from '../../engine/onvif/client.ts';
 import { placeOf, readAddress, splitCredentials } from '../../engine/ingest/camera-address.ts';
 import { runJob } from '../../engine/ingest/ffmpeg-process.ts';
 import { parseSource } from '../../engine/ingest/source-url.ts';
@@ -23,6 +24,16 @@ function hostOfFfmpeg(url: string): { host: string; port: number | null } {
   const host = close > 0 ? place.slice(1, close) : place.split(':', 1)[0]!;
   const behind = place.slice(close > 0 ? close + 1 : host.length);
   return { host, port: behind.startsWith(':') ? parseInt(behind.slice(1), 10) : null };
+}
+
+/** The host that our own client calls; null where it refuses the address. */
+function hostAsked(address: string): string | null {
+  try {
+    return parseAddress(address).hostname;
+  } catch (error) {
+    assert.ok(error instanceof EngineError && error.code === 'bad-address', String(error));
+    return null;
+  }
 }
 
 const DEFAULTS: Record<string, number> = { rtsp: 554, rtsps: 322, rtmp: 1935, rtmps: 443, http: 80, https: 443 };
@@ -63,6 +74,11 @@ describe('the host in an address', () => {
         assert.deepEqual({ host, port: port ?? DEFAULTS[scheme] }, source.endpoint, source.input);
         assert.match(host, /^[a-z0-9._:-]+$/i);
         assert.equal(placeOf(address)?.host.replace(/^\[|\]$/g, ''), host.toLowerCase());
+        // The client of ONVIF speaks to Node's URL: it may write an IP address in another way, but finds the same host.
+        const plain = splitCredentials(address.trim()).url.replace(/^\w+:/, 'http:');
+        const asked = hostAsked(plain);
+        if (asked !== null)
+          assert.equal(asked, URL.parse(`http://${readAddress(address.trim()).host}`)?.hostname, plain);
         // What is stored is read again at the next start: it must not mean another host then.
         const { url } = splitCredentials(address.trim());
         assert.deepEqual(parseSource(url).endpoint, source.endpoint, url);
@@ -86,6 +102,13 @@ describe('the host in an address', () => {
       ['http://küche.local/x', 'xn--kche-0ra.local'],
     ];
     for (const [address, host] of rows) assert.equal(readAddress(address).host, host, address);
+  });
+
+  it('is not another one for ONVIF than for the account that goes there', () => {
+    for (const address of ['http://evil.example\\@cam/', 'evil.example\\@cam', 'http://a:b@cam/', 'http://@cam/'])
+      assert.throws(() => parseAddress(address), { code: 'bad-address' }, address);
+    assert.equal(parseAddress('cam:8000').href, 'http://cam:8000/onvif/device_service');
+    assert.equal(parseAddress('https://[fe80::1]/x\\@evil.example').hostname, '[fe80::1]');
   });
 
   it('is not guessed where there are several, and not taken where it is none', () => {
