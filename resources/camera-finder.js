@@ -161,12 +161,14 @@
         rows.toggle(devices.length > 0);
         for (const device of devices) {
           device.row = $('<div class="flow-nvr-device">').appendTo(rows);
-          ask(device);
+          // Anything in the network can answer that it is a camera: it gets the account when it was picked.
+          draw(device);
         }
       }
 
-      /** What it is, with the account that is in the fields now. */
+      /** What it is, with the account that is in the fields now: for a device that the user has picked. */
       function ask(device) {
+        device.picked = true;
         device.username = username.val();
         device.password = password.val() || typed.password;
         device.refused = false;
@@ -188,8 +190,12 @@
                 still(device);
               },
               (xhr) => {
+                const { reason, message } = xhr.responseJSON || {};
                 device.busy = false;
-                device.problem = say('noAnswer', { status: xhr.status });
+                device.refused = reason === 'password';
+                device.problem = device.refused
+                  ? api.text('advice.password')
+                  : message || say('noAnswer', { status: xhr.status });
               },
             )
             .always(() => draw(device)),
@@ -253,6 +259,7 @@
         const facts = $('<div class="flow-nvr-facts">').append($('<b>').text(nameOf(device)));
         const soft = (text) => facts.append($('<div class="flow-nvr-soft">').text(text));
         soft([device.hardware, device.host].filter(Boolean).join(' · '));
+        if (device.from) facts.append($('<div class="flow-nvr-wrong">').text(say('otherHost', { from: device.from })));
         if (result) {
           const sizes = result.profiles.map(({ width, height, encoding }) => `${width}×${height} ${encoding}`);
           const can = [result.ptz && say('ptz'), result.events && say('events')];
@@ -272,6 +279,7 @@
         if (device.problem) facts.append($('<div class="flow-nvr-wrong">').text(device.problem));
         const act = $('<div>');
         if (result) act.append(button('use', '', () => use(device)));
+        else if (!device.picked) act.append(button('connect', '', () => ask(device)));
         else if (device.certificate)
           act.append(
             button('trust', '', () => ((device.anyCertificate = true), (device.certificate = false), ask(device))),

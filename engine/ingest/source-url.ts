@@ -2,6 +2,9 @@
 import { isAbsolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from '../types.ts';
+import { splitAddress, writeAddress, type Account } from './camera-address.ts';
+
+export { splitCredentials } from './camera-address.ts';
 
 export type SourceKind = 'rtsp' | 'rtmp' | 'http' | 'file' | 'lavfi';
 
@@ -14,77 +17,16 @@ export interface Source {
 }
 
 const KINDS: Record<string, { kind: SourceKind; port: number }> = {
-  'rtsp:': { kind: 'rtsp', port: 554 },
-  'rtsps:': { kind: 'rtsp', port: 322 },
-  'rtmp:': { kind: 'rtmp', port: 1935 },
-  'rtmps:': { kind: 'rtmp', port: 443 },
-  'http:': { kind: 'http', port: 80 },
-  'https:': { kind: 'http', port: 443 },
+  rtsp: { kind: 'rtsp', port: 554 },
+  rtsps: { kind: 'rtsp', port: 322 },
+  rtmp: { kind: 'rtmp', port: 1935 },
+  rtmps: { kind: 'rtmp', port: 443 },
+  http: { kind: 'http', port: 80 },
+  https: { kind: 'http', port: 443 },
 };
 
-/** A host with its port, and behind it the end of an address's authority. */
-const HOST = /^(\[[0-9a-f:.]+\]|[^\s:@/?#[\]]+)(:\d*)?(?=[/?#]|$)/i;
-/**
- * Names that cameras give to the account in their addresses, in the query or, as those with XM firmware, in the path:
- * `/user=admin&password=secret&channel=1`, `/user=admin_password=secret_channel=1`.
- */
-const USERNAME = /([?&/](?:user|username|usr|login|loginuse)=)([^&#]*?)(?=[&#]|_password=|$)/i;
-const PASSWORD =
-  /((?:[?&/]|_(?=password=))(?:pass|passwd|password|pwd|loginpas)=)([^&#]*?)(?=[&#]|_channel=|_stream=|$)/i;
 /** Whatever may be a secret in an address; too much is hidden rather than too little. */
 const SECRET = /((?:pass|passwd|password|pwd|loginpas|token|key|secret|auth|sig|signature)=|[?&/;]pw?=)[^&;\s'"]*/gi;
-
-interface Account {
-  username?: string;
-  password?: string;
-}
-
-/**
- * Credentials found in an address, taken out of it. People type passwords with `@`, `:`, `/` and `?` unescaped, so the
- * first `@` with a host and the end of the authority behind it is the one that ends them. Those behind names leave
- * `{username}` and `{password}` in their place, which {@link parseSource} fills in again.
- */
-export function splitCredentials(address: string): { url: string } & Account {
-  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(address)?.[0];
-  if (!scheme || /^file:/i.test(scheme)) return { url: address };
-  const before = takeUserInfo(address.slice(scheme.length));
-  const named = takeNamed(before.rest);
-  return { url: scheme + named.rest, ...named.account, ...before.account };
-}
-
-/** `user:password@` before the host. */
-function takeUserInfo(rest: string): { rest: string; account: Account } {
-  if (HOST.test(rest)) return { rest, account: {} };
-  for (let at = rest.indexOf('@'); at >= 0; at = rest.indexOf('@', at + 1)) {
-    const behind = rest.slice(at + 1);
-    if (!HOST.test(behind)) continue;
-    const userInfo = rest.slice(0, at);
-    const colon = userInfo.indexOf(':');
-    const username = decode(colon < 0 ? userInfo : userInfo.slice(0, colon));
-    const password = colon < 0 ? {} : { password: decode(userInfo.slice(colon + 1)) };
-    return { rest: behind, account: { username, ...password } };
-  }
-  return { rest, account: {} };
-}
-
-/** `user=…&password=…` behind the host. */
-function takeNamed(rest: string): { rest: string; account: Account } {
-  const password = PASSWORD.exec(rest)?.[2];
-  if (!password || password === '{password}') return { rest, account: {} };
-  const username = USERNAME.exec(rest)?.[2];
-  return {
-    rest: rest.replace(PASSWORD, '$1{password}').replace(USERNAME, '$1{username}'),
-    account: { ...(username ? { username: decode(username) } : {}), password: decode(password) },
-  };
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text; // a bare % is part of the password
-  }
-}
 
 /** Checks an address and turns it into FFmpeg's input. Throws `bad-url` with what to do. */
 export function parseSource(address: string, credentials: Account = {}): Source {
@@ -103,36 +45,30 @@ export function parseSource(address: string, credentials: Account = {}): Source 
     return { kind: 'lavfi', input: graph, endpoint: null };
   }
   if (isAbsolute(text)) return { kind: 'file', input: text, endpoint: null };
-  const split = splitCredentials(text);
-  // Not `new URL`: its error carries the address, and with it what may be a password.
-  const url = URL.parse(split.url);
-  if (!url) throw new EngineError('bad-url', 'not a URL: write for example rtsp://192.168.1.10:554/stream1');
-  if (url.protocol === 'file:') return { kind: 'file', input: fileURLToPath(url), endpoint: null };
-  const known = KINDS[url.protocol];
+  if (/^file:/i.test(text)) {
+    // Not `new URL`: its error carries the address.
+    const url = URL.parse(text);
+    if (!url) throw new EngineError('bad-url', 'not a file: URL: write for example file:///media/test.mp4');
+    return { kind: 'file', input: fileURLToPath(url), endpoint: null };
+  }
+  const { address: read, account } = splitAddress(text);
+  const known = KINDS[read.scheme];
   if (!known) {
     throw new EngineError(
       'bad-url',
-      `${url.protocol} is not supported: use rtsp, rtsps, rtmp, rtmps, http, https, file or lavfi`,
+      `${read.scheme}: is not supported: use rtsp, rtsps, rtmp, rtmps, http, https, file or lavfi`,
     );
   }
-  if (!url.hostname) throw new EngineError('bad-url', 'the address has no host');
-  const username = credentials.username ?? split.username;
-  const password = credentials.password ?? split.password;
-  const endpoint = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || known.port };
-  const scheme = `${url.protocol}//`;
-  const rest = split.url.slice(scheme.length);
-  if (/\{(username|password)\}/.test(rest)) {
-    const filled = rest
-      .replaceAll('{username}', encode(username ?? ''))
-      .replaceAll('{password}', encode(password ?? ''));
-    return { kind: known.kind, input: scheme + filled, endpoint };
-  }
-  const userInfo = username || password ? `${encode(username ?? '')}:${encode(password ?? '')}@` : '';
-  return {
-    kind: known.kind,
-    input: scheme + userInfo + rest,
-    endpoint,
-  };
+  const username = credentials.username ?? account.username;
+  const password = credentials.password ?? account.password;
+  const endpoint = { host: read.host.replace(/^\[|\]$/g, ''), port: read.port ?? known.port };
+  const named = /\{(username|password)\}/.test(read.rest);
+  const rest = read.rest
+    .replaceAll('{username}', () => encode(username ?? ''))
+    .replaceAll('{password}', () => encode(password ?? ''));
+  const userInfo = !named && (username || password) ? `${encode(username ?? '')}:${encode(password ?? '')}@` : '';
+  // Written anew from the parts that were read: FFmpeg's own reading finds the same host.
+  return { kind: known.kind, input: writeAddress({ ...read, rest }, userInfo), endpoint };
 }
 
 /** Hides user information of URLs and the given secrets, plain and percent-encoded, in a text meant for people. */

@@ -7,6 +7,7 @@
  */
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { orNull, readAddress, writeAddress } from '../ingest/camera-address.ts';
 import { EngineError } from '../types.ts';
 import { authorization, parseChallenges, type Challenge } from './digest.ts';
 import { NS } from './names.ts';
@@ -320,13 +321,16 @@ function networkError(error: NodeJS.ErrnoException, host: string): Error {
 export function parseAddress(address: string): URL {
   const text = address.trim();
   const given = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
-  const url = URL.canParse(given) ? new URL(given) : null;
-  if (!url || !['http:', 'https:'].includes(url.protocol) || !url.hostname) {
+  // Not by URL alone: it takes a backslash for a slash, and so finds another host than everything else here.
+  const read = orNull(() => readAddress(given));
+  const written = read && writeAddress(read);
+  if (!read || !written || !['http', 'https'].includes(read.scheme) || !URL.canParse(written)) {
     throw new EngineError('bad-address', 'this is no ONVIF address: use host, host:port or http://host:port/path');
   }
-  if (url.username || url.password) {
+  if (read.username !== undefined || read.password !== undefined) {
     throw new EngineError('bad-address', 'there is an account in the ONVIF address: enter it in its own fields');
   }
+  const url = new URL(written);
   if (url.pathname === '/') url.pathname = DEFAULT_PATH;
   url.hash = '';
   return url;

@@ -1,4 +1,5 @@
 /** What a device is and can do, asked once: services, profiles, PTZ spaces, relays. */
+import { orNull, readAddress, writeAddress } from '../ingest/camera-address.ts';
 import { EngineError } from '../types.ts';
 import type { OnvifClient } from './client.ts';
 import { NS, SPACE } from './names.ts';
@@ -235,13 +236,15 @@ async function uriOf(
   return textAt(answer, 'MediaUri', 'Uri') || textAt(answer, 'Uri');
 }
 
-/** RTSP address of a profile, at the host that was configured, without an account. Rejects as the call. */
+/**
+ * RTSP address of a profile, at the host that was configured, without an account: the account is for this host, whichever
+ * the device names. Rejects as the call.
+ */
 export async function streamUriOf(client: OnvifClient, device: Services, profile: string): Promise<string> {
   const text = await uriOf(client, device, 'GetStreamUri', profile);
-  // Not URL: it would percent-encode what some cameras want as it is.
-  const match = /^(rtsps?:\/\/)(?:[^@/?#]*@)?(\[[^\]]*\]|[^:/?#]*)(.*)$/i.exec(text);
-  if (!match) throw new EngineError('device', `${client.base.host} gave no stream address`);
-  return `${match[1]}${client.base.hostname}${match[3]}`.slice(0, 2000);
+  const read = /^rtsps?:/i.test(text) ? orNull(() => readAddress(text)) : null;
+  if (!read) throw new EngineError('device', `${client.base.host} gave no stream address`);
+  return writeAddress({ ...read, host: client.base.hostname });
 }
 
 /** A picture of now, JPEG, as the device itself makes it. Rejects as the calls, `device` for something else than a JPEG. */

@@ -1,6 +1,7 @@
 /** WS-Discovery: which ONVIF devices are in the network (ONVIF Core Specification, section 7). */
 import { randomUUID } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
+import { BlockList } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { NS } from './names.ts';
 import { find, findAll, parseXml, textAt, type XmlElement } from './xml.ts';
@@ -11,6 +12,8 @@ export interface FoundDevice {
   /** ONVIF address to use. */
   address: string;
   host: string;
+  /** Who answered, if that is another host than the one it names; null: the same. */
+  from: string | null;
   name: string;
   hardware: string;
 }
@@ -46,7 +49,7 @@ export async function discover(options: DiscoveryOptions = {}): Promise<FoundDev
   let answers = 0;
   const onMessage = (message: Buffer, from: string): void => {
     if (++answers > MAX_ANSWERS || found.size >= MAX_DEVICES || message.length > MAX_BYTES) return;
-    for (const device of readMatches(message.toString('utf8'), from, asked)) merge(found, device, from);
+    for (const device of readMatches(message.toString('utf8'), from, asked)) merge(found, device);
   };
   const sources = hosts.includes(GROUP) ? ownAddresses() : [null];
   const sockets = (await Promise.all(sources.map((source) => open(source, onMessage)))).filter((one) => one !== null);
@@ -127,7 +130,8 @@ function deviceOf(match: XmlElement, from: string): FoundDevice | null {
     .split(/\s+/)
     .filter((text) => /^https?:\/\//i.test(text) && text.length < 300 && URL.canParse(text))
     .map((text) => new URL(text))
-    .filter(({ username, password }) => !username && !password);
+    .filter(({ username, password }) => !username && !password)
+    .filter(({ hostname }) => hostname === from || isPrivate(hostname));
   // One that answered from there is reachable there; link-local and IPv6 addresses often are not.
   const rank = ({ hostname }: URL): number =>
     hostname === from ? 0 : hostname.startsWith('[') ? 3 : hostname.startsWith('169.254.') ? 2 : 1;
@@ -140,8 +144,28 @@ function deviceOf(match: XmlElement, from: string): FoundDevice | null {
     return decode(found).slice(0, 100);
   };
   const id = textAt(match, 'EndpointReference', 'Address').slice(0, 200) || url.href;
-  return { id, address: url.href, host: url.host, name: scope('name'), hardware: scope('hardware') };
+  const other = url.hostname === from ? null : from;
+  return { id, address: url.href, host: url.host, from: other, name: scope('name'), hardware: scope('hardware') };
 }
+
+/** An address of a network at home: no answer from there makes anybody look for a camera somewhere else. */
+function isPrivate(hostname: string): boolean {
+  return PRIVATE.check(hostname, 'ipv4') || PRIVATE.check(hostname.replace(/^\[|\]$/g, ''), 'ipv6');
+}
+
+const PRIVATE = new BlockList();
+// RFC 1918, RFC 3927, RFC 6598, RFC 4193, RFC 4291.
+for (const [network, bits] of [
+  ['10.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['169.254.0.0', 16],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+] as const)
+  PRIVATE.addSubnet(network, bits, 'ipv4');
+PRIVATE.addSubnet('fc00::', 7, 'ipv6');
+PRIVATE.addSubnet('fe80::', 10, 'ipv6');
 
 function decode(text: string): string {
   try {
@@ -151,10 +175,16 @@ function decode(text: string): string {
   }
 }
 
-/** Devices answer each probe, on each interface; one with two ids at one address is one device. */
-function merge(found: Map<string, FoundDevice>, device: FoundDevice, from: string): void {
+/**
+ * Devices answer each probe, on each interface; one with two ids at one address is one device. Who answers from the address
+ * that it names is believed before others; two that do, at different addresses and with one id, are both listed: one of
+ * them may only claim to be the other.
+ */
+function merge(found: Map<string, FoundDevice>, device: FoundDevice): void {
   const known = found.get(device.id) ?? [...found.values()].find(({ address }) => address === device.address);
   if (!known) found.set(device.id, device);
-  else if (new URL(device.address).hostname === from)
-    Object.assign(known, { address: device.address, host: device.host });
+  else if (known.address === device.address && device.from === null) known.from = null;
+  else if (device.from !== null || known.address === device.address) return;
+  else if (known.from !== null) Object.assign(known, { address: device.address, host: device.host, from: null });
+  else found.set(`${device.id} ${device.address}`, device);
 }

@@ -1,19 +1,15 @@
 /** A camera: connects it and tells the others of it. */
-import type { Request } from 'express';
 import type { Node, NodeAPI, NodeDef } from 'node-red';
 import type { CameraMessage, RtspTransport } from '../../engine/types.ts';
+import { adminRoute, type AdminHandler } from '../shared/admin-routes.ts';
 import { commandOf, payloadOf } from '../shared/message.ts';
 import { openNode, refuse, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { toCameraSpec, type CameraProperties } from './camera-spec.ts';
 import { findDevices, onvifClock, onvifProfiles, onvifStill, type OnvifAccess } from './onvif-lookup.ts';
+import { accountFor, type Credentials } from './stored-account.ts';
 import { testStream } from './test-stream.ts';
 
 const COMMANDS = ['start', 'stop', 'restart', 'snapshot'] as const;
-
-interface Credentials {
-  username?: string;
-  password?: string;
-}
 
 export default function register(RED: NodeAPI): void {
   /** Which node has which camera of which configuration. */
@@ -68,58 +64,47 @@ export default function register(RED: NodeAPI): void {
     credentials: { username: { type: 'text' }, password: { type: 'password' } },
   });
 
-  const permission = RED.auth.needsPermission('camera-source.write');
-  /** What the dialog sends, with what is stored where it does not know it. */
-  const readBody = (request: Request): { text: (field: string) => string; username: string; password: string } => {
-    const body = (request.body ?? {}) as Record<string, unknown>;
-    const text = (field: string): string => (typeof body[field] === 'string' ? body[field] : '');
-    const stored = (text('id') ? (RED.nodes.getCredentials(text('id')) as Credentials | undefined) : undefined) ?? {};
-    const typed = text('password');
-    const password = typed && typed !== '__PWRD__' ? typed : (stored.password ?? '');
-    return { text, password, username: text('username') || (stored.username ?? '') };
-  };
+  registerRoutes(RED);
+}
 
-  RED.httpAdmin.post('/nvr/onvif/discover', permission, (request, response) => {
-    const { text } = readBody(request);
-    Promise.resolve()
-      .then(() => findDevices(text('address').trim()))
-      .then(
-        (devices) => response.json({ devices }),
-        (error: unknown) => response.status(400).json({ message: textOf(error) }),
-      );
-  });
-
-  const accessOf = (request: Request): OnvifAccess => {
-    const { text, username, password } = readBody(request);
-    const { anyCertificate } = (request.body ?? {}) as Record<string, unknown>;
-    const account = username ? { username, password } : null;
-    return { address: text('address').trim(), account, anyCertificate: anyCertificate === true };
+/** What the dialog asks. All of it talks to cameras, so that an account that may only read has none of it. */
+function registerRoutes(RED: NodeAPI): void {
+  const post = (path: `/nvr/${string}`, handler: AdminHandler): void =>
+    adminRoute(RED, 'post', path, 'camera-source.write', handler);
+  const textIn = (body: Record<string, unknown>, field: string): string => {
+    const value = body[field];
+    return typeof value === 'string' ? value : '';
   };
-  const onvif = (path: string, ask: (access: OnvifAccess) => Promise<object>): void => {
-    RED.httpAdmin.post(`/nvr/onvif/${path}`, permission, (request, response) => {
-      ask(accessOf(request)).then(
-        (result) => response.json(result),
-        (error: unknown) => response.status(502).json({ ok: false, reason: 'error', message: textOf(error) }),
-      );
+  const accountAt = (body: Record<string, unknown>, address: string): Credentials =>
+    accountFor(RED, {
+      ...{ id: textIn(body, 'id'), address },
+      ...{ username: textIn(body, 'username'), password: textIn(body, 'password') },
     });
-  };
+
+  post('/nvr/onvif/discover', async ({ body }) => ({ devices: await findDevices(textIn(body, 'address').trim()) }));
+
+  const onvif = (path: string, ask: (access: OnvifAccess) => Promise<object>): void =>
+    post(`/nvr/onvif/${path}`, ({ body }) => {
+      const address = textIn(body, 'address').trim();
+      const { username, password = '' } = accountAt(body, address);
+      const account = username ? { username, password } : null;
+      return ask({ address, account, anyCertificate: body['anyCertificate'] === true });
+    });
   onvif('profiles', onvifProfiles);
   onvif('still', async (access) => ({ ok: true, still: (await onvifStill(access)).toString('base64') }));
   onvif('clock', async (access) => ({ ok: true, clockOffsetMs: Math.round(await onvifClock(access)) }));
 
-  RED.httpAdmin.post('/nvr/test-stream', permission, (request, response) => {
-    const { text, username, password } = readBody(request);
-    const nvr = RED.nodes.getNode(text('nvr')) as NvrConfigNode | null;
-    testStream({
-      url: text('url'),
-      ...(username ? { username } : {}),
-      ...(password ? { password } : {}),
-      transport: (['tcp', 'udp', 'http'].includes(text('transport')) ? text('transport') : 'tcp') as RtspTransport,
-      ffmpegPath: text('ffmpegPath') || nvr?.host?.config.ffmpegPath || 'ffmpeg',
-    }).then(
-      (result) => response.json(result),
-      (error: unknown) => response.status(500).json({ ok: false, reason: 'error', message: textOf(error) }),
-    );
+  post('/nvr/test-stream', ({ body }) => {
+    const nvr = RED.nodes.getNode(textIn(body, 'nvr')) as Partial<NvrConfigNode> | null;
+    const url = textIn(body, 'url');
+    const { username, password } = accountAt(body, url);
+    const transport = textIn(body, 'transport');
+    return testStream({
+      ...{ url, ...(username ? { username } : {}), ...(password ? { password } : {}) },
+      transport: (['tcp', 'udp', 'http'].includes(transport) ? transport : 'tcp') as RtspTransport,
+      // A program that was named in a request is never run: only that of an NVR which is deployed.
+      ffmpegPath: nvr?.host?.config.ffmpegPath ?? 'ffmpeg',
+    });
   });
 }
 

@@ -58,7 +58,14 @@ export async function findDevices(text: string): Promise<FoundDevice[]> {
   const known = new Set(devices.map(({ address }) => new URL(address).hostname));
   const more = open
     .filter((host) => !known.has(new URL(`http://${host}`).hostname))
-    .map((host) => ({ id: host, address: `http://${host}/onvif/device_service`, host, name: '', hardware: '' }));
+    .map((host) => ({
+      id: host,
+      address: `http://${host}/onvif/device_service`,
+      host,
+      from: null,
+      name: '',
+      hardware: '',
+    }));
   return [...devices, ...more].sort((a, b) => a.host.localeCompare(b.host, 'en', { numeric: true }));
 }
 

@@ -2,12 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Node, NodeAPI, NodeDef, NodeMessage } from 'node-red';
-import type { Request, Response } from 'express';
 import type { EngineHost } from '../../engine/engine-host.ts';
 import { drawBoxes, greyJpeg } from '../../engine/motion/pictures.ts';
 import type { MotionSettings } from '../../engine/motion/types.ts';
 import { GRID_HEIGHT, GRID_WIDTH } from '../../engine/motion/types.ts';
 import { EngineError, type MotionLevels, type MotionMessage, type MotionState } from '../../engine/types.ts';
+import { adminRoute } from '../shared/admin-routes.ts';
 import { cameraOf, payloadOf, type Payload } from '../shared/message.ts';
 import { openNode, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import {
@@ -248,79 +248,60 @@ export default function register(RED: NodeAPI): void {
 
 /** The routes of the edit dialog. */
 function registerTuning(RED: NodeAPI): void {
-  const answer = (response: Response, work: () => Promise<void>): void => {
-    work().catch((error: unknown) => {
-      const status = error instanceof EngineError && ['not-found', 'unknown-camera'].includes(error.code) ? 404 : 503;
-      response.status(status).json({ message: textOf(error) });
-    });
-  };
-  const tuningOf = (request: Request): { tuning: Tuning; camera: string } => {
-    const node = RED.nodes.getNode(request.params['node'] ?? '') as MotionNode | null;
-    const camera = cameraOf(request.params['camera']);
+  const tuningOf = (param: (name: string) => string): { tuning: Tuning; node: string; camera: string } => {
+    const node = RED.nodes.getNode(param('node')) as Partial<MotionNode> | null;
+    const camera = cameraOf(param('camera'));
     if (!node?.tuning) throw new EngineError('not-found', 'deploy this node first');
     if (!camera || !node.tuning.attached.has(camera)) {
       throw new EngineError('not-found', 'wire this camera to the node and deploy first');
     }
-    return { tuning: node.tuning, camera };
+    return { tuning: node.tuning, node: param('node'), camera };
   };
-  const read = RED.auth.needsPermission('motion-detect.read');
-  const write = RED.auth.needsPermission('motion-detect.write');
+  // All of them show pictures, or change what is detected: not for an account that may only read.
+  const permission = 'motion-detect.write';
 
-  RED.httpAdmin.get('/nvr/motion/still/:nvr/:camera', read, (request, response) =>
-    answer(response, async () => {
-      const nvr = RED.nodes.getNode(request.params['nvr'] ?? '') as NvrConfigNode | null;
-      const camera = cameraOf(request.params['camera']);
-      if (!nvr?.host || !camera) throw new EngineError('not-found', 'deploy the camera first');
-      const { image } = await nvr.host.snapshot(camera);
-      response.set('Cache-Control', 'no-store').type('image/jpeg').end(image);
-    }),
-  );
+  adminRoute(RED, 'get', '/nvr/motion/still/:nvr/:camera', permission, async ({ param, response }) => {
+    const nvr = RED.nodes.getNode(param('nvr')) as Partial<NvrConfigNode> | null;
+    const camera = cameraOf(param('camera'));
+    if (!nvr?.host || !camera) throw new EngineError('not-found', 'deploy the camera first');
+    const { image } = await nvr.host.snapshot(camera);
+    response.type('image/jpeg').end(image);
+    return undefined;
+  });
   const address = '/nvr/motion/tuning/:node/:camera';
-  RED.httpAdmin.get(address, read, (request, response) =>
-    answer(response, async () => {
-      const { tuning, camera } = tuningOf(request);
-      const picture = await tuning.host.motionPicture(request.params['node']!, camera);
-      if (!picture) throw new EngineError('not-found', 'the first picture has not come yet');
-      const { width, height, motion, learned } = picture;
-      const state = tuning.stateOf(camera);
-      const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-      response.set('Cache-Control', 'no-store').json({
-        ...{ time: motion.time, width, height, image: text(await greyJpeg(picture)) },
-        ...{ score: motion.score, boxes: motion.boxes, zones: motion.zones, scene: motion.scene },
-        ...{ active: state?.active ?? false, mode: state?.mode, fps: state?.fps, slow: state?.slow ?? false },
-        grid: {
-          ...{ width: GRID_WIDTH, height: GRID_HEIGHT, cells: text(motion.cells) },
-          ...{ noise: text(learned.noise), threshold: text(learned.threshold) },
-          ignored: text(learned.ignored.map((share) => share * 255)),
-        },
-      });
-    }),
-  );
-  RED.httpAdmin.post(address, write, (request, response) =>
-    answer(response, async () => {
-      const { tuning, camera } = tuningOf(request);
-      const { sensitivity, minSize, maxSize, zones } = (request.body ?? {}) as MotionProperties;
-      const hold = tuning.config.settings.holdMs / 1000;
-      let config: MotionConfig;
-      try {
-        const all = { mode: tuning.config.mode, hold, sensitivity, minSize, maxSize, zones };
-        config = toMotionConfig({ ...all, stills: false, drawBoxes: false, levels: false });
-      } catch (error) {
-        response.status(400).json({ message: textOf(error) });
-        return;
-      }
-      const settings = settingsAt(config, NO_OVERRIDES, camera, Date.now());
-      if (settings) await tuning.attempt(camera, settings);
-      response.json({});
-    }),
-  );
-  RED.httpAdmin.post(`${address}/restore`, write, (request, response) =>
-    answer(response, async () => {
-      const { tuning, camera } = tuningOf(request);
-      await tuning.restore(camera);
-      response.json({});
-    }),
-  );
+  adminRoute(RED, 'get', address, permission, async ({ param }) => {
+    const { tuning, node, camera } = tuningOf(param);
+    const picture = await tuning.host.motionPicture(node, camera);
+    if (!picture) throw new EngineError('not-found', 'the first picture has not come yet');
+    const { width, height, motion, learned } = picture;
+    const state = tuning.stateOf(camera);
+    const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+    return {
+      ...{ time: motion.time, width, height, image: text(await greyJpeg(picture)) },
+      ...{ score: motion.score, boxes: motion.boxes, zones: motion.zones, scene: motion.scene },
+      ...{ active: state?.active ?? false, mode: state?.mode, fps: state?.fps, slow: state?.slow ?? false },
+      grid: {
+        ...{ width: GRID_WIDTH, height: GRID_HEIGHT, cells: text(motion.cells) },
+        ...{ noise: text(learned.noise), threshold: text(learned.threshold) },
+        ignored: text(learned.ignored.map((share) => share * 255)),
+      },
+    };
+  });
+  adminRoute(RED, 'post', address, permission, async ({ body, param }) => {
+    const { tuning, camera } = tuningOf(param);
+    const { sensitivity, minSize, maxSize, zones } = body as unknown as MotionProperties;
+    const hold = tuning.config.settings.holdMs / 1000;
+    const all = { mode: tuning.config.mode, hold, sensitivity, minSize, maxSize, zones };
+    const config = toMotionConfig({ ...all, stills: false, drawBoxes: false, levels: false });
+    const settings = settingsAt(config, NO_OVERRIDES, camera, Date.now());
+    if (settings) await tuning.attempt(camera, settings);
+    return {};
+  });
+  adminRoute(RED, 'post', `${address}/restore`, permission, async ({ param }) => {
+    const { tuning, camera } = tuningOf(param);
+    await tuning.restore(camera);
+    return {};
+  });
 }
 
 function within<T>(ms: number, promise: Promise<T>): Promise<T> {

@@ -4,13 +4,15 @@ import { EngineHost } from '../../engine/engine-host.ts';
 import { NvrService } from '../../engine/http/service.ts';
 import { RIGHTS, type Grant, type Right } from '../../engine/http/tokens.ts';
 import { EngineError, type EngineConfig } from '../../engine/types.ts';
+import { adminRoute } from '../shared/admin-routes.ts';
 import { textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { offerDashboardLinks } from './dashboard-link.ts';
 import { guardEditor } from './editor-guard.ts';
+import { FfmpegPrograms, findProgram, missingProgram, tooOld } from './ffmpeg-program.ts';
 import { HttpServer } from './http-server.ts';
 import { surroundings } from './surroundings.ts';
 import { compressDashboards } from './thin-links.ts';
-import { checkPaths, ffmpegVersion, toEngineConfig, type NvrConfigProperties } from './settings.ts';
+import { checkPaths, toEngineConfig, type NvrConfigProperties, type Problem } from './settings.ts';
 
 /** Engines outlive the nodes that use them by this, so that a Deploy can take them up again. */
 const GRACE_MS = 12_000;
@@ -28,6 +30,7 @@ export default function register(RED: NodeAPI): void {
   const engines = new Map<string, Shared>();
   const userDir = RED.settings.userDir ?? process.cwd();
   const http = new HttpServer(RED);
+  const programs = new FfmpegPrograms(RED.settings.userDir);
   const around = surroundings(RED);
   compressDashboards(RED);
   guardEditor(RED);
@@ -66,13 +69,30 @@ export default function register(RED: NodeAPI): void {
     end(shared).catch((error: unknown) => RED.log.error(`nvr: an engine did not end in order: ${textOf(error)}`));
   }
 
+  /** What is no FFmpeg gets nothing. One that is missing may come yet: the cameras try again, and say so until then. */
+  function checkProgram(node: NvrConfigNode, { ffmpegPath }: NvrConfigProperties): Problem | undefined {
+    const program = ffmpegPath || 'ffmpeg';
+    const file = findProgram(program);
+    if (!file) {
+      node.error(missingProgram(program));
+      return undefined;
+    }
+    try {
+      const old = tooOld(programs.check(file));
+      if (old) node.error(old);
+      return undefined;
+    } catch (error) {
+      return { field: 'ffmpegPath', message: textOf(error) };
+    }
+  }
+
   function NvrConfig(this: NvrConfigNode, properties: NodeDef & NvrConfigProperties): void {
     RED.nodes.createNode(this, properties);
     this.host = null;
     this.service = null;
     this.httpPath = null;
     const path = (properties.httpPath || 'nvr').replace(/^\/|\/$/g, '');
-    const [problem] = checkPaths(properties, userDir);
+    const [problem = checkProgram(this, properties)] = checkPaths(properties, userDir);
     this.problem = problem?.message ?? null;
     if (problem) {
       this.error(problem.message);
@@ -87,7 +107,6 @@ export default function register(RED: NodeAPI): void {
         open: properties.openToNetwork === true,
       });
       if (taken) this.error(taken);
-      ffmpegVersion(config.ffmpegPath).catch((error: unknown) => this.error(textOf(error)));
     }
     const { host } = this;
     const onProblem = (message: string | null): void => {
@@ -118,9 +137,12 @@ export default function register(RED: NodeAPI): void {
   }
   RED.nodes.registerType('nvr-config', NvrConfig as never);
 
-  RED.httpAdmin.post('/nvr/check-config', RED.auth.needsPermission('nvr-config.write'), (request, response) => {
-    const body = (request.body ?? {}) as Partial<Record<keyof NvrConfigProperties, unknown>>;
-    const text = (field: keyof NvrConfigProperties): string => (typeof body[field] === 'string' ? body[field] : '');
+  // While somebody types, nothing is started: a path in a request is not run. That is left to Deploy.
+  adminRoute(RED, 'post', '/nvr/check-config', 'nvr-config.write', ({ body }) => {
+    const text = (field: keyof NvrConfigProperties): string => {
+      const value = body[field];
+      return typeof value === 'string' ? value : '';
+    };
     const properties: NvrConfigProperties = {
       storage: text('storage'),
       catalog: text('catalog'),
@@ -128,34 +150,27 @@ export default function register(RED: NodeAPI): void {
       httpPath: text('httpPath'),
     };
     const problems = checkPaths(properties, userDir);
-    ffmpegVersion(properties.ffmpegPath || 'ffmpeg').then(
-      (version) => response.json({ problems, ffmpegVersion: version }),
-      (error: unknown) => response.json({ problems: [...problems, { field: 'ffmpegPath', message: textOf(error) }] }),
-    );
+    const program = properties.ffmpegPath || 'ffmpeg';
+    const file = findProgram(program);
+    const version = file && programs.knownVersion(file);
+    const message = file ? version && tooOld(version) : missingProgram(program);
+    if (message) problems.push({ field: 'ffmpegPath', message });
+    return { problems, ffmpeg: message ? null : { file, version } };
   });
 
   /** Answers for one nvr-config, for those who may change it. */
   const tokenRoute = (
-    path: string,
+    path: `/nvr/${string}`,
     handler: (service: NvrService, body: Record<string, unknown>) => Promise<object | null>,
     needed: string,
-  ): void => {
-    RED.httpAdmin.post(path, RED.auth.needsPermission('nvr-config.write'), (request, response) => {
-      const body = (request.body ?? {}) as Record<string, unknown>;
+  ): void =>
+    adminRoute(RED, 'post', path, 'nvr-config.write', async ({ body, from }) => {
       const service = typeof body['nvr'] === 'string' ? engines.get(body['nvr'])?.service : undefined;
-      const answer = service ? handler(service, body) : Promise.resolve(null);
-      answer.then(
-        (result) => {
-          const done = result ? 'done' : 'bad-request';
-          RED.log.info(`nvr: ${path.slice('/nvr/'.length)} from ${request.ip ?? 'unknown'}: ${done}`);
-          if (result) response.json(result);
-          else
-            response.status(400).json({ error: 'bad-request', message: `needed: nvr (id of an nvr-config)${needed}` });
-        },
-        (error: unknown) => response.status(500).json({ error: 'error', message: textOf(error) }),
-      );
+      const result = service ? await handler(service, body) : null;
+      RED.log.info(`nvr: ${path.slice('/nvr/'.length)} from ${from}: ${result ? 'done' : 'bad-request'}`);
+      if (!result) throw new EngineError('bad-request', `needed: nvr (id of an nvr-config)${needed}`);
+      return result;
     });
-  };
   tokenRoute(
     '/nvr/token',
     async ({ tokens }, { cameras, rights, minutes }) => {

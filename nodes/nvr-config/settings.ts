@@ -2,7 +2,6 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import type { Right } from '../../engine/http/tokens.ts';
-import { runJob } from '../../engine/ingest/ffmpeg-process.ts';
 import type { EngineConfig } from '../../engine/types.ts';
 
 export interface NvrConfigProperties {
@@ -78,14 +77,4 @@ function unwritable(folder: string): string | null {
   } catch {
     return `${existing} cannot be written by Node-RED: change its owner or permissions, or choose another folder`;
   }
-}
-
-/** Version of the FFmpeg at a path. Rejects with `ffmpeg` and what to install. */
-export async function ffmpegVersion(path: string): Promise<string> {
-  const job = await runJob(path, ['-version'], { timeoutMs: 5000 });
-  const version = /^ffmpeg version (\S+)/.exec(job.stdout.toString('utf8'))?.[1];
-  if (!version) throw new Error(`${path} is not FFmpeg`);
-  const major = Number(/^n?(\d+)/.exec(version)?.[1] ?? NaN);
-  if (major < 5) throw new Error(`FFmpeg ${version} is too old: install 5.1 or later`);
-  return version;
 }

@@ -1,6 +1,7 @@
 /** The camera that a ptz node belongs to: where it is and with which account, as its camera-source has it. */
 import type { NodeAPI, NodeDef } from 'node-red';
 import { toCameraSpec, type CameraProperties } from '../camera-source/camera-spec.ts';
+import { placeOf } from '../../engine/ingest/camera-address.ts';
 import { EngineError } from '../../engine/types.ts';
 
 export interface Account {
@@ -25,7 +26,7 @@ export function findCamera(RED: NodeAPI, nvr: string, camera: string): KnownCame
       const { id, mainUrl, username, password } = toCameraSpec(properties, account, properties.id);
       if (id !== camera) return;
       matches.push({
-        address: properties.onvif?.trim() || hostOf(mainUrl),
+        address: properties.onvif?.trim() || (placeOf(mainUrl)?.host ?? ''),
         anyCertificate: properties.anyCertificate ?? false,
         ...(username === undefined ? {} : { username }),
         ...(password === undefined ? {} : { password }),
@@ -52,9 +53,4 @@ export function zoneNames(RED: NodeAPI): Map<string, string> {
     for (const { id, name } of zones) if (typeof id === 'string' && typeof name === 'string') names.set(id, name);
   });
   return names;
-}
-
-/** The host of `rtsp://host:554/path`; the streams' port is not that of ONVIF. */
-export function hostOf(url: string): string {
-  return /^(?:rtsps?|rtmps?|https?):\/\/(\[[^\]]+\]|[^:/?#]+)/i.exec(url)?.[1] ?? '';
 }

@@ -7,6 +7,7 @@ import type { DeviceEvent, Notification } from '../../engine/onvif/events.ts';
 import type { PatrolState } from '../../engine/onvif/patrol.ts';
 import type { Visit, VisitState } from '../../engine/onvif/visits.ts';
 import { EngineError } from '../../engine/types.ts';
+import { adminRoute } from '../shared/admin-routes.ts';
 import { cameraOf, payloadOf, type Payload } from '../shared/message.ts';
 import { openNode, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import { findCamera, zoneNames, type Account } from './camera-of.ts';
@@ -197,14 +198,11 @@ export default function register(RED: NodeAPI): void {
     credentials: { username: { type: 'text' }, password: { type: 'password' } },
   });
 
-  const permission = RED.auth.needsPermission('ptz.read');
-  RED.httpAdmin.get('/nvr/ptz/presets/:nvr/:camera', permission, (request, response) => {
-    const nvr = RED.nodes.getNode(request.params['nvr'] ?? '') as NvrConfigNode | null;
-    const known = nvr?.service?.query.call('presets', request.params['camera'] ?? '') ?? Promise.resolve([]);
-    known.then(
-      (presets) => response.json({ presets }),
-      () => response.json({ presets: [] }), // nothing was recorded yet
-    );
+  // Names only: what is seen there is not in it, and no camera is asked.
+  adminRoute(RED, 'get', '/nvr/ptz/presets/:nvr/:camera', 'ptz.read', async ({ param }) => {
+    const nvr = RED.nodes.getNode(param('nvr')) as Partial<NvrConfigNode> | null;
+    const known = nvr?.service?.query.call('presets', param('camera')) ?? Promise.resolve([]);
+    return { presets: await known.catch(() => []) }; // nothing was recorded yet
   });
 }
 

@@ -5,6 +5,7 @@ import { basename, resolve } from 'node:path';
 import type { Node, NodeAPI, NodeDef, NodeMessage } from 'node-red';
 import type { BackupSpec, RetentionMessage, RetentionStateMessage } from '../../engine/retention/types.ts';
 import { EngineError } from '../../engine/types.ts';
+import { adminRoute } from '../shared/admin-routes.ts';
 import { cameraOf, commandOf, payloadOf } from '../shared/message.ts';
 import { openNode, refuse, settle, short, textOf, type NvrConfigNode } from '../shared/nvr.ts';
 import {
@@ -122,19 +123,10 @@ export default function register(RED: NodeAPI): void {
   });
 
   // What the rules in the edit dialog would do; they need not be deployed.
-  const permission = RED.auth.needsPermission('retention.read');
-  RED.httpAdmin.post('/nvr/retention/preview/:nvr', permission, (request, response) => {
-    const work = async (): Promise<void> => {
-      const nvr = RED.nodes.getNode(request.params['nvr'] ?? '') as NvrConfigNode | null;
-      if (!nvr?.host) throw new EngineError('not-found', 'deploy the NVR configuration first');
-      const rules = toRuleSet((request.body ?? {}) as RetentionProperties, nvr.host.config.storages);
-      response.set('Cache-Control', 'no-store').json(await nvr.host.previewRetention(rules));
-    };
-    work().catch((error: unknown) => {
-      const code = error instanceof EngineError ? error.code : '';
-      const status = { 'bad-rule': 400, 'not-found': 404 }[code] ?? 503;
-      response.status(status).json({ message: textOf(error) });
-    });
+  adminRoute(RED, 'post', '/nvr/retention/preview/:nvr', 'retention.read', ({ body, param }) => {
+    const nvr = RED.nodes.getNode(param('nvr')) as Partial<NvrConfigNode> | null;
+    if (!nvr?.host) throw new EngineError('not-found', 'deploy the NVR configuration first');
+    return nvr.host.previewRetention(toRuleSet(body as unknown as RetentionProperties, nvr.host.config.storages));
   });
 }
 

@@ -91,7 +91,7 @@ describe('credentials that are wrong or in the wrong place', function () {
     assert.equal(right.audio, null);
     assert.match(right.still, /^data:image\/jpeg;base64,\/9j\//);
     // The editor does not know a stored password: it sends Node-RED's placeholder.
-    const stored = (await test({ id: 'stored-wrong', password: '__PWRD__' })) as { ok: boolean; reason: string };
+    const stored = (await test({ id: 'source-stored-wrong', password: '__PWRD__' })) as { ok: boolean; reason: string };
     assert.deepEqual([stored.ok, stored.reason], [false, 'auth']);
   });
 

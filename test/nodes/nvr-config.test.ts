@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import express from 'express';
 import type { NodeAPI } from 'node-red';
 import nvrConfig from '../../nodes/nvr-config/nvr-config.ts';
-import { checkPaths, ffmpegVersion, toEngineConfig } from '../../nodes/nvr-config/settings.ts';
+import { FfmpegPrograms, findProgram, missingProgram, tooOld } from '../../nodes/nvr-config/ffmpeg-program.ts';
+import { checkPaths, toEngineConfig } from '../../nodes/nvr-config/settings.ts';
 import { CAMERA, Harness } from './harness.ts';
 
 describe('nvr-config', function () {
@@ -20,7 +21,7 @@ describe('nvr-config', function () {
     assert.deepEqual(config, { storages: ['/u/a', '/b'], catalog: '/u/a/catalog.sqlite', ffmpegPath: 'ffmpeg' });
   });
 
-  it('names each wrong value with its field', async () => {
+  it('names each wrong value with its field', () => {
     const file = join(harness.storage, 'file');
     writeFileSync(file, '');
     const problems = checkPaths({ storage: file, catalog: harness.storage, ffmpegPath: '', httpPath: 'a b' }, '/');
@@ -28,8 +29,44 @@ describe('nvr-config', function () {
       problems.map(({ field }) => field),
       ['storage', 'catalog', 'httpPath'],
     );
-    await assert.rejects(ffmpegVersion(join(harness.storage, 'none')), /install FFmpeg/);
-    assert.match(await ffmpegVersion('ffmpeg'), /^\S+$/);
+  });
+
+  it('finds FFmpeg without running it, and runs it once only as long as it is the same file', () => {
+    for (const none of [join(harness.storage, 'none'), harness.storage, 'no-such-program']) {
+      assert.equal(findProgram(none), null);
+      assert.match(missingProgram(none), /install FFmpeg/);
+    }
+    const runs = join(harness.storage, 'runs');
+    const program = join(harness.storage, 'ffmpeg');
+    const write = (says: string): void =>
+      writeFileSync(program, `#!/bin/sh\necho "$@" >> '${runs}'\necho '${says}'\n`, { mode: 0o755 });
+    const count = (): number => (existsSync(runs) ? readFileSync(runs, 'utf8').trim().split('\n').length : 0);
+    write('ffmpeg version 6.1 Copyright');
+    const first = new FfmpegPrograms(harness.storage);
+    assert.equal(findProgram(program), program);
+    assert.equal(first.knownVersion(program), null);
+    assert.equal(count(), 0);
+    assert.equal(first.check(program), '6.1');
+    const later = new FfmpegPrograms(harness.storage);
+    assert.equal(later.knownVersion(program), '6.1');
+    assert.equal(later.check(program), '6.1');
+    assert.equal(count(), 1);
+    write('something else');
+    assert.equal(later.knownVersion(program), null);
+    assert.throws(() => later.check(program), /is not FFmpeg/);
+    writeFileSync(join(harness.storage, '.flow-nvr-ffmpeg.json'), '{"a"');
+    assert.throws(() => new FfmpegPrograms(harness.storage).check(program), /is not FFmpeg/);
+    assert.equal(tooOld(new FfmpegPrograms(undefined).check(findProgram('ffmpeg')!)), null);
+    assert.match(tooOld('4.4.2')!, /install 5.1/);
+  });
+
+  it('gives nothing to a program that is not FFmpeg', async () => {
+    const runs = join(harness.storage, 'runs');
+    const program = join(harness.storage, 'ffmpeg');
+    writeFileSync(program, `#!/bin/sh\necho "$@" >> '${runs}'\n`, { mode: 0o755 });
+    await harness.load([{ ...CAMERA, wires: [[], []] }], { ffmpegPath: program });
+    assert.match(JSON.stringify(harness.node('camera').status.args), /is not FFmpeg/);
+    assert.equal(readFileSync(runs, 'utf8'), '-version\n');
   });
 
   it('passes its problem on to the nodes that use it', async () => {

@@ -50,7 +50,10 @@ export function loadEditorNode(type: string, form: Form = {}, others: object[] =
     notify: () => undefined,
   };
   const window = {};
-  runInNewContext(readFileSync(join(import.meta.dirname, '../../resources/camera-list.js'), 'utf8'), { window });
+  for (const name of ['camera-address', 'camera-list']) {
+    const file = join(import.meta.dirname, '../../resources', `${name}.js`);
+    runInNewContext(readFileSync(file, 'utf8'), { window, decodeURIComponent });
+  }
   runInNewContext(script, { RED, window, $: fields(form), decodeURIComponent });
   return registered[0]!;
 }

@@ -150,6 +150,23 @@ describe('an ONVIF device', function () {
     assert.equal((await describeDevice(connect(await simulate({ kind: 'fixed' })))).ptz, null);
   });
 
+  it('cannot lead the account to another host by the address of a stream', async () => {
+    for (const [given, used] of [
+      ['rtsp://a@b:c@127.0.0.3/live', 'rtsp://127.0.0.1/live'],
+      ['rtsp://127.0.0.3:8554/live', 'rtsp://127.0.0.1:8554/live'],
+      ['rtsp://:x@127.0.0.3/live', 'rtsp://127.0.0.1/live'],
+      ['rtsp://u:p/w@127.0.0.3/live', 'rtsp://127.0.0.1/live'],
+      ['http://127.0.0.3/live', null],
+      ['rtsp://b:c/@x@127.0.0.3/y@127.0.0.4/', null],
+      ['rtsp:///live', null],
+    ] as const) {
+      const client = connect(await simulate({ streams: { main: given } }));
+      const got = streamUriOf(client, await describeDevice(client), 'main');
+      if (used) assert.equal(await got, used, given);
+      else await assert.rejects(got, { code: 'device' }, given);
+    }
+  });
+
   it('with Media 2 alone, or one whose Media refuses, has streams and a picture', async () => {
     const snapshot = Buffer.from([0xff, 0xd8, 1, 2, 3]);
     for (const options of [{ missing: new Set(['media'] as const) }, {}]) {

@@ -40,6 +40,7 @@ describe('ONVIF discovery', function () {
     assert.deepEqual(found[0], {
       id: device(1).uuid,
       ...{ address: 'http://10.0.0.1/onvif/device_service', host: '10.0.0.1', name: 'Cam 1', hardware: '' },
+      from: found[0]!.from,
     });
     assert.ok(new Set(responder.probes.map(({ types }) => types)).size >= 3, 'several kinds of probes');
   });
@@ -51,6 +52,17 @@ describe('ONVIF discovery', function () {
     const [found] = await discover({ hosts: ['127.0.0.1'], port: responder.port, timeoutMs: 500 });
     assert.equal(found?.address, 'http://127.0.0.1:81/x', 'the address that it answered from');
     assert.deepEqual(await discover({ hosts: ['no-such-host.invalid'], port: responder.port, timeoutMs: 300 }), []);
+  });
+
+  it('takes nobody for a camera at an address of the internet, and tells who named the address of another', () => {
+    const answer = (xaddrs: string): string =>
+      `<e:Envelope xmlns:e="x"><e:Header><RelatesTo>urn:uuid:1</RelatesTo></e:Header><e:Body><ProbeMatches><ProbeMatch><XAddrs>${xaddrs}</XAddrs></ProbeMatch></ProbeMatches></e:Body></e:Envelope>`;
+    const read = (xaddrs: string): [string, string | null][] =>
+      readMatches(answer(xaddrs), '192.168.1.66', new Set(['urn:uuid:1'])).map(({ host, from }) => [host, from]);
+    for (const far of ['http://evil.example/', 'http://8.8.8.8/', 'https://[2001:db8::1]/', 'http://134744072/'])
+      assert.deepEqual(read(far), [], far);
+    assert.deepEqual(read('http://evil.example/ http://192.168.1.66:81/'), [['192.168.1.66:81', null]]);
+    assert.deepEqual(read('http://192.168.1.10/'), [['192.168.1.10', '192.168.1.66']]);
   });
 
   it('believes only answers to its own questions', () => {
