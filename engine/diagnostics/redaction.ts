@@ -1,5 +1,5 @@
 /** Keeps secrets out of what is shown or handed on: by their values where they are known, by their looks where they are not. */
-import { redact } from '../ingest/source-url.ts';
+import { redact } from './redact.ts';
 
 const HIDDEN = '***';
 /** A value that is so short would be found in every other word; what holds it is found by its name. */

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../clock.ts';
 import { EngineError } from '../types.ts';
-import { redact } from './source-url.ts';
+import { redact } from '../diagnostics/redact.ts';
 
 /** An FFmpeg that serves for weeks; its output goes where {@link Spawn} was told. */
 export type Worker = ChildProcessByStdio<Writable, Readable | null, Readable>;

@@ -1,4 +1,4 @@
-/** Camera addresses: what is accepted, which FFmpeg protocols each may use, and how secrets are kept out of texts. */
+/** Camera addresses: what is accepted, and which FFmpeg protocols each may use. */
 import { isAbsolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from '../types.ts';
@@ -31,8 +31,6 @@ const HOST = /^(\[[0-9a-f:.]+\]|[^\s:@/?#[\]]+)(:\d*)?(?=[/?#]|$)/i;
 const USERNAME = /([?&/](?:user|username|usr|login|loginuse)=)([^&#]*?)(?=[&#]|_password=|$)/i;
 const PASSWORD =
   /((?:[?&/]|_(?=password=))(?:pass|passwd|password|pwd|loginpas)=)([^&#]*?)(?=[&#]|_channel=|_stream=|$)/i;
-/** Whatever may be a secret in an address; too much is hidden rather than too little. */
-const SECRET = /((?:pass|passwd|password|pwd|loginpas|token|key|secret|auth|sig|signature)=|[?&/;]pw?=)[^&;\s'"]*/gi;
 
 interface Account {
   username?: string;
@@ -133,17 +131,6 @@ export function parseSource(address: string, credentials: Account = {}): Source 
     input: scheme + userInfo + rest,
     endpoint,
   };
-}
-
-/** Hides user information of URLs and the given secrets, plain and percent-encoded, in a text meant for people. */
-export function redact(text: string, secrets: readonly (string | undefined)[] = []): string {
-  let out = text;
-  // These first: half of one that the patterns below cut in two would not be found any more.
-  for (const secret of secrets) {
-    if (!secret) continue;
-    for (const form of new Set([encode(secret), secret])) out = out.split(form).join('***');
-  }
-  return out.replace(/((?:\b[a-z][a-z0-9+.-]*:)?\/\/)[^\s'"]*@/gi, '$1***@').replace(SECRET, '$1***');
 }
 
 /** Half a surrogate pair is no character, and `encodeURIComponent` throws. */
