@@ -1,15 +1,17 @@
-/** Keeps secrets out of texts that people see. */
+import { Redaction } from './redaction.ts';
 
-/** Whatever may be a secret in an address; too much is hidden rather than too little. */
-const SECRET = /((?:pass|passwd|password|pwd|loginpas|token|key|secret|auth|sig|signature)=|[?&/;]pw?=)[^&;\s'"]*/gi;
+type Secrets = readonly (string | undefined)[];
 
-/** Hides user information of URLs and the given secrets, plain and percent-encoded, in a text meant for people. */
-export function redact(text: string, secrets: readonly (string | undefined)[] = []): string {
-  let out = text;
-  // These first: half of one that the patterns below cut in two would not be found any more.
-  for (const secret of secrets) {
-    if (!secret) continue;
-    for (const form of new Set([encodeURIComponent(secret.toWellFormed()), secret])) out = out.split(form).join('***');
-  }
-  return out.replace(/((?:\b[a-z][a-z0-9+.-]*:)?\/\/)[^\s'"]*@/gi, '$1***@').replace(SECRET, '$1***');
+const NONE = new Redaction([]);
+/** A process has many lines, and the same secrets for all of them. */
+const known = new WeakMap<Secrets, Redaction>();
+
+/**
+ * Hides accounts in addresses, what looks like a secret, and the given secrets in a text meant for people, as
+ * {@link Redaction} does.
+ */
+export function redact(text: string, secrets: Secrets = []): string {
+  const redaction = (known.get(secrets) ?? NONE).with(secrets.filter((secret) => secret !== undefined));
+  if (redaction !== NONE) known.set(secrets, redaction);
+  return redaction.text(text);
 }
