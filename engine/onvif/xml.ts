@@ -25,6 +25,8 @@ export const MAX_VALUE_CHARS = 8192;
 /** Elements and attributes together. */
 const MAX_NODES = 50_000;
 const MAX_DEPTH = 64;
+/** Of one element, which is read in one turn; envelopes of devices declare up to fifty prefixes. */
+const MAX_ATTRIBUTES = 256;
 /**
  * What the parser gets at once. It copies a declaration (`<!…`) once for each of its characters, so none may grow; the
  * longest that may occur, `[CDATA[`, is shorter than this.
@@ -90,7 +92,7 @@ function parserOf(tree: Tree): ReturnType<typeof sax.parser> {
   parser.onsgmldeclaration = () => {
     throw bad('it has a declaration');
   };
-  parser.onattribute = () => tree.count();
+  parser.onattribute = () => tree.attribute();
   parser.onopentag = ({ name, attributes }) => tree.open(name, attributes);
   parser.ontext = parser.oncdata = (part) => tree.text(part);
   parser.onclosetag = () => tree.close();
@@ -106,13 +108,17 @@ class Tree {
   /** Namespaces by prefix, as they are in scope now: elements that close put back what they had hidden. */
   private readonly scope = new Map<string, string>();
   private nodes = 0;
+  /** Of the element whose tag is being read. */
+  private attributes = 0;
 
-  count(): void {
-    if (++this.nodes > MAX_NODES) throw bad('it has too many elements');
+  attribute(): void {
+    if (++this.attributes > MAX_ATTRIBUTES) throw bad('an element has too many attributes');
+    this.count();
   }
 
   open(name: string, given: Record<string, string>): void {
     this.count();
+    this.attributes = 0;
     if (this.stack.length >= MAX_DEPTH) throw bad('it has too many levels');
     const attributes: Record<string, string> = {};
     const hidden: Hidden[] = [];
@@ -144,6 +150,10 @@ class Tree {
       if (outer === undefined) this.scope.delete(prefix);
       else this.scope.set(prefix, outer);
     }
+  }
+
+  private count(): void {
+    if (++this.nodes > MAX_NODES) throw bad('it has too many elements');
   }
 }
 

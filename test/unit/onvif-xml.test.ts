@@ -38,6 +38,8 @@ describe('XML of devices', () => {
   it('is refused when it is none, or too much of it', () => {
     const deep = '<a>'.repeat(100) + '</a>'.repeat(100);
     const wide = `<a>${'<b/>'.repeat(60_000)}</a>`;
+    const attributes = `<a ${Array.from({ length: 300 }, (_, i) => `b${i}="c"`).join(' ')}/>`;
+    const declaration = `<a><!${'x'.repeat(50_000)}></a>`;
     const entity = '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>';
     for (const text of [
       '',
@@ -47,7 +49,7 @@ describe('XML of devices', () => {
       '<a/><b',
       deep,
       wide,
-      entity,
+      ...[attributes, declaration, entity],
       'x'.repeat(MAX_XML_CHARS + 1),
       '\0\x01',
     ])
