@@ -239,7 +239,7 @@ async function uriOf(
 export async function streamUriOf(client: OnvifClient, device: Services, profile: string): Promise<string> {
   const text = await uriOf(client, device, 'GetStreamUri', profile);
   // Not URL: it would percent-encode what some cameras want as it is.
-  const match = /^(rtsps?:\/\/)(?:[^@/?#]*@)?(\[[^\]]*\]|[^:/?#]*)([^]*)$/i.exec(text);
+  const match = /^(rtsps?:\/\/)(?:[^@/?#]*@)?(\[[^\]]*\]|[^:/?#]*)(.*)$/i.exec(text);
   if (!match) throw new EngineError('device', `${client.base.host} gave no stream address`);
   return `${match[1]}${client.base.hostname}${match[3]}`.slice(0, 2000);
 }

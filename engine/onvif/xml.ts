@@ -31,10 +31,10 @@ const MAX_ATTRIBUTES = 256;
  * What the parser gets at once. It copies a declaration (`<!…`) once for each of its characters, so none may grow; the
  * longest that may occur, `[CDATA[`, is shorter than this.
  */
-const PIECE_CHARS = 1024;
+const PIECE_CHARS = 128;
 const MAX_DECLARATION_CHARS = 16;
 /** A turn of the event loop takes so much, about a millisecond's work, and the next one comes after a pause. */
-const TURN_CHARS = 16 * PIECE_CHARS;
+const TURN_CHARS = 128 * PIECE_CHARS;
 const PAUSE_MS = 5;
 
 const bad = (why: string): EngineError => new EngineError('bad-xml', `the device sent no valid XML: ${why}`);

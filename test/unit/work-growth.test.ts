@@ -38,7 +38,8 @@ describe('work for what others send', () => {
     fc.assert(
       fc.property(fragments, fc.constantFrom(...names), (unit, name) => {
         assertLinear((chars) => {
-          const attributes = name === '' ? [] : Array.from({ length: Math.min(chars / 10, 250) }, (_, i) => `${name}p${i}="u"`);
+          const attributes =
+            name === '' ? [] : Array.from({ length: Math.min(chars / 10, 250) }, (_, i) => `${name}p${i}="u"`);
           const text = `<r${attributes.join('')}>${filled(unit, chars)}</r>`;
           return () => {
             try {
