@@ -23,7 +23,7 @@ export interface LogPage {
 
 const MAX_LINES = 20_000;
 const MAX_CHARS = 8_000_000;
-const MAX_LINE_CHARS = 4000;
+export const MAX_LINE_CHARS = 4000;
 
 export class LogRing {
   private readonly maxLines: number;

@@ -60,10 +60,14 @@ function cellsOf({ x, y, width, height }: Box): number[] {
 
 const ofCell = (cell: number): string => `g${cell}`;
 
+/** Marks on one letter beyond those of any writing (UAX #15, section 13): to put them in order takes quadratic time. */
+const TOO_MANY_MARKS = /(\p{M}{30})\p{M}+/gu;
+
 /** As words are compared: small letters, and Latin ones without their marks. */
 function folded(text: string): string {
-  if (/^[\x00-\x7f]*$/.test(text)) return text.toLowerCase();
+  if (!/[^\x00-\x7f]/.test(text)) return text.toLowerCase();
   return text
+    .replace(TOO_MANY_MARKS, '$1')
     .normalize('NFD')
     .replace(/(\p{Script=Latin})\p{M}+/gu, '$1')
     .normalize('NFC')
@@ -187,9 +191,12 @@ export function oldMatchOf(kinds: readonly EventKind[], facets: Facets): string 
     facets.severities?.map((severity) => `qs0${SEVERITIES.indexOf(severity)}`),
     facets.acknowledged === undefined ? undefined : [`qa0${facets.acknowledged ? 1 : 0}`],
     facets.region && cellsOf(facets.region).map((cell) => `qg0${cell}`),
-    ...(facets.text?.normalize('NFC').match(/[\p{L}\p{N}]+\*?/gu) ?? []).map((word) => [
-      word.endsWith('*') ? `"${word.slice(0, -1)}" *` : `"${word}"`,
-    ]),
+    ...(
+      facets.text
+        ?.replace(TOO_MANY_MARKS, '$1')
+        .normalize('NFC')
+        .match(/[\p{L}\p{N}]+\*?/gu) ?? []
+    ).map((word) => [word.endsWith('*') ? `"${word.slice(0, -1)}" *` : `"${word}"`]),
   ].filter((words) => words !== undefined);
   if (any.some((words) => words.length === 0)) return null;
   return `(${any.map((words) => `(${words.join(' OR ')})`).join(' AND ')})`;

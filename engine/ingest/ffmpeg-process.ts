@@ -14,7 +14,7 @@ import { cageTools, measuresInForce, recheckCage } from '../cage/state.ts';
 import type { Clock } from '../clock.ts';
 import { adoptChild } from '../thread/child.ts';
 import { EngineError } from '../types.ts';
-import { redact } from './source-url.ts';
+import { redact } from '../diagnostics/redact.ts';
 
 /** An FFmpeg that serves for weeks; its output goes where {@link Spawn} was told. */
 export type Worker = ChildProcessByStdio<Writable, Readable | null, Readable>;

@@ -1,4 +1,4 @@
-/** Camera addresses: what is accepted, which FFmpeg protocols each may use, and how secrets are kept out of texts. */
+/** Camera addresses: what is accepted, and which FFmpeg protocols each may use. */
 import { isAbsolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from '../types.ts';
@@ -24,9 +24,6 @@ const KINDS: Record<string, { kind: SourceKind; port: number }> = {
   http: { kind: 'http', port: 80 },
   https: { kind: 'http', port: 443 },
 };
-
-/** Whatever may be a secret in an address; too much is hidden rather than too little. */
-const SECRET = /((?:pass|passwd|password|pwd|loginpas|token|key|secret|auth|sig|signature)=|[?&/;]pw?=)[^&;\s'"]*/gi;
 
 /** Checks an address and turns it into FFmpeg's input. Throws `bad-url` with what to do. */
 export function parseSource(address: string, credentials: Account = {}): Source {
@@ -69,17 +66,6 @@ export function parseSource(address: string, credentials: Account = {}): Source 
   const userInfo = !named && (username || password) ? `${encode(username ?? '')}:${encode(password ?? '')}@` : '';
   // Written anew from the parts that were read: FFmpeg's own reading finds the same host.
   return { kind: known.kind, input: writeAddress({ ...read, rest }, userInfo), endpoint };
-}
-
-/** Hides user information of URLs and the given secrets, plain and percent-encoded, in a text meant for people. */
-export function redact(text: string, secrets: readonly (string | undefined)[] = []): string {
-  let out = text;
-  // These first: half of one that the patterns below cut in two would not be found any more.
-  for (const secret of secrets) {
-    if (!secret) continue;
-    for (const form of new Set([encode(secret), secret])) out = out.split(form).join('***');
-  }
-  return out.replace(/((?:\b[a-z][a-z0-9+.-]*:)?\/\/)[^\s'"]*@/gi, '$1***@').replace(SECRET, '$1***');
 }
 
 /** Half a surrogate pair is no character, and `encodeURIComponent` throws. */

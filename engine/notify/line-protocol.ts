@@ -16,7 +16,7 @@ export interface Point {
 }
 
 /** A newline would end the line, whatever is before it; a backslash at the end would escape what follows. */
-const plain = (text: string): string => text.replace(/[\r\n]+/g, ' ').replace(/\\+$/, '');
+const plain = (text: string): string => text.replace(/[\r\n]+/g, ' ').replace(/(?<!\\)\\+$/, '');
 
 const measurementOf = (text: string): string => plain(text).replace(/[, ]/g, '\\$&');
 const keyOf = (text: string): string => plain(text).replace(/[,= ]/g, '\\$&');

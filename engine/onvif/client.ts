@@ -12,7 +12,7 @@ import { EngineError } from '../types.ts';
 import { authorization, parseChallenges, type Challenge } from './digest.ts';
 import { NS } from './names.ts';
 import { envelope, isUnauthorized, parseEnvelope, securityHeader, type Account, type Fault } from './soap.ts';
-import { find, MAX_XML_CHARS, numberAt, type XmlElement } from './xml.ts';
+import { find, numberAt, type XmlElement } from './xml.ts';
 
 export interface ClientOptions {
   /** `http://host[:port][/path]` or `https:`; without a path the standard's. */
@@ -38,7 +38,8 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_SOCKETS = 4;
 /** A device's clock is asked for anew when it refuses a token, at most this often. */
 const CLOCK_MS = 30_000;
-const MAX_BYTES = 2 * MAX_XML_CHARS;
+/** Of an answer; a large picture has about so much. What is read as XML has a smaller limit of its own. */
+const MAX_BYTES = 4_000_000;
 /** Codes of OpenSSL and Node for a certificate that is not to be trusted. */
 const CERTIFICATE = /CERT|^UNABLE_TO_|SELF_SIGNED/;
 
@@ -123,7 +124,7 @@ export class OnvifClient {
     this.clockAt = performance.now();
     // Some devices want an account for this too: their clock is taken to be right.
     if (status !== 200) return;
-    const answer = parseEnvelope(text);
+    const answer = await parseEnvelope(text);
     const utc = 'body' in answer ? find(answer.body, 'SystemDateAndTime', 'UTCDateTime') : undefined;
     const at = (...path: string[]): number => numberAt(utc, ...path) ?? NaN;
     const date = [at('Date', 'Year'), at('Date', 'Month') - 1, at('Date', 'Day')] as const;
@@ -148,7 +149,7 @@ export class OnvifClient {
     if (status === 401) return { fault: { codes: ['NotAuthorized'], reason: '' }, challenge, mode, nonce };
     if (status !== 200 && !reply.text.trim())
       return { fault: { codes: [`HTTP ${status}`], reason: `HTTP ${status}` }, challenge, mode, nonce };
-    const answer = parseEnvelope(reply.text);
+    const answer = await parseEnvelope(reply.text);
     return 'body' in answer ? answer : { ...answer, challenge, mode, nonce };
   }
 

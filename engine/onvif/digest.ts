@@ -10,23 +10,81 @@ export interface Challenge {
   qop: 'auth' | null;
 }
 
-const FIELD = /([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))/gi;
+/** Headers longer than this, or more of them, are not read: those of cameras have 200 characters. */
+const MAX_HEADER_CHARS = 4096;
+const MAX_HEADERS = 8;
+const MAX_CHALLENGES = 8;
 
 /** The strongest digest challenge among `WWW-Authenticate` headers that can be answered, or null. */
 export function parseChallenges(headers: readonly string[]): Challenge | null {
   const found = headers
-    .flatMap((header) => header.split(/,?\s*(?=\b(?:Digest|Basic)\s+[a-z]+=)/i))
-    .filter((part) => /^\s*Digest\s/i.test(part))
-    .map(parseChallenge)
+    .slice(0, MAX_HEADERS)
+    .filter(({ length }) => length <= MAX_HEADER_CHARS)
+    .flatMap(challengesIn)
+    .slice(0, MAX_CHALLENGES)
+    .filter(({ scheme }) => scheme === 'digest')
+    .map(({ fields }) => challengeOf(fields))
     .filter((challenge) => challenge !== null);
   return found.find(({ algorithm }) => algorithm === 'SHA-256') ?? found[0] ?? null;
 }
 
-function parseChallenge(header: string): Challenge | null {
-  const fields = new Map<string, string>();
-  for (const [, key, quoted, plain] of header.replace(/^\s*Digest\s+/i, '').matchAll(FIELD)) {
-    fields.set(key!.toLowerCase(), quoted?.replace(/\\(.)/g, '$1') ?? plain ?? '');
+interface RawChallenge {
+  /** In small letters, as the names of the fields. */
+  scheme: string;
+  fields: Map<string, string>;
+}
+
+const TOKEN = /[\w!#$%&'*+.^`|~-]/;
+const SPACE = /\s/;
+const SPACE_OR_COMMA = /[\s,]/;
+
+/**
+ * The challenges of one header (RFC 9110, section 11.6.1), each character looked at once. A name with `=` behind it is a
+ * field of the challenge before it, any other one begins a challenge; devices that leave commas out are understood.
+ */
+function challengesIn(header: string): RawChallenge[] {
+  const found: RawChallenge[] = [];
+  let at = 0;
+  const take = (allowed: RegExp): string => {
+    const from = at;
+    while (at < header.length && allowed.test(header.charAt(at))) at++;
+    return header.slice(from, at);
+  };
+  const takeQuoted = (): string => {
+    const parts: string[] = [];
+    for (at++; at < header.length && header.charAt(at) !== '"'; at++) {
+      if (header.charAt(at) === '\\') at++;
+      parts.push(header.charAt(at));
+    }
+    at++;
+    return parts.join('');
+  };
+  const takeValue = (): string => {
+    const from = at;
+    while (at < header.length && !SPACE_OR_COMMA.test(header.charAt(at))) at++;
+    return header.slice(from, at);
+  };
+  while (at < header.length) {
+    take(SPACE_OR_COMMA);
+    const name = take(TOKEN).toLowerCase();
+    if (name === '') {
+      at++; // what nothing can begin with
+      continue;
+    }
+    take(SPACE);
+    if (header.charAt(at) !== '=') {
+      found.push({ scheme: name, fields: new Map() });
+      continue;
+    }
+    at++;
+    take(SPACE);
+    const value = header.charAt(at) === '"' ? takeQuoted() : takeValue();
+    found.at(-1)?.fields.set(name, value);
   }
+  return found;
+}
+
+function challengeOf(fields: ReadonlyMap<string, string>): Challenge | null {
   const name = (fields.get('algorithm') ?? 'MD5').toUpperCase().replace('SHA256', 'SHA-256');
   const qops = fields
     .get('qop')

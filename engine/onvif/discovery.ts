@@ -32,7 +32,11 @@ const TIMEOUT_MS = 3500;
 const REPEAT_MS = [0, 400, 1200];
 const MAX_DEVICES = 1000;
 const MAX_ANSWERS = 20_000;
-const MAX_BYTES = 65_507;
+/** Of one answer, and of all: they are read on the thread that everything else runs on. Real ones have 1 to 4 kB. */
+const MAX_BYTES = 16_384;
+const MAX_ALL_BYTES = 16_000_000;
+/** Of one answer; a proxy answers for several. */
+const MAX_MATCHES = 32;
 const RECEIVE_BUFFER = 1 << 20;
 /** Some devices answer to one of these only, some to none but the empty one. */
 const TYPES = [
@@ -47,8 +51,10 @@ export async function discover(options: DiscoveryOptions = {}): Promise<FoundDev
   const found = new Map<string, FoundDevice>();
   const asked = new Set<string>();
   let answers = 0;
+  let bytes = 0;
   const onMessage = (message: Buffer, from: string): void => {
     if (++answers > MAX_ANSWERS || found.size >= MAX_DEVICES || message.length > MAX_BYTES) return;
+    if ((bytes += message.length) > MAX_ALL_BYTES) return;
     for (const device of readMatches(message.toString('utf8'), from, asked)) merge(found, device);
   };
   const sources = hosts.includes(GROUP) ? ownAddresses() : [null];
@@ -119,7 +125,8 @@ export function readMatches(text: string, from: string, asked: ReadonlySet<strin
   // Some leave `urn:` or `uuid:` out.
   const ours = [...asked].some((id) => related === id || (related.length >= 36 && id.endsWith(related.slice(-36))));
   if (!ours) return [];
-  return findAll(find(root, 'Body', 'ProbeMatches'), 'ProbeMatch').flatMap((match) => {
+  const matches = findAll(find(root, 'Body', 'ProbeMatches'), 'ProbeMatch').slice(0, MAX_MATCHES);
+  return matches.flatMap((match) => {
     const device = deviceOf(match, from);
     return device ? [device] : [];
   });

@@ -71,6 +71,8 @@ const TOPICS: readonly [RegExp, EventKind, readonly string[], string?][] = [
   [/^VideoSource\/(ImageTooBlurry|ImageTooDark|ImageTooBright|SignalLoss)/, 'tamper', ['State']],
 ];
 
+/** In one answer; it was asked for 100. */
+const MAX_MESSAGES = 500;
 const MAX_ITEMS = 32;
 const MAX_TEXT = 200;
 const MAX_OPEN = 200;
@@ -78,7 +80,8 @@ const MAX_KNOWN = 500;
 
 /** The notifications in an answer to PullMessages. */
 export function notificationsOf(answer: XmlElement): Notification[] {
-  return findAll(answer, 'NotificationMessage').map((element) => {
+  const messages = findAll(answer, 'NotificationMessage').slice(0, MAX_MESSAGES);
+  return messages.map((element) => {
     const message = find(element, 'Message', 'Message');
     const items = (part: string): Record<string, string> =>
       Object.fromEntries(

@@ -26,6 +26,10 @@ const EARLY = 0.5;
 const SHORTEST_WAIT_MS = 1000;
 const GRACE_MS = 5000;
 const UNSUBSCRIBE_MS = 2000;
+/** Between answers with events: a device that always has some more may not keep us busy with nothing else. */
+const REST_MS = 20;
+/** What a device wants to see again in every request; it is an id or two. */
+const MAX_REFERENCE_CHARS = 4096;
 
 export interface PullPointEffects {
   onNotifications: (notifications: Notification[]) => void;
@@ -102,11 +106,13 @@ export class PullPoint {
     const action = `<a:Action xmlns:a="${NS.addressing}">${NS.events}/EventPortType/CreatePullPointSubscriptionRequest</a:Action>`;
     const answer = await this.client.call(this.events, body, { headers: action, signal: this.abort.signal });
     const reference = find(answer, 'SubscriptionReference');
+    const headers = (find(reference, 'ReferenceParameters')?.children ?? []).map(serialize).join('');
+    if (headers.length > MAX_REFERENCE_CHARS)
+      throw new EngineError('bad-xml', 'the device sent no valid XML: the reference of its subscription is too long');
     const given = lifeOf(answer) ?? lifeMs;
     return {
       url: this.client.resolve(textAt(reference, 'Address')),
-      headers: (find(reference, 'ReferenceParameters')?.children ?? []).map(serialize).join(''),
-      ...{ endsAt: performance.now() + given, lifeMs: given },
+      ...{ headers, endsAt: performance.now() + given, lifeMs: given },
     };
   }
 
@@ -121,8 +127,8 @@ export class PullPoint {
       if (notifications === null) continue;
       if (notifications.length > 0) {
         this.effects.onNotifications(notifications);
-        // Devices that pack one message into each answer are not hurried.
-        if (notifications.length >= MESSAGE_LIMIT) await sleep(50);
+        // A device that has more than it may tell at once gets time to go on.
+        await sleep(notifications.length >= MESSAGE_LIMIT ? 50 : REST_MS);
       } else if (performance.now() - asked < waitMs * EARLY) {
         await sleep(this.options.pollMs, undefined, { signal: this.abort.signal, ref: false }).catch(() => undefined);
       }

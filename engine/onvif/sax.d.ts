@@ -3,10 +3,14 @@ declare module 'sax' {
   interface Parser {
     onerror: (error: Error) => void;
     ondoctype: () => void;
+    onsgmldeclaration: () => void;
+    onattribute: () => void;
     ontext: (text: string) => void;
     oncdata: (text: string) => void;
     onopentag: (tag: { name: string; attributes: Record<string, string> }) => void;
     onclosetag: () => void;
+    /** What was read of a `<!…` that has not ended yet. */
+    readonly sgmlDecl: string;
     write(text: string): Parser;
     close(): Parser;
   }

@@ -1,7 +1,7 @@
 /** SOAP 1.2 envelopes with a WS-Security UsernameToken (ONVIF Core Specification, section 5.9.4), and faults. */
 import { createHash, randomBytes } from 'node:crypto';
 import { NS, PASSWORD_DIGEST } from './names.ts';
-import { escapeXml, find, findAll, localName, parseXml, textAt, type XmlElement } from './xml.ts';
+import { escapeXml, find, findAll, localName, parseXmlInTurns, textAt, type XmlElement } from './xml.ts';
 
 export interface Account {
   username: string;
@@ -36,9 +36,9 @@ export interface Fault {
   reason: string;
 }
 
-/** What the body of an answer has: an element, or a fault. Throws `bad-xml`. */
-export function parseEnvelope(text: string): { body: XmlElement } | { fault: Fault } {
-  const root = parseXml(text);
+/** What the body of an answer has: an element, or a fault. Rejects with `bad-xml`. */
+export async function parseEnvelope(text: string): Promise<{ body: XmlElement } | { fault: Fault }> {
+  const root = await parseXmlInTurns(text);
   // Devices from before ONVIF 2 answer in other namespaces now and then; the names are what counts.
   const body = root.name === 'Envelope' ? find(root, 'Body')?.children[0] : undefined;
   if (!body) return { fault: { codes: ['NoEnvelope'], reason: 'the answer is no SOAP envelope' } };
@@ -46,7 +46,7 @@ export function parseEnvelope(text: string): { body: XmlElement } | { fault: Fau
   const codes: string[] = [];
   for (let code = find(body, 'Code'); code; code = find(code, 'Subcode')) codes.push(localName(textAt(code, 'Value')));
   const reason = findAll(find(body, 'Reason'), 'Text')[0]?.text ?? textAt(body, 'faultstring');
-  return { fault: { codes, reason: reason.replace(/\s+/g, ' ').slice(0, 200) } };
+  return { fault: { codes, reason: reason.slice(0, 1000).replace(/\s+/g, ' ').slice(0, 200) } };
 }
 
 export function isUnauthorized({ codes }: Fault): boolean {

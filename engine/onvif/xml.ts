@@ -1,4 +1,8 @@
-/** XML of devices as a small tree: namespaces resolved, prefixes gone, everything bounded. */
+/**
+ * XML of devices as a small tree: namespaces resolved, prefixes gone. A device may send anything: what is read is bounded,
+ * and the work is proportional to its length.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
 import sax from 'sax';
 import { EngineError } from '../types.ts';
 
@@ -7,80 +11,152 @@ export interface XmlElement {
   name: string;
   /** Namespace URI; empty for a prefix that was never declared, which some devices send. */
   ns: string;
-  /** By local name. */
+  /** By local name, each at most {@link MAX_VALUE_CHARS} long. */
   attributes: Record<string, string>;
   children: XmlElement[];
-  /** Its own text, trimmed. */
+  /** Its own text, trimmed, at most {@link MAX_VALUE_CHARS} of it. */
   text: string;
 }
 
-/** Bytes, elements and levels of the largest answers seen (profiles of multi-sensor cameras) stay far below these. */
-export const MAX_XML_CHARS = 2_000_000;
-const MAX_ELEMENTS = 50_000;
+/** The largest answers are those of recorders: 64 channels, two profiles each, 6 kB a profile. */
+export const MAX_XML_CHARS = 1_000_000;
+/** No value that is used comes near it; the schemas mostly say 64. What reads values may rely on this. */
+export const MAX_VALUE_CHARS = 8192;
+/** Elements and attributes together. */
+const MAX_NODES = 50_000;
 const MAX_DEPTH = 64;
+/** Of one element, which is read in one turn; envelopes of devices declare up to fifty prefixes. */
+const MAX_ATTRIBUTES = 256;
+/**
+ * What the parser gets at once. It copies a declaration (`<!…`) once for each of its characters, so none may grow; the
+ * longest that may occur, `[CDATA[`, is shorter than this.
+ */
+const PIECE_CHARS = 128;
+const MAX_DECLARATION_CHARS = 16;
+/** A turn of the event loop takes so much, about a millisecond's work, and the next one comes after a pause. */
+const TURN_CHARS = 128 * PIECE_CHARS;
+const PAUSE_MS = 5;
 
 const bad = (why: string): EngineError => new EngineError('bad-xml', `the device sent no valid XML: ${why}`);
 
-/** Throws `bad-xml`. A DOCTYPE is refused: SOAP forbids it, and entities are how small documents become large ones. */
+/** For what is known to be short. Throws `bad-xml`, as {@link parseXmlInTurns} rejects. */
 export function parseXml(text: string): XmlElement {
-  if (text.length > MAX_XML_CHARS) throw bad('it is too long');
+  const turns = parsing(text);
+  for (;;) {
+    const { done, value } = turns.next();
+    if (done) return value;
+  }
+}
+
+/**
+ * Rejects with `bad-xml`. A DOCTYPE is refused: SOAP forbids it, and entities are how small documents become large ones.
+ * Long documents are read with pauses, so that no device takes the thread from others.
+ */
+export async function parseXmlInTurns(text: string): Promise<XmlElement> {
+  const turns = parsing(text);
+  for (;;) {
+    const { done, value } = turns.next();
+    if (done) return value;
+    await pause(PAUSE_MS);
+  }
+}
+
+/** Yields between turns. */
+function* parsing(given: string): Generator<undefined, XmlElement> {
+  if (given.length > MAX_XML_CHARS) throw bad('it is too long');
+  const text = given.trimStart();
+  const tree = new Tree();
+  const parser = parserOf(tree);
+  try {
+    for (let at = 0; at < text.length; at += PIECE_CHARS) {
+      if (at > 0 && at % TURN_CHARS === 0) yield;
+      parser.write(text.slice(at, at + PIECE_CHARS));
+      if (parser.sgmlDecl.length > MAX_DECLARATION_CHARS) throw bad('it has a declaration');
+    }
+    parser.close();
+  } catch (error) {
+    throw error instanceof EngineError ? error : bad(String(error).slice(0, 100));
+  }
+  if (!tree.root) throw bad('it is empty');
+  return tree.root;
+}
+
+function parserOf(tree: Tree): ReturnType<typeof sax.parser> {
   const parser = sax.parser(true, { position: false });
-  const stack: { element: XmlElement; scope: ReadonlyMap<string, string> }[] = [];
-  const roots: XmlElement[] = [];
-  let count = 0;
   parser.onerror = (error) => {
-    throw bad(error.message.split('\n', 1)[0]!.slice(0, 100));
+    throw bad(error.message.slice(0, 100).split('\n', 1)[0]!);
   };
   parser.ondoctype = () => {
     throw bad('it has a DOCTYPE');
   };
-  parser.onopentag = ({ name, attributes }) => {
-    if (++count > MAX_ELEMENTS || stack.length >= MAX_DEPTH) throw bad('it has too many elements');
-    const parent = stack.at(-1);
-    const scope = scopeOf(parent?.scope ?? NO_SCOPE, attributes);
-    const element: XmlElement = {
-      name: localName(name),
-      ns: scope.get(prefixOf(name)) ?? '',
-      attributes: {},
-      children: [],
-      text: '',
-    };
-    for (const [key, value] of Object.entries(attributes)) {
-      if (!isDeclaration(key)) element.attributes[localName(key)] = value;
-    }
-    if (parent) parent.element.children.push(element);
-    else roots.push(element);
-    stack.push({ element, scope });
+  parser.onsgmldeclaration = () => {
+    throw bad('it has a declaration');
   };
-  const onText = (part: string): void => {
-    const top = stack.at(-1);
-    if (top) top.element.text += part;
-  };
-  parser.ontext = onText;
-  parser.oncdata = onText;
-  parser.onclosetag = () => {
-    const { element } = stack.pop()!;
-    element.text = element.text.trim();
-  };
-  try {
-    parser.write(text.replace(/^\uFEFF?\s+/, '')).close();
-  } catch (error) {
-    throw error instanceof EngineError ? error : bad(String(error).slice(0, 100));
+  parser.onattribute = () => tree.attribute();
+  parser.onopentag = ({ name, attributes }) => tree.open(name, attributes);
+  parser.ontext = parser.oncdata = (part) => tree.text(part);
+  parser.onclosetag = () => tree.close();
+  return parser;
+}
+
+/** Prefixes that an element declares, with what they meant outside of it. */
+type Hidden = readonly [prefix: string, outer: string | undefined];
+
+class Tree {
+  root: XmlElement | null = null;
+  private readonly stack: { element: XmlElement; hidden: readonly Hidden[] }[] = [];
+  /** Namespaces by prefix, as they are in scope now: elements that close put back what they had hidden. */
+  private readonly scope = new Map<string, string>();
+  private nodes = 0;
+  /** Of the element whose tag is being read. */
+  private attributes = 0;
+
+  attribute(): void {
+    if (++this.attributes > MAX_ATTRIBUTES) throw bad('an element has too many attributes');
+    this.count();
   }
-  const [root] = roots;
-  if (!root) throw bad('it is empty');
-  return root;
+
+  open(name: string, given: Record<string, string>): void {
+    this.count();
+    this.attributes = 0;
+    if (this.stack.length >= MAX_DEPTH) throw bad('it has too many levels');
+    const attributes: Record<string, string> = {};
+    const hidden: Hidden[] = [];
+    for (const [key, value] of Object.entries(given)) {
+      if (key === 'xmlns' || key.startsWith('xmlns:')) {
+        const prefix = key.slice(6);
+        hidden.push([prefix, this.scope.get(prefix)]);
+        this.scope.set(prefix, value);
+      } else {
+        attributes[localName(key)] = value.slice(0, MAX_VALUE_CHARS);
+      }
+    }
+    const ns = this.scope.get(prefixOf(name)) ?? '';
+    const element: XmlElement = { name: localName(name), ns, attributes, children: [], text: '' };
+    this.stack.at(-1)?.element.children.push(element);
+    this.root ??= element;
+    this.stack.push({ element, hidden });
+  }
+
+  text(part: string): void {
+    const element = this.stack.at(-1)?.element;
+    if (element && element.text.length < MAX_VALUE_CHARS) element.text += part;
+  }
+
+  close(): void {
+    const { element, hidden } = this.stack.pop()!;
+    element.text = element.text.trim().slice(0, MAX_VALUE_CHARS);
+    for (const [prefix, outer] of hidden) {
+      if (outer === undefined) this.scope.delete(prefix);
+      else this.scope.set(prefix, outer);
+    }
+  }
+
+  private count(): void {
+    if (++this.nodes > MAX_NODES) throw bad('it has too many elements');
+  }
 }
 
-const NO_SCOPE: ReadonlyMap<string, string> = new Map();
-
-function scopeOf(outer: ReadonlyMap<string, string>, attributes: Record<string, string>): ReadonlyMap<string, string> {
-  const declared = Object.entries(attributes).filter(([key]) => isDeclaration(key));
-  if (declared.length === 0) return outer;
-  return new Map([...outer, ...declared.map(([key, uri]) => [key === 'xmlns' ? '' : key.slice(6), uri] as const)]);
-}
-
-const isDeclaration = (key: string): boolean => key === 'xmlns' || key.startsWith('xmlns:');
 const prefixOf = (name: string): string => name.slice(0, Math.max(name.indexOf(':'), 0));
 
 /** `tt:PanTilt` → `PanTilt`; also for QNames in values. */

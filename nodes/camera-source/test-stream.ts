@@ -1,9 +1,10 @@
 /** "Test stream" of the editor: what a camera sends, and a picture, or why not. */
 import { dirname, join, basename } from 'node:path';
+import { redact } from '../../engine/diagnostics/redact.ts';
 import { classifyFailure } from '../../engine/ingest/failure.ts';
 import { probeArgs, stillArgs } from '../../engine/ingest/ffmpeg-args.ts';
 import { runJob } from '../../engine/ingest/ffmpeg-process.ts';
-import { parseSource, redact, splitCredentials } from '../../engine/ingest/source-url.ts';
+import { parseSource, splitCredentials } from '../../engine/ingest/source-url.ts';
 import { EngineError, type OfflineReason, type RtspTransport } from '../../engine/types.ts';
 
 export interface TestRequest {

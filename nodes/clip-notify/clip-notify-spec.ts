@@ -68,7 +68,7 @@ function addressOf(text: unknown, name: string, example: string): string | null 
   if (!url || !/^https?:$/.test(url.protocol)) throw bad(`${name}: enter an address such as ${example}`);
   if (url.username || url.password)
     throw bad(`${name}: an address with a password in it would be seen by all who see the flow`);
-  return given.replace(/\/+$/, '');
+  return given.replace(/(?<!\/)\/+$/, '');
 }
 
 /**

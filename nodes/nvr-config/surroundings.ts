@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { NodeAPI, NodeDef } from 'node-red';
-import { LogRing, type LogLevel } from '../../engine/diagnostics/log-ring.ts';
+import { LogRing, MAX_LINE_CHARS, type LogLevel } from '../../engine/diagnostics/log-ring.ts';
 import { Redaction } from '../../engine/diagnostics/redaction.ts';
 import type { Surroundings } from '../../engine/diagnostics/diagnostics.ts';
 
@@ -35,7 +35,7 @@ export function surroundings(RED: NodeAPI): (nvr: string) => Surroundings {
   let redaction = new Redaction(secrets);
   const learn = (): void => {
     secrets = secretsOf(RED);
-    redaction = new Redaction(secrets);
+    redaction = redaction.with(secrets);
   };
   // Before the nodes of a Deploy do anything that could be told, their credentials are known.
   RED.events.on('flows:starting', learn);
@@ -49,7 +49,7 @@ export function surroundings(RED: NodeAPI): (nvr: string) => Surroundings {
     log.push({
       ...{ at: message.timestamp ?? Date.now(), level },
       source: type ? redaction.text(`${type}:${name ?? id ?? ''}`) : '',
-      text: redaction.text(textOf(message.msg)),
+      text: redaction.text(textOf(message.msg), MAX_LINE_CHARS),
     });
   });
   RED.log.addHandler(handler);

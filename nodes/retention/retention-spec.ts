@@ -162,7 +162,7 @@ function bucketOf(properties: RetentionProperties): { to: string; bucket: string
   if (bucket === '') return null;
   // AWS, "Bucket naming rules"; other servers take no more.
   if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket)) throw bad(`'${bucket.slice(0, 40)}' is no name of a bucket`);
-  const prefix = plain(properties.bucketPrefix).replace(/^\/+|\/+$/g, '');
+  const prefix = plain(properties.bucketPrefix).replace(/^\/+|(?<!\/)\/+$/g, '');
   if (!/^[\w!.*'()/-]{0,200}$/.test(prefix)) throw bad('the prefix may have letters, digits, / . _ and -');
   return { to: `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`, bucket, prefix };
 }

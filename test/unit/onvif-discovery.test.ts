@@ -45,6 +45,14 @@ describe('ONVIF discovery', function () {
     assert.ok(new Set(responder.probes.map(({ types }) => types)).size >= 3, 'several kinds of probes');
   });
 
+  it('takes a bounded number of devices from one answer', () => {
+    const id = 'urn:uuid:00000000-0000-4000-8000-000000000000';
+    const match = (i: number): string => `<ProbeMatch><XAddrs>http://10.0.0.${i}/</XAddrs></ProbeMatch>`;
+    const matches = Array.from({ length: 200 }, (_, i) => match(i)).join('');
+    const text = `<Envelope><Header><RelatesTo>${id}</RelatesTo></Header><Body><ProbeMatches>${matches}</ProbeMatches></Body></Envelope>`;
+    assert.equal(readMatches(text, '10.0.0.1', new Set([id])).length, 32);
+  });
+
   it('asks one address, where multicast does not get through', async () => {
     responder = await new DiscoveryResponder([
       device(1, { xaddrs: ['http://169.254.1.1/x', 'http://[fe80::1]/x', 'http://127.0.0.1:81/x'] }),

@@ -9,7 +9,9 @@ import {
   MAX_XML_CHARS,
   numberAt,
   parseDuration,
+  MAX_VALUE_CHARS,
   parseXml,
+  parseXmlInTurns,
   textAt,
 } from '../../engine/onvif/xml.ts';
 import { OnvifCamera } from '../support/onvif-camera.ts';
@@ -36,6 +38,8 @@ describe('XML of devices', () => {
   it('is refused when it is none, or too much of it', () => {
     const deep = '<a>'.repeat(100) + '</a>'.repeat(100);
     const wide = `<a>${'<b/>'.repeat(60_000)}</a>`;
+    const attributes = `<a ${Array.from({ length: 300 }, (_, i) => `b${i}="c"`).join(' ')}/>`;
+    const declaration = `<a><!${'x'.repeat(50_000)}></a>`;
     const entity = '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>';
     for (const text of [
       '',
@@ -45,11 +49,33 @@ describe('XML of devices', () => {
       '<a/><b',
       deep,
       wide,
-      entity,
+      ...[attributes, declaration, entity],
       'x'.repeat(MAX_XML_CHARS + 1),
       '\0\x01',
     ])
       assert.throws(() => parseXml(text), { code: 'bad-xml' }, text.slice(0, 20));
+  });
+
+  it('lets others run while a long one is read, and reads the same', async () => {
+    const long = `<a>${'<b c="d">e</b>'.repeat(6000)}</a>`;
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    const root = await parseXmlInTurns(long);
+    clearInterval(timer);
+    assert.deepEqual(root, parseXml(long));
+    assert.ok(turns >= 4, `${turns} turns`);
+    await assert.rejects(parseXmlInTurns(`<a>${'x'.repeat(100_000)}<!y`), { code: 'bad-xml' });
+  });
+
+  it('keeps of a value what values may have, and the outer meaning of a prefix behind an element that changed it', () => {
+    const long = 'x'.repeat(MAX_VALUE_CHARS * 2);
+    const root = parseXml(`<a b="${long}">${long}</a>`);
+    assert.deepEqual([root.text.length, root.attributes['b']!.length], [MAX_VALUE_CHARS, MAX_VALUE_CHARS]);
+    const scopes = parseXml('<p:a xmlns:p="1"><p:b xmlns:p="2" xmlns:q="3"><q:c/></p:b><p:d/><q:e/></p:a>');
+    assert.deepEqual(
+      scopes.children.map(({ name, ns }) => name + ns),
+      ['b2', 'd1', 'e'],
+    );
   });
 
   it('brings any text through, and throws nothing but bad-xml for noise', () => {
