@@ -200,7 +200,8 @@ describe('FFmpeg itself', function () {
       called.length = 0;
       const { input, endpoint } = parseSource(address.replaceAll('PORT', String(port)), { password: 'a@b/c:d' });
       assert.deepEqual(endpoint, { host: '127.0.0.3', port });
-      await runJob('ffmpeg', ['-v', 'error', '-i', input, '-f', 'null', '-'], { timeoutMs: 20_000 });
+      const args = ['-v', 'error', '-i', input, '-f', 'null', '-'];
+      await runJob('ffmpeg', args, { timeoutMs: 20_000, network: true });
       assert.ok(called.length > 0 && called.every((host) => host === '127.0.0.3'), called.join());
     });
   }
