@@ -2,7 +2,7 @@
  * `npm start`: builds, makes sure of FFmpeg, and runs Node-RED with a user folder of its own and the bundled flow, or with
  * the cameras of the command line.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawnSync, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -22,6 +22,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { parseCamera, withCameras, type Camera, type FlowNode } from './demo-flow.ts';
 import { ensure } from './install-needs.ts';
+import { askPassword, refusePasswords, takePasswords, withPasswords } from './start/camera-accounts.ts';
+import { endTogether, spawnDemoCamera, spawnNodeRed, watchNpm } from './start/children.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const PACKAGE = '@flow-nvr/node-red-dashboard-2-nvr';
@@ -32,7 +34,8 @@ const ANSWER_TIMEOUT_MS = 60_000;
 const USAGE = `npm start -- [--camera ID=URL]… [--port N] [--host ADDRESS] [--user-dir FOLDER]
 
   --camera    records this camera in place of the demo cameras; as often as you have cameras
-              for example --camera front=rtsp://user:password@192.168.1.10:554/stream1
+              for example --camera front=rtsp://user@192.168.1.10:554/stream1
+              its password is asked for, or taken from FLOW_NVR_PASSWORD_FRONT
   --port      port of the editor (1880)
   --host      address the editor listens on (127.0.0.1: this computer only)
   --user-dir  folder for settings, flows and recordings (.nvr in the project)`;
@@ -58,7 +61,14 @@ function readOptions(args: string[]): Options | 'help' {
   if (values.help) return 'help';
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error('--port takes a number from 1 to 65535');
-  return { cameras: values.camera.map(parseCamera), port, host: values.host, userDir: resolve(values['user-dir']) };
+  const cameras = values.camera.map(parseCamera);
+  refusePasswords(
+    cameras,
+    (['port', 'host', 'user-dir'] as const).flatMap((name) =>
+      args.some((arg) => arg.startsWith(`--${name}`)) ? [`--${name}`, values[name]] : [],
+    ),
+  );
+  return { cameras, port, host: values.host, userDir: resolve(values['user-dir']) };
 }
 
 async function requireFreePort({ port, host }: Options): Promise<void> {
@@ -148,25 +158,15 @@ function build(): void {
 }
 
 function startNodeRed({ userDir, port, host, cameras }: Options): ChildProcess {
-  const red = createRequire(import.meta.url).resolve('node-red/red.js');
-  const args = [red, '--userDir', userDir, '--settings', join(userDir, 'settings.js'), '--port', String(port)];
+  const args = ['--userDir', userDir, '--settings', join(userDir, 'settings.js'), '--port', String(port)];
   // Safe mode loads the nodes but starts no flow until one is deployed: the old cameras are not connected for a moment.
   const safe = cameras.length > 0 ? ['--safe'] : [];
-  const child = spawn(process.execPath, [...args, '-D', `uiHost=${host}`, ...safe], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
-  return child;
+  return spawnNodeRed([...args, '-D', `uiHost=${host}`, ...safe]);
 }
 
-/** The simulated camera of the demo, where the flow still has it. Ends with this process. */
+/** Where the flow still has it. */
 function startDemoCamera(userDir: string): ChildProcess | null {
-  if (!readFileSync(join(userDir, 'flows.json'), 'utf8').includes(DEMO_STREAM)) return null;
-  const child = spawn(process.execPath, [join(ROOT, 'scripts', 'demo-camera.ts')], {
-    stdio: ['pipe', 'inherit', 'inherit'],
-  });
-  child.on('error', (error) => console.error(`The demo camera that can be steered does not start: ${error.message}`));
-  return child;
+  return readFileSync(join(userDir, 'flows.json'), 'utf8').includes(DEMO_STREAM) ? spawnDemoCamera() : null;
 }
 
 function addressOf({ host, port }: Options): string {
@@ -199,12 +199,15 @@ async function deploy(address: string, flows: FlowNode[]): Promise<void> {
 }
 
 async function main(): Promise<void> {
+  const isOrphan = watchNpm('start');
+  const passwords = takePasswords(process.env);
   const options = readOptions(process.argv.slice(2));
   if (options === 'help') {
     console.log(USAGE);
     return;
   }
-  const { cameras, userDir } = options;
+  const { userDir } = options;
+  const cameras = await withPasswords(options.cameras, passwords, process.stdin.isTTY ? askPassword : null);
   const bundled = JSON.parse(readFileSync(BUNDLED_FLOW, 'utf8')) as FlowNode[];
   const flows = cameras.length > 0 ? withCameras(bundled, cameras) : bundled;
   await requireFreePort(options);
@@ -218,6 +221,7 @@ async function main(): Promise<void> {
 
   const demo = cameras.length === 0 ? startDemoCamera(userDir) : null;
   const child = startNodeRed(options);
+  endTogether(child, isOrphan);
   const ended = once(child, 'exit') as Promise<[number | null]>;
   const address = addressOf(options);
   if (await answers(child, address)) {

@@ -7,6 +7,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { marked, markOf } from '../support/processes.ts';
 
 const START = join(import.meta.dirname, '../../scripts/start.ts');
 const SECRET = 'S3cr@t';
@@ -25,9 +26,10 @@ class Start {
   readonly #child: ChildProcess;
   readonly ended: Promise<unknown[]>;
 
-  constructor(port: number, userDir: string, ...args: string[]) {
+  constructor(port: number, userDir: string, env: NodeJS.ProcessEnv, ...args: string[]) {
     this.port = port;
     this.#child = spawn(process.execPath, [START, '--port', String(port), '--user-dir', userDir, ...args], {
+      env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
@@ -36,7 +38,11 @@ class Start {
     this.ended = once(this.#child, 'exit');
   }
 
-  async until(what: string, test: () => boolean, timeoutMs = 60_000): Promise<void> {
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  async until(what: string, test: () => boolean, timeoutMs = 240_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     while (!test()) {
       assert.ok(this.#child.exitCode === null && performance.now() < deadline, `no ${what}:\n${this.output}`);
@@ -53,14 +59,14 @@ class Start {
 }
 
 describe('npm start', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let userDir: string;
   const running: Start[] = [];
 
-  const start = async (...args: string[]): Promise<Start> => {
+  const start = async (env: NodeJS.ProcessEnv, ...args: string[]): Promise<Start> => {
     const { port, close } = await listen();
     await close();
-    const started = new Start(port, userDir, ...args);
+    const started = new Start(port, userDir, env, ...args);
     running.push(started);
     return started;
   };
@@ -76,7 +82,7 @@ describe('npm start', function () {
   });
 
   it('records the demo cameras, says where, and ends cleanly', async () => {
-    const demo = await start();
+    const demo = await start({});
     await demo.until('address', () => demo.output.includes('Ctrl-C'));
     assert.ok(demo.output.includes(`http://127.0.0.1:${demo.port}/`));
     assert.ok(demo.output.includes(join(userDir, 'nvr')));
@@ -90,13 +96,22 @@ describe('npm start', function () {
   });
 
   it('takes the cameras of the command line, keeps their passwords secret and the old flow beside', async () => {
-    const cameras = [`front=rtsp://viewer:${SECRET}@127.0.0.1:9/x`, 'gate=lavfi:testsrc=size=320x240:rate=5'];
-    const started = await start(...cameras.flatMap((camera) => ['--camera', camera]));
+    const cameras = ['front=rtsp://viewer@127.0.0.1:9/x', 'gate=lavfi:testsrc=size=320x240:rate=5'];
+    const started = await start(
+      { FLOW_NVR_PASSWORD_FRONT: SECRET, ...markOf(userDir) },
+      ...cameras.flatMap((camera) => ['--camera', camera]),
+    );
     await started.until('file of gate', () =>
       files(join(userDir, 'nvr', 'gate')).some((file) => file.endsWith('.mp4')),
     );
     const url = `http://127.0.0.1:${started.port}/credentials/camera-source/nvr-camera-front`;
     assert.deepEqual(await (await fetch(url)).json(), { username: 'viewer', has_password: true });
+    if (process.platform === 'linux') {
+      const processes = marked(userDir);
+      assert.ok(processes.length >= 3, 'npm start, Node-RED, FFmpeg');
+      const told = processes.filter(({ pid, environment }) => pid !== started.pid && environment.includes(SECRET));
+      assert.deepEqual(told, [], 'the password is handed on to no process');
+    }
     assert.equal(await started.stop(), 0, started.output);
 
     const kept = readdirSync(userDir).filter((file) => /^flows-.*\.json$/.test(file));
@@ -111,10 +126,21 @@ describe('npm start', function () {
 
   it('says what to do when the port is in use', async () => {
     const taken = await listen();
-    const started = new Start(taken.port, userDir);
+    const started = new Start(taken.port, userDir, {});
     const [code] = await started.ended;
     await taken.close();
     assert.equal(code, 1);
     assert.match(started.output, new RegExp(`port ${taken.port} is in use.*--port ${taken.port + 1}`));
+  });
+
+  it('refuses a password on the command line before it does anything', async () => {
+    const refused = await start({}, '--camera', `front=rtsp://viewer:${SECRET}@127.0.0.1:9/x`);
+    const [code] = await refused.ended;
+    assert.equal(code, 1);
+    assert.match(
+      refused.output,
+      /Leave it out:\n\n {2}npm start -- --camera front=rtsp:\/\/viewer@127\.0\.0\.1:9\/x --port/,
+    );
+    assert.ok(!refused.output.includes('S3cr'), refused.output);
   });
 });
