@@ -213,7 +213,7 @@ async function main(): Promise<void> {
   await requireFreePort(options);
   ensure(['ffmpeg']);
   build();
-  mkdirSync(userDir, { recursive: true });
+  mkdirSync(userDir, { recursive: true, mode: 0o750 });
   linkPackages(userDir);
   writeSettings(userDir);
   if (cameras.length > 0) keepFlow(userDir);

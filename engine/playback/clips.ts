@@ -5,10 +5,11 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { mkdir, rm, stat, statfs } from 'node:fs/promises';
+import { rm, stat, statfs } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { ffmpegMissing, LastLines, spawnFfmpeg } from '../ingest/ffmpeg-process.ts';
+import { DEFAULT_MODES, emptyFile, ownFolder, type Modes } from '../recording/file-modes.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
 import { copyPlan, timelapsePlan, type CopyPlan } from './clip-plan.ts';
 import type { Playable } from './footage.ts';
@@ -128,6 +129,7 @@ export class Clips {
   private readonly ffmpegPath: string;
   private readonly folder: string;
   private readonly maxBytes: number;
+  private readonly modes: Modes;
   private readonly jobs = new Map<string, Job>();
   private running = 0;
   private readonly queue: (() => void)[] = [];
@@ -137,7 +139,14 @@ export class Clips {
    * @param folder for temporary files; what an earlier process left in it is removed
    * @param maxBytes of one clip
    */
-  constructor(query: QueryHost, ffmpegPath: string, folder: string, maxBytes = MAX_CLIP_BYTES) {
+  constructor(
+    query: QueryHost,
+    ffmpegPath: string,
+    folder: string,
+    maxBytes = MAX_CLIP_BYTES,
+    modes: Modes = DEFAULT_MODES,
+  ) {
+    this.modes = modes;
     this.query = query;
     this.ffmpegPath = ffmpegPath;
     this.folder = folder;
@@ -236,7 +245,7 @@ export class Clips {
   }
 
   private async makeRoom(bytes: number): Promise<void> {
-    await mkdir(this.folder, { recursive: true });
+    await ownFolder(this.folder, this.modes);
     const { bavail, bsize } = await statfs(this.folder);
     if (bavail * bsize < bytes + MIN_FREE_BYTES) {
       throw new EngineError('busy', 'the disk has no room to make this clip; the recordings come first');
@@ -248,6 +257,7 @@ export class Clips {
     const { signal } = job.ended;
     const keyframes = speed >= KEYFRAMES_FROM;
     const plan = copyPlan(runs, request);
+    await emptyFile(job.file, this.modes);
     const args =
       speed === 1 ? clipArgs(plan, job.file) : timelapseArgs(plan.leadMs, speed, keyframes, job.file, this.maxBytes);
     const child = spawnFfmpeg(this.ffmpegPath, args, 'pipe') as ChildProcessWithoutNullStreams;

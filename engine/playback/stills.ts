@@ -2,6 +2,7 @@
 import type { EngineHost } from '../engine-host.ts';
 import { runJob } from '../ingest/ffmpeg-process.ts';
 import { stillAtArgs } from '../media/still.ts';
+import { modesOf } from '../recording/file-modes.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import type { QueryHost } from './query-host.ts';
 import { StripStore } from './strip-store.ts';
@@ -51,7 +52,7 @@ export class Stills {
   constructor(host: Pick<EngineHost, 'config' | 'snapshot'>, query: QueryHost, folder: string) {
     this.host = host;
     this.query = query;
-    this.strips = new StripStore(folder);
+    this.strips = new StripStore(folder, modesOf(host.config.readers));
   }
 
   /** The picture of now. Rejects with `offline`, `unknown-camera`, `busy`. */

@@ -1,9 +1,10 @@
 /** Puts a backup's catalogue in place and makes it agree with the files that are there. Node-RED must not be running. */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { Catalog } from '../catalog/catalog.ts';
 import { Reconciler, type ReconcileReport } from '../catalog/reconcile.ts';
+import { DEFAULT_MODES } from '../recording/file-modes.ts';
 import { isBucket } from '../retention/tiers.ts';
 import { EngineError } from '../types.ts';
 import { CATALOG_NAME, MANIFEST_NAME, type BackupManifest } from './backup.ts';
@@ -52,9 +53,10 @@ export function restore(
   const from = join(backup, CATALOG_NAME);
   if (!existsSync(from)) throw new EngineError('restore', `${backup} is no backup: there is no ${CATALOG_NAME} in it`);
   if (isInUse(catalog)) throw new EngineError('restore', `${catalog} is in use: stop Node-RED first`);
-  mkdirSync(dirname(catalog), { recursive: true });
+  mkdirSync(dirname(catalog), { recursive: true, mode: DEFAULT_MODES.folder });
   const part = `${catalog}.partial`;
   copyFileSync(from, part);
+  chmodSync(part, existsSync(catalog) ? statSync(catalog).mode & 0o666 : DEFAULT_MODES.file);
   verify(part);
   relocate(part, storages);
   const foreign = leaveOut(part, new Set([...storages, ...foldersIn(catalog)]));

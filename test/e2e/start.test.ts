@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -19,6 +19,15 @@ async function listen(): Promise<{ port: number; close: () => Promise<unknown> }
   return { port, close: () => new Promise((closed) => server.close(closed)) };
 }
 
+/** Files and folders that every user of the computer may read, or write. */
+function readableByOthers(folder: string): string[] {
+  const all = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  return ['.', ...all].filter((name) => {
+    const found = lstatSync(join(folder, name), { throwIfNoEntry: false }); // temporary files go meanwhile
+    return found !== undefined && (found.mode & 0o027) !== 0;
+  });
+}
+
 /** One `npm start`. */
 class Start {
   output = '';
@@ -28,10 +37,12 @@ class Start {
 
   constructor(port: number, userDir: string, env: NodeJS.ProcessEnv, ...args: string[]) {
     this.port = port;
+    const umask = process.umask(0); // modes are those that are asked for
     this.#child = spawn(process.execPath, [START, '--port', String(port), '--user-dir', userDir, ...args], {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+    process.umask(umask);
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
       stream.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
     }
@@ -91,6 +102,7 @@ describe('npm start', function () {
         files(join(userDir, 'nvr', camera)).some((file) => file.endsWith('.mp4')),
       );
     }
+    assert.deepEqual(readableByOthers(join(userDir, 'nvr')), []);
     assert.equal(await demo.stop(), 0, demo.output);
     await assert.rejects(fetch(`http://127.0.0.1:${demo.port}/`));
   });
