@@ -20,6 +20,7 @@ import { createServer } from 'node:net';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { redact } from '../engine/ingest/source-url.ts';
 import { parseCamera, withCameras, type Camera, type FlowNode } from './demo-flow.ts';
 import { ensure } from './install-needs.ts';
 import { askPassword, refusePasswords, takePasswords, withPasswords } from './start/camera-accounts.ts';
@@ -247,6 +248,7 @@ try {
   await main();
 } catch (error) {
   const { message, code } = error as NodeJS.ErrnoException;
-  console.error(code?.startsWith('ERR_PARSE_ARGS') ? `${message}\n\n${USAGE}` : message);
+  // What is wrong with the arguments names them, and they may have a password in them.
+  console.error(code?.startsWith('ERR_PARSE_ARGS') ? `${redact(message)}\n\n${USAGE}` : message);
   process.exitCode = 1;
 }

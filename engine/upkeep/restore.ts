@@ -1,5 +1,14 @@
 /** Puts a backup's catalogue in place and makes it agree with the files that are there. Node-RED must not be running. */
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  statSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { Catalog } from '../catalog/catalog.ts';
@@ -37,17 +46,17 @@ export function isInUse(catalog: string): boolean {
 }
 
 /**
- * Deletes and repairs files only in `storages` and in the folders of the catalogue that is replaced. A backup may come from
+ * Deletes and repairs files only in `named` and in the folders of the catalogue that is replaced. A backup may come from
  * anywhere and name any folder: what it says of others is left out of the catalogue, so that retention deletes nothing there
  * later.
- * @param storages where the footage is now; where the backup names one other folder, that is taken for the first of them
+ * @param named where the footage is now; where the backup names one other folder, that is taken for the first of them
  * @param step hears the folders that are compared
  * Throws `restore`.
  */
 export function restore(
   backup: string,
   catalog: string,
-  storages: readonly string[],
+  named: readonly string[],
   step: (folder: string) => void = () => undefined,
 ): RestoreReport {
   const from = join(backup, CATALOG_NAME);
@@ -58,6 +67,7 @@ export function restore(
   copyFileSync(from, part);
   chmodSync(part, existsSync(catalog) ? statSync(catalog).mode & 0o666 : DEFAULT_MODES.file);
   verify(part);
+  const storages = sameAs(part, named);
   relocate(part, storages);
   const foreign = leaveOut(part, new Set([...storages, ...foldersIn(catalog)]));
   const setAside = moveAside(catalog);
@@ -166,6 +176,20 @@ function verify(file: string): void {
   } catch (error) {
     if (error instanceof EngineError) throw error;
     throw new EngineError('restore', `the backup cannot be read: ${(error as Error).message}`, { cause: error });
+  } finally {
+    db.close();
+  }
+}
+
+/** A folder that the backup names by another way to it has that name: else its files would be taken for copies of themselves. */
+function sameAs(file: string, folders: readonly string[]): string[] {
+  const db = new Sqlite(file, { fileMustExist: true });
+  try {
+    const known = foldersOf(db);
+    const real = (path: string): string | null => (existsSync(path) ? realpathSync(path) : null);
+    return folders.map((path) =>
+      known.includes(path) ? path : (known.find((one) => existsSync(path) && real(one) === real(path)) ?? path),
+    );
   } finally {
     db.close();
   }

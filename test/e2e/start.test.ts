@@ -145,6 +145,13 @@ describe('npm start', function () {
     assert.match(started.output, new RegExp(`port ${taken.port} is in use.*--port ${taken.port + 1}`));
   });
 
+  it('does not repeat a password that is in the wrong place', async () => {
+    const refused = await start({}, `front=rtsp://viewer:${SECRET}@127.0.0.1:9/x`);
+    assert.deepEqual(await refused.ended, [1, null]);
+    assert.match(refused.output, /--camera ID=URL/);
+    assert.ok(!refused.output.includes('S3cr'), refused.output);
+  });
+
   it('refuses a password on the command line before it does anything', async () => {
     const refused = await start({}, '--camera', `front=rtsp://viewer:${SECRET}@127.0.0.1:9/x`);
     const [code] = await refused.ended;

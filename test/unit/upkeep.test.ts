@@ -11,6 +11,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   utimesSync,
@@ -448,6 +449,15 @@ describe('upkeep', () => {
       const again = restore(made, file, [storage]);
       assert.deepEqual(again.foreign, []);
       catalog = Catalog.open(file);
+    });
+
+    it('takes a folder that is named by another way to it for itself', () => {
+      const way = join(root, 'way');
+      symlinkSync(storage, way);
+      const report = restore(made, file, [way]);
+      assert.deepEqual([report.indexed, report.doubles, report.missing, report.foreign], [0, 0, 0, [foreign]]);
+      catalog = Catalog.open(file);
+      assert.deepEqual(catalog.db.prepare('SELECT path FROM storage').pluck().all(), [storage]);
     });
 
     it('keeps what has a copy in a bucket', () => {
