@@ -50,8 +50,8 @@ export default tseslint.config(
     },
   },
   {
-    // What the browser loads as it is.
-    files: ['resources/*.js'],
+    // What the browser, or a Node too old for TypeScript, loads as it is.
+    files: ['resources/*.js', 'scripts/*.mjs'],
     ...tseslint.configs.disableTypeChecked,
   },
   prettier,

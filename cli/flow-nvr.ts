@@ -136,6 +136,10 @@ try {
     if (report.setAside) console.log(`the catalogue that was there is now ${report.setAside}`);
     for (const storage of report.absent)
       console.log(`${storage} is not there: its footage is listed, but not to be seen`);
+    for (const folder of report.foreign)
+      console.log(
+        `${folder} is named by the backup only, and was left out: if it is yours, restore again and name it, too`,
+      );
     if (report.files.length > 0) {
       console.log(`the backup has ${report.files.join(', ')}, too: copy what you need into Node-RED's user folder`);
     }

@@ -4,6 +4,7 @@
  */
 
 import type { AnalyserState, MotionMode } from './motion/analyser.ts';
+import type { Readers } from './recording/file-modes.ts';
 import type { DeletionReason } from './retention/types.ts';
 import type { Box, MotionPhase, MotionSettings, SceneState } from './motion/types.ts';
 
@@ -162,6 +163,8 @@ export interface EngineConfig {
   /** Absolute file of the SQLite catalogue. */
   catalog: string;
   ffmpegPath: string;
+  /** Who may read what is stored; its owner and group by default. */
+  readers?: Readers;
 }
 
 /** How a motion-detect node wants a camera analysed. */

@@ -85,7 +85,7 @@ export async function build(): Promise<void> {
   }
 }
 
-if (import.meta.main) {
+export async function main(): Promise<void> {
   try {
     await build();
   } catch (error) {
@@ -93,3 +93,5 @@ if (import.meta.main) {
     process.exitCode = 1;
   }
 }
+
+if (import.meta.main) await main();

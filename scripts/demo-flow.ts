@@ -16,6 +16,8 @@ export interface FlowNode {
 export interface Camera {
   id: string;
   url: string;
+  /** Of the account that the address names. */
+  password?: string;
 }
 
 /** Distance of two cameras on the canvas. */
@@ -32,7 +34,7 @@ export function parseCamera(argument: string): Camera {
   const url = argument.slice(equals + 1).trim();
   if (!isCameraId(id)) {
     throw new Error(
-      '--camera takes id=url, the id of a-z, 0-9, - and _: for example --camera front=rtsp://user:password@192.168.1.10/stream1',
+      '--camera takes id=url, the id of a-z, 0-9, - and _: for example --camera front=rtsp://user@192.168.1.10/stream1',
     );
   }
   try {
@@ -44,8 +46,8 @@ export function parseCamera(argument: string): Camera {
 }
 
 /** Credentials go into `credentials`, which Node-RED's admin API puts into its encrypted store. */
-function cameraNode(template: FlowNode, { id, url }: Camera, row: number): FlowNode {
-  const { url: address, username, password } = splitCredentials(url);
+function cameraNode(template: FlowNode, { id, url, password }: Camera, row: number): FlowNode {
+  const { url: address, username } = splitCredentials(url);
   const node = {
     ...template,
     id: `nvr-camera-${id}`,
@@ -54,8 +56,11 @@ function cameraNode(template: FlowNode, { id, url }: Camera, row: number): FlowN
     url: address,
     y: (template.y ?? 0) + row * ROW,
   };
-  if (username === undefined) return node;
-  return { ...node, credentials: { username, ...(password === undefined ? {} : { password }) } };
+  const credentials = {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+  };
+  return Object.keys(credentials).length > 0 ? { ...node, credentials } : node;
 }
 
 /**

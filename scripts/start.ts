@@ -2,7 +2,7 @@
  * `npm start`: builds, makes sure of FFmpeg, and runs Node-RED with a user folder of its own and the bundled flow, or with
  * the cameras of the command line.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawnSync, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -20,8 +20,11 @@ import { createServer } from 'node:net';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { redact } from '../engine/diagnostics/redact.ts';
 import { parseCamera, withCameras, type Camera, type FlowNode } from './demo-flow.ts';
 import { ensure } from './install-needs.ts';
+import { askPassword, refusePasswords, takePasswords, withPasswords } from './start/camera-accounts.ts';
+import { endTogether, spawnDemoCamera, spawnNodeRed, watchNpm } from './start/children.ts';
 import { requireLogin, setLogin } from './start/login.ts';
 import { dashboardLink, writeSettings } from './start/settings-file.ts';
 
@@ -34,7 +37,8 @@ const ANSWER_TIMEOUT_MS = 60_000;
 const USAGE = `npm start -- [--camera ID=URL]… [--port N] [--host ADDRESS] [--login] [--user-dir FOLDER]
 
   --camera    records this camera in place of the demo cameras; as often as you have cameras
-              for example --camera front=rtsp://user:password@192.168.1.10:554/stream1
+              for example --camera front=rtsp://user@192.168.1.10:554/stream1
+              its password is asked for, or taken from FLOW_NVR_PASSWORD_FRONT
   --port      port of the editor (1880)
   --host      address the editor listens on (127.0.0.1: this computer only)
   --login     asks for a user name and a password, which the editor asks for from then on
@@ -67,11 +71,15 @@ function readOptions(args: string[]): Options | 'help' {
   if (values.help) return 'help';
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error('--port takes a number from 1 to 65535');
+  const cameras = values.camera.map(parseCamera);
+  refusePasswords(cameras, [
+    ...(['port', 'host', 'user-dir'] as const).flatMap((name) =>
+      args.some((arg) => arg.startsWith(`--${name}`)) ? [`--${name}`, values[name]] : [],
+    ),
+    ...(['login', 'no-login'] as const).flatMap((name) => (values[name] ? [`--${name}`] : [])),
+  ]);
   const { host, login, 'no-login': noLogin } = values;
-  return {
-    ...{ cameras: values.camera.map(parseCamera), port, host, login, noLogin },
-    userDir: resolve(values['user-dir']),
-  };
+  return { ...{ cameras, port, host, login, noLogin }, userDir: resolve(values['user-dir']) };
 }
 
 async function requireFreePort({ port, host }: Options): Promise<void> {
@@ -144,27 +152,16 @@ function build(): void {
 }
 
 function startNodeRed({ userDir, port, host, cameras }: Options, token: string): ChildProcess {
-  const red = createRequire(import.meta.url).resolve('node-red/red.js');
-  const args = [red, '--userDir', userDir, '--settings', join(userDir, 'settings.js'), '--port', String(port)];
+  const args = ['--userDir', userDir, '--settings', join(userDir, 'settings.js'), '--port', String(port)];
   // Safe mode loads the nodes but starts no flow until one is deployed: the old cameras are not connected for a moment.
   const safe = cameras.length > 0 ? ['--safe'] : [];
-  const child = spawn(process.execPath, [...args, '-D', `uiHost=${host}`, ...safe], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    // By which it may deploy where the editor has a login; see nodes/guard.ts.
-    env: { ...process.env, FLOW_NVR_START_TOKEN: token },
-  });
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
-  return child;
+  // By which it may deploy where the editor has a login; see nodes/guard.ts.
+  return spawnNodeRed([...args, '-D', `uiHost=${host}`, ...safe], { FLOW_NVR_START_TOKEN: token });
 }
 
-/** The simulated camera of the demo, where the flow still has it. Ends with this process. */
+/** Where the flow still has it. */
 function startDemoCamera(userDir: string): ChildProcess | null {
-  if (!readFileSync(join(userDir, 'flows.json'), 'utf8').includes(DEMO_STREAM)) return null;
-  const child = spawn(process.execPath, [join(ROOT, 'scripts', 'demo-camera.ts')], {
-    stdio: ['pipe', 'inherit', 'inherit'],
-  });
-  child.on('error', (error) => console.error(`The demo camera that can be steered does not start: ${error.message}`));
-  return child;
+  return readFileSync(join(userDir, 'flows.json'), 'utf8').includes(DEMO_STREAM) ? spawnDemoCamera() : null;
 }
 
 function addressOf({ host, port }: Options): string {
@@ -200,18 +197,21 @@ async function deploy(address: string, flows: FlowNode[], token: string): Promis
 }
 
 async function main(): Promise<void> {
+  const isOrphan = watchNpm('start');
+  const passwords = takePasswords(process.env);
   const options = readOptions(process.argv.slice(2));
   if (options === 'help') {
     console.log(USAGE);
     return;
   }
-  const { cameras, userDir } = options;
+  const { userDir } = options;
+  const cameras = await withPasswords(options.cameras, passwords, process.stdin.isTTY ? askPassword : null);
   const bundled = JSON.parse(readFileSync(BUNDLED_FLOW, 'utf8')) as FlowNode[];
   const flows = cameras.length > 0 ? withCameras(bundled, cameras) : bundled;
   await requireFreePort(options);
   ensure(['ffmpeg']);
   build();
-  mkdirSync(userDir, { recursive: true });
+  mkdirSync(userDir, { recursive: true, mode: 0o750 });
   linkPackages(userDir);
   const first = writeSettings(userDir);
   if (options.login) await setLogin(userDir);
@@ -222,6 +222,7 @@ async function main(): Promise<void> {
   const demo = cameras.length === 0 ? startDemoCamera(userDir) : null;
   const token = randomBytes(32).toString('base64url');
   const child = startNodeRed(options, token);
+  endTogether(child, isOrphan);
   const ended = once(child, 'exit') as Promise<[number | null]>;
   const address = addressOf(options);
   if (await answers(child, address)) {
@@ -254,6 +255,7 @@ try {
   await main();
 } catch (error) {
   const { message, code } = error as NodeJS.ErrnoException;
-  console.error(code?.startsWith('ERR_PARSE_ARGS') ? `${message}\n\n${USAGE}` : message);
+  // What is wrong with the arguments names them, and they may have a password in them.
+  console.error(code?.startsWith('ERR_PARSE_ARGS') ? `${redact(message)}\n\n${USAGE}` : message);
   process.exitCode = 1;
 }

@@ -144,7 +144,7 @@ export function useAlerts(session: Session, feed: Feed, { onNew, onRead, onShift
 
   let connected = false;
   const unlisten = feed.on((message) => {
-    if (message.type === 'event') take(message['event'] as IndexedEvent);
+    if (message.type === 'event') take(message['event']);
     else if (message.type === 'hello') {
       // What happened while the feed was interrupted was not told.
       if (connected && visible.atTop) reset();

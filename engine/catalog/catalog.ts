@@ -1,5 +1,5 @@
 /** The catalogue: one SQLite file that says what footage there is and what is missing. Synchronous; owned by a thread. */
-import { mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Sqlite, { type Database, type Statement } from 'better-sqlite3';
 import {
@@ -11,6 +11,7 @@ import {
   type TimeRange,
 } from '../types.ts';
 import { GRID_WORDS, MINUTE_MS, wordsOf, type ActivityMinute } from '../motion/activity.ts';
+import { DEFAULT_MODES, prepareDatabase, type Modes } from '../recording/file-modes.ts';
 import type { DeletionReason } from '../retention/types.ts';
 import { EventStore, type EventChange, type NoticedEvent } from '../events/event-store.ts';
 import { TagStore } from '../events/tag-store.ts';
@@ -108,11 +109,16 @@ export class Catalog {
   /**
    * Opens or makes it. A file that is not a catalogue any more is moved aside (never deleted); reconcile then
    * rebuilds it from the footage.
+   * @param modes also of one that is there; without them it is only made with those that are usual
    */
-  static open(file: string): Catalog {
-    mkdirSync(dirname(file), { recursive: true });
+  static open(file: string, modes: Modes | null = null): Catalog {
+    mkdirSync(dirname(file), { recursive: true, mode: (modes ?? DEFAULT_MODES).folder });
+    const connect = (): Database => {
+      if (file !== ':memory:' && (modes || !existsSync(file))) prepareDatabase(file, (modes ?? DEFAULT_MODES).file);
+      return Catalog.connect(file);
+    };
     try {
-      return new Catalog(Catalog.connect(file), null);
+      return new Catalog(connect(), null);
     } catch (error) {
       const code = (error as { code?: string }).code ?? '';
       if (!/^SQLITE_(CORRUPT|NOTADB)/.test(code)) {
@@ -128,7 +134,7 @@ export class Catalog {
           if ((renameError as NodeJS.ErrnoException).code !== 'ENOENT') throw renameError;
         }
       }
-      return new Catalog(Catalog.connect(file), aside);
+      return new Catalog(connect(), aside);
     }
   }
 

@@ -12,6 +12,7 @@ import { RemoteCache } from '../playback/remote-cache.ts';
 import { Stills } from '../playback/stills.ts';
 import { FeedHub } from './feed.ts';
 import { systemClock } from '../clock.ts';
+import { modesOf } from '../recording/file-modes.ts';
 import { PlaceLink } from '../retention/place-link.ts';
 import { placeBackend } from '../thread/place-backend.ts';
 import { Tokens } from './tokens.ts';
@@ -51,22 +52,23 @@ export class NvrService {
   private minted: Tokens | null = null;
 
   constructor(host: EngineHost, around: Surroundings = NO_SURROUNDINGS) {
-    const { catalog, ffmpegPath } = host.config;
+    const { catalog, ffmpegPath, readers } = host.config;
+    const modes = modesOf(readers);
     this.host = host;
     const cache = join(dirname(catalog), '.flow-nvr-cache');
-    this.cache = new RemoteCache(cache, (storage) => this.bucketOf(storage));
+    this.cache = new RemoteCache(cache, (storage) => this.bucketOf(storage), undefined, modes);
     this.query = new QueryHost({ catalog, cache }, (file) => this.cache.fetch(file));
     this.diagnostics = new Diagnostics(host, this.query, around);
     this.live = new LiveHub(host);
     this.feed = new FeedHub(host);
-    this.clips = new Clips(this.query, ffmpegPath, join(dirname(catalog), '.flow-nvr-clips'));
-    this.notify = new NotifyHost(join(dirname(catalog), 'notify.sqlite'));
+    this.clips = new Clips(this.query, ffmpegPath, join(dirname(catalog), '.flow-nvr-clips'), undefined, modes);
+    this.notify = new NotifyHost(join(dirname(catalog), 'notify.sqlite'), modes);
     this.stills = new Stills(host, this.query, join(dirname(catalog), '.flow-nvr-strips'));
   }
 
   /** Made when first needed: its folder may not be there at the start. Throws the system's error. */
   get tokens(): Tokens {
-    return (this.minted ??= new Tokens(dirname(this.host.config.catalog)));
+    return (this.minted ??= new Tokens(dirname(this.host.config.catalog), modesOf(this.host.config.readers)));
   }
 
   /** Bytes and room of each storage folder; those of tiers as the retention thread saw them last. */
@@ -86,7 +88,8 @@ export class NvrService {
     known?.close();
     this.buckets.delete(to);
     if (!access) return null;
-    const link = new PlaceLink({ to, access, catalog: this.host.config.catalog }, placeBackend, systemClock);
+    const { catalog, readers } = this.host.config;
+    const link = new PlaceLink({ to, access, catalog, readers }, placeBackend, systemClock);
     this.buckets.set(to, link);
     return link;
   }

@@ -6,6 +6,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { DEFAULT_MODES, type Modes } from '../recording/file-modes.ts';
 import { EngineError, type TimeRange } from '../types.ts';
 
 /** `control`: record, steer, acknowledge. */
@@ -51,10 +52,12 @@ export class EndedToken extends EngineError {
 
 export class Tokens {
   private readonly file: string;
+  private readonly modes: Modes;
   private state: Keys;
 
   /** Throws the system's error when the folder cannot be written. */
-  constructor(folder: string) {
+  constructor(folder: string, modes: Modes = DEFAULT_MODES) {
+    this.modes = modes;
     this.file = join(folder, FILE);
     try {
       this.state = JSON.parse(readFileSync(this.file, 'utf8')) as Keys;
@@ -72,7 +75,7 @@ export class Tokens {
   }
 
   private save(): void {
-    mkdirSync(dirname(this.file), { recursive: true });
+    mkdirSync(dirname(this.file), { recursive: true, mode: this.modes.folder });
     const partial = `${this.file}.partial`;
     writeFileSync(partial, JSON.stringify(this.state), { mode: 0o600 });
     renameSync(partial, this.file);

@@ -3,12 +3,13 @@
  * missing and why. Runs on the main thread and waits only: FFmpeg, sharp and the query thread do the work.
  */
 import { constants } from 'node:fs';
-import { copyFile, link, mkdir, rm, stat } from 'node:fs/promises';
+import { copyFile, link, rm, stat } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clips } from '../playback/clips.ts';
 import type { QueryHost } from '../playback/query-host.ts';
 import type { Stills } from '../playback/stills.ts';
+import { emptyFile, ownFolder, type Modes } from '../recording/file-modes.ts';
 import { EngineError, type Coverage, type StreamName, type TimeRange } from '../types.ts';
 import { animate, PREVIEW_FRAMES, PREVIEW_WIDTH } from './preview.ts';
 import { rangesByCamera } from './policy.ts';
@@ -48,6 +49,8 @@ export interface MakerEffects {
   stills: Pick<Stills, 'at' | 'strip'>;
   query: Pick<QueryHost, 'call'>;
   ffmpegPath: string;
+  /** Of the files that are made. */
+  modes: Modes;
   /** A link to the footage of a camera, or null. */
   link: (camera: string, range: TimeRange) => Promise<string | null>;
   progress: (eventId: string, camera: string, percent: number) => void;
@@ -175,7 +178,7 @@ export class ClipMaker {
     let file: string;
     try {
       await unless(this.ended.signal, made.done);
-      await mkdir(folder, { recursive: true });
+      await ownFolder(folder, this.effects.modes);
       const stamp = new Date(start).toISOString().replaceAll(':', '-');
       file = join(folder, `${camera}_${stamp}_${name}.mp4`);
       await place(made.file, file);
@@ -234,6 +237,7 @@ export class ClipMaker {
     const output = file!.replace(/\.mp4$/, '_small.mp4');
     try {
       const { ffmpegPath } = this.effects;
+      await emptyFile(output, this.effects.modes);
       const of = { durationMs, hasAudio: true, maxBytes };
       return { clip: await makeSmall(ffmpegPath, file!, output, of, this.ended.signal), reason: null };
     } catch (error) {

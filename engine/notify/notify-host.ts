@@ -1,7 +1,8 @@
 /** The notify thread as seen from the main thread: begun when it is first needed, and again, with all it was told, when it died. */
 import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import type { NotifyCalls, NotifyReply, NotifyRequest } from '../thread/notify-thread.ts';
+import { DEFAULT_MODES, type Modes } from '../recording/file-modes.ts';
+import type { NotifyCalls, NotifyReply, NotifyRequest, NotifyThreadData } from '../thread/notify-thread.ts';
 import { sibling } from '../thread/sibling.ts';
 import { EngineError } from '../types.ts';
 import type { NotifyEvent } from './notify.ts';
@@ -36,10 +37,12 @@ export class NotifyHost extends EventEmitter<NotifyHostEvents> {
   /** While a thread that died is begun again: what is asked for meanwhile. */
   private held: NotifyRequest[] | null = null;
   private closed = false;
+  private readonly modes: Modes;
 
   /** @param file SQLite, on a local disk */
-  constructor(file: string) {
+  constructor(file: string, modes: Modes = DEFAULT_MODES) {
     super();
+    this.modes = modes;
     this.setMaxListeners(0);
     this.file = file;
   }
@@ -90,7 +93,9 @@ export class NotifyHost extends EventEmitter<NotifyHostEvents> {
   }
 
   private start(): Worker {
-    const worker = new Worker(sibling('../thread/notify-thread', import.meta.url), { workerData: this.file });
+    const worker = new Worker(sibling('../thread/notify-thread', import.meta.url), {
+      workerData: { file: this.file, modes: this.modes } satisfies NotifyThreadData,
+    });
     let died = 'it ended';
     worker.on('message', (reply: NotifyReply) => this.onReply(reply));
     worker.on('error', (error: unknown) => {

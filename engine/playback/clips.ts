@@ -5,7 +5,7 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { mkdir, rm, stat, statfs } from 'node:fs/promises';
+import { rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   cageBroke,
@@ -17,6 +17,7 @@ import {
   startFfmpeg,
 } from '../ingest/ffmpeg-process.ts';
 import { BOUNDED } from '../media/decoding.ts';
+import { DEFAULT_MODES, emptyFile, ownFolder, type Modes } from '../recording/file-modes.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
 import { forAll, whoAsks } from './asker.ts';
 import { copyPlan, timelapsePlan, type CopyPlan } from './clip-plan.ts';
@@ -151,6 +152,7 @@ export class Clips {
   private readonly ffmpegPath: string;
   private readonly folder: string;
   private readonly maxBytes: number;
+  private readonly modes: Modes;
   private readonly jobs = new Map<string, Job>();
   private readonly turns = new FairTurns({
     ...{ atOnce: AT_ONCE, mostWaiting: MAX_WAITING, busy: 'too many clips are being made; try again later' },
@@ -161,7 +163,14 @@ export class Clips {
    * @param folder for temporary files; what an earlier process left in it is removed
    * @param maxBytes of one clip
    */
-  constructor(query: QueryHost, ffmpegPath: string, folder: string, maxBytes = MAX_CLIP_BYTES) {
+  constructor(
+    query: QueryHost,
+    ffmpegPath: string,
+    folder: string,
+    maxBytes = MAX_CLIP_BYTES,
+    modes: Modes = DEFAULT_MODES,
+  ) {
+    this.modes = modes;
     this.query = query;
     this.ffmpegPath = ffmpegPath;
     this.folder = folder;
@@ -288,7 +297,7 @@ export class Clips {
   }
 
   private async makeRoom(bytes: number): Promise<void> {
-    await mkdir(this.folder, { recursive: true });
+    await ownFolder(this.folder, this.modes);
     const { bavail, bsize } = await statfs(this.folder);
     if (bavail * bsize < bytes + MIN_FREE_BYTES) {
       throw new EngineError('busy', 'the disk has no room to make this clip; the recordings come first');
@@ -301,6 +310,7 @@ export class Clips {
     const { signal } = job.ended;
     const keyframes = speed >= KEYFRAMES_FROM;
     const plan = copyPlan(runs, request);
+    await emptyFile(job.file, this.modes);
     const args =
       speed === 1 ? clipArgs(plan, job.file) : timelapseArgs(plan.leadMs, speed, keyframes, job.file, this.maxBytes);
     const footageMs = runs.reduce((sum, run) => run.chunks.reduce((ms, chunk) => ms + chunk.durationMs, sum), 0);

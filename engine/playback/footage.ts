@@ -10,6 +10,7 @@ import { readBoxHeader } from '../media/boxes.ts';
 import { shiftDecodeTimes } from '../media/fragment.ts';
 import { parseInitSegment, type InitSegment } from '../media/init-segment.ts';
 import { isBucket } from '../retention/tiers.ts';
+import { footageFile } from '../recording/segment-path.ts';
 import { EngineError, type StreamName, type TimeRange } from '../types.ts';
 import { cachedName, RemoteError } from './remote-cache.ts';
 import type { CatalogReader } from './catalog-reader.ts';
@@ -106,7 +107,7 @@ export class Footage {
       return index;
     }
     try {
-      const scanned = scanSegmentFile(join(row.storage, row.path), this.growing.get(row.id) ?? null);
+      const scanned = scanSegmentFile(footageFile(row.storage, row.path), this.growing.get(row.id) ?? null);
       if (!scanned) return null;
       if (this.growing.size > 200) this.growing.clear();
       this.growing.set(row.id, scanned);
@@ -235,7 +236,7 @@ export class Footage {
    */
   private open(row: SegmentRow): number {
     for (let { storage, path } = row, moves = 0; ; moves++) {
-      const file = isBucket(storage) ? join(this.cache, cachedName(storage, path)) : join(storage, path);
+      const file = isBucket(storage) ? join(this.cache, cachedName(storage, path)) : footageFile(storage, path);
       try {
         const fd = openSync(file, 'r');
         if (isBucket(storage)) touch(file);

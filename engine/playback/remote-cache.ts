@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { mkdir, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DEFAULT_MODES, ownFolder, type Modes } from '../recording/file-modes.ts';
 import type { PlaceLink } from '../retention/place-link.ts';
 import { EngineError } from '../types.ts';
 import { FairTurns } from './fair-turns.ts';
@@ -43,6 +44,7 @@ export class RemoteCache {
   private readonly folder: string;
   private readonly linkOf: (storage: string) => Pick<PlaceLink, 'call'> | null;
   private readonly maxBytes: number;
+  private readonly modes: Modes;
   private readonly fetching = new Map<string, Promise<void>>();
   private readonly turns = new FairTurns({
     ...{ atOnce: AT_ONCE, mostWaiting: MAX_WAITING, busy: 'too much is fetched at once; try again later' },
@@ -52,7 +54,13 @@ export class RemoteCache {
    * @param folder what an earlier process left in it is removed
    * @param linkOf null for a bucket that nobody has told how to reach
    */
-  constructor(folder: string, linkOf: (storage: string) => Pick<PlaceLink, 'call'> | null, maxBytes = MAX_CACHE_BYTES) {
+  constructor(
+    folder: string,
+    linkOf: (storage: string) => Pick<PlaceLink, 'call'> | null,
+    maxBytes = MAX_CACHE_BYTES,
+    modes: Modes = DEFAULT_MODES,
+  ) {
+    this.modes = modes;
     this.folder = folder;
     this.linkOf = linkOf;
     this.maxBytes = maxBytes;
@@ -102,7 +110,7 @@ export class RemoteCache {
   }
 
   private async makeRoom(bytes: number): Promise<void> {
-    await mkdir(this.folder, { recursive: true });
+    await ownFolder(this.folder, this.modes);
     const names = (await readdir(this.folder)).filter((name) => name.endsWith('.mp4'));
     const files = await Promise.all(
       names.map(async (name) => {

@@ -4,6 +4,7 @@ import { runJob } from '../ingest/ffmpeg-process.ts';
 import { BOUNDED } from '../media/decoding.ts';
 import { openJpeg } from '../media/jpeg.ts';
 import { stillAtArgs } from '../media/still.ts';
+import { modesOf } from '../recording/file-modes.ts';
 import { EngineError, type StreamName } from '../types.ts';
 import { FairTurns } from './fair-turns.ts';
 import type { QueryHost } from './query-host.ts';
@@ -55,7 +56,7 @@ export class Stills {
   constructor(host: Pick<EngineHost, 'config' | 'snapshot'>, query: QueryHost, folder: string) {
     this.host = host;
     this.query = query;
-    this.strips = new StripStore(folder);
+    this.strips = new StripStore(folder, modesOf(host.config.readers));
   }
 
   /** The picture of now. Rejects with `offline`, `unknown-camera`, `busy`. */

@@ -1,7 +1,8 @@
 /** Strips that were made, kept on disk beside the catalogue: what was recorded does not change. Bounded; the least used go. */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DEFAULT_MODES, ownFolder, type Modes } from '../recording/file-modes.ts';
 import type { Strip } from './stills.ts';
 
 const MAX_BYTES = 256 * 1024 * 1024;
@@ -10,10 +11,12 @@ const SWEEP_BYTES = 16 * 1024 * 1024;
 
 export class StripStore {
   private readonly folder: string;
+  private readonly modes: Modes;
   private unswept = SWEEP_BYTES;
   private sweeping: Promise<void> | null = null;
 
-  constructor(folder: string) {
+  constructor(folder: string, modes: Modes = DEFAULT_MODES) {
+    this.modes = modes;
     this.folder = folder;
   }
 
@@ -41,8 +44,10 @@ export class StripStore {
 
   async put(key: string, { image, times }: Strip): Promise<void> {
     const file = this.file(key);
-    await mkdir(this.folder, { recursive: true });
-    await writeFile(`${file}.partial`, Buffer.concat([Buffer.from(`${JSON.stringify(times)}\n`), image]));
+    await ownFolder(this.folder, this.modes);
+    await writeFile(`${file}.partial`, Buffer.concat([Buffer.from(`${JSON.stringify(times)}\n`), image]), {
+      mode: this.modes.file,
+    });
     await rename(`${file}.partial`, file);
     this.unswept += image.length;
     if (this.unswept < SWEEP_BYTES) return;

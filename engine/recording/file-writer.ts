@@ -22,6 +22,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { crc32, joinCrc32 } from '../media/crc32.ts';
+import { DEFAULT_MODES, limit, type Modes } from './file-modes.ts';
 import { causeOfErrno, storageError, StorageError } from './storage-error.ts';
 
 export const SYNC_MS = 3000;
@@ -68,8 +69,16 @@ export class FileWriter {
   private full = false;
   private readonly known: () => string | null;
 
+  private readonly modes: Modes;
+
   /** @param known a file that should be there, of footage that was recorded there before; null where there is none */
-  constructor(root: string, reply: (reply: WriterReply) => void, known: () => string | null = () => null) {
+  constructor(
+    root: string,
+    reply: (reply: WriterReply) => void,
+    known: () => string | null = () => null,
+    modes: Modes = DEFAULT_MODES,
+  ) {
+    this.modes = modes;
     this.root = root;
     this.reply = reply;
     this.known = known;
@@ -141,10 +150,11 @@ export class FileWriter {
         throw storageError(this.root, 'storage-missing', advice);
       }
     }
-    mkdirSync(this.root, { recursive: true });
+    mkdirSync(this.root, { recursive: true, mode: this.modes.folder });
     writeFileSync(
       join(this.root, MARKER),
       'Storage folder of Flow NVR. Keep this file: it tells the disk from its empty mount point.\n',
+      { mode: this.modes.file },
     );
     this.device = statSync(this.root).dev;
   }
@@ -154,8 +164,10 @@ export class FileWriter {
     const free = freeBytes(this.root);
     if (free !== null && free < MIN_FREE_BYTES) throw this.noRoom(free);
     const file = join(this.root, path);
-    mkdirSync(dirname(file), { recursive: true });
-    const fd = openSync(file, 'wx');
+    mkdirSync(dirname(file), { recursive: true, mode: this.modes.folder });
+    // The storage folder is the user's; that of a camera is ours, and covers what an older version left open in it.
+    limit(join(this.root, path.slice(0, path.indexOf('/'))), this.modes.folder);
+    const fd = openSync(file, 'wx', this.modes.file);
     this.files.set(id, { fd, path: file, bytes: 0, dirty: true, header: Buffer.from(header), media: 0 });
     this.writeAll(this.files.get(id)!, header);
     fsyncFolder(dirname(file));

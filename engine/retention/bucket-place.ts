@@ -23,6 +23,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { crc32 } from '../media/crc32.ts';
+import { DEFAULT_MODES, type Modes } from '../recording/file-modes.ts';
 import { EngineError } from '../types.ts';
 import { sourceError, type Place, type Removal, type Room, type TakeJob } from './place.ts';
 import type { BucketAccess } from './types.ts';
@@ -50,9 +51,11 @@ interface Sums {
 export class BucketPlace implements Place {
   private readonly access: BucketAccess;
   private readonly client: S3Client;
+  private readonly modes: Modes;
 
-  constructor(access: BucketAccess) {
+  constructor(access: BucketAccess, modes: Modes = DEFAULT_MODES) {
     this.access = access;
+    this.modes = modes;
     const { endpoint, region, pathStyle, accessKey, secretKey } = access;
     this.client = new S3Client({
       ...(endpoint === '' ? {} : { endpoint }),
@@ -202,7 +205,7 @@ export class BucketPlace implements Place {
     const { Body, Metadata } = await this.ask(() => this.client.send(new GetObjectCommand(this.of(path))));
     const partial = `${to}.partial`;
     try {
-      await mkdir(dirname(to), { recursive: true });
+      await mkdir(dirname(to), { recursive: true, mode: this.modes.folder });
       const sum = createHash('sha256');
       await pipeline(
         Body as Readable,
@@ -213,7 +216,7 @@ export class BucketPlace implements Place {
             yield chunk;
           }
         },
-        createWriteStream(partial),
+        createWriteStream(partial, { mode: this.modes.file }),
       );
       const { size } = await stat(partial);
       const wanted = Metadata?.['sha256'];

@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { crc32 } from '../media/crc32.ts';
+import { DEFAULT_MODES, limit, type Modes } from '../recording/file-modes.ts';
 import { footageFile, parseSegmentPath } from '../recording/segment-path.ts';
 import { EngineError } from '../types.ts';
 import { diskOfFiles, MARKER } from './deletion.ts';
@@ -49,10 +50,12 @@ export class FolderPlace implements Place {
   private readonly root: string;
   private readonly known: () => boolean;
   private readonly calls: DiskCalls;
+  private readonly modes: Modes;
   private readonly buffer = Buffer.alloc(CHUNK_BYTES);
 
   /** @param known whether footage was ever stored there: then a folder without its marker is a mount point without its disk */
-  constructor(root: string, known: () => boolean, calls: DiskCalls = realCalls) {
+  constructor(root: string, known: () => boolean, calls: DiskCalls = realCalls, modes: Modes = DEFAULT_MODES) {
+    this.modes = modes;
     this.root = root;
     this.known = known;
     this.calls = calls;
@@ -68,10 +71,11 @@ export class FolderPlace implements Place {
           `the tier ${root} is not there: mount its disk (or, if it was replaced by an empty one, make an empty file ${MARKER} in it)`,
         );
       }
-      mkdirSync(root, { recursive: true });
+      mkdirSync(root, { recursive: true, mode: this.modes.folder });
       writeFileSync(
         join(root, MARKER),
         'Storage folder of Flow NVR. Keep this file: it tells the disk from its empty mount point.\n',
+        { mode: this.modes.file },
       );
     }
     const { blocks, bsize } = statfsSync(root);
@@ -87,8 +91,9 @@ export class FolderPlace implements Place {
     const partial = file + PARTIAL;
     const source = ofSource(from, () => openSync(from, 'r'));
     try {
-      const made = mkdirSync(dirname(file), { recursive: true });
-      const target = openSync(partial, 'w');
+      const made = mkdirSync(dirname(file), { recursive: true, mode: this.modes.folder });
+      limit(join(this.root, path.slice(0, path.indexOf('/'))), this.modes.folder);
+      const target = openSync(partial, 'w', this.modes.file);
       let copied: { sha256: string; crc32: number };
       try {
         copied = this.copy({ from, source }, target, bytes, alive);

@@ -1,4 +1,5 @@
 /** A tier as its own thread sees it: a folder or a bucket that takes files, and what is asked of that thread. */
+import type { Readers } from '../recording/file-modes.ts';
 import { EngineError } from '../types.ts';
 import type { BucketAccess } from './types.ts';
 
@@ -42,6 +43,8 @@ export interface PlaceThreadData {
   to: string;
   catalog: string;
   access: BucketAccess | null;
+  /** Of what is stored. */
+  readers?: Readers | undefined;
 }
 
 export interface PlaceCalls {

@@ -1,10 +1,10 @@
 /** Small pictures of footage that is to go, from the first keyframe of some of its files. */
 import { closeSync, openSync, readSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { decodeGopIndex } from '../catalog/gop-index.ts';
 import { runJob } from '../ingest/ffmpeg-process.ts';
 import { BOUNDED } from '../media/decoding.ts';
+import { footageFile } from '../recording/segment-path.ts';
 import type { Planned, Still } from './types.ts';
 
 /** Of one announcement, and of one camera and reason in it. */
@@ -40,7 +40,7 @@ export async function stillOf(db: Database, ffmpeg: string, { id, camera, start 
   if (!row) return null;
   const { offset, gops } = decodeGopIndex(row.gops);
   const input = Buffer.alloc(offset + (gops[0]?.bytes ?? 0));
-  const fd = openSync(join(row.storage, row.path), 'r');
+  const fd = openSync(footageFile(row.storage, row.path), 'r');
   try {
     readSync(fd, input, 0, input.length, 0);
   } finally {

@@ -7,6 +7,7 @@ import { Catalog } from '../catalog/catalog.ts';
 import { lookAt, Reconciler } from '../catalog/reconcile.ts';
 import type { CutEvent, EventChange } from '../events/event-store.ts';
 import { Indexer, type EventRequest, type LiveState, type ToldEvent } from '../events/indexer.ts';
+import { modesOf, type Readers } from '../recording/file-modes.ts';
 
 export interface CatalogThreadData {
   file: string;
@@ -14,6 +15,7 @@ export interface CatalogThreadData {
   /** First id for gaps made here; far from those the engine gives. */
   firstGapId: number;
   startedAt: number;
+  readers: Readers | undefined;
 }
 
 type Method =
@@ -50,7 +52,7 @@ const MAX_QUEUE = 100_000;
 const RETRY_MS = 1000;
 
 const port = parentPort!;
-const { file, storages, firstGapId, startedAt } = workerData as CatalogThreadData;
+const { file, storages, readers, firstGapId, startedAt } = workerData as CatalogThreadData;
 const tell = (reply: CatalogReply): void => port.postMessage(reply);
 
 let gapId = firstGapId;
@@ -72,7 +74,7 @@ function start(): void {
   let reconciler: Reconciler;
   let cutEvents: CutEvent[];
   try {
-    catalog = Catalog.open(file);
+    catalog = Catalog.open(file, modesOf(readers));
     // Only at disks that are walked here anyway: a tier may be on a network that hangs.
     reconciler = new Reconciler(
       catalog,

@@ -90,7 +90,7 @@ const engine = new Engine(
   { clock: systemClock, spawn: spawnFfmpeg, ffmpegPath: config.ffmpegPath, random: Math.random },
   {
     writer: (storage, onReply) => {
-      const data: WriterThreadData = { storage, catalog: config.catalog };
+      const data: WriterThreadData = { storage, catalog: config.catalog, readers: config.readers };
       const worker = start('writer-thread', data, ({ replies, buffers }: WriterAnswer) => {
         queue.recycle(buffers);
         replies.forEach(onReply);
@@ -102,6 +102,7 @@ const engine = new Engine(
       const data: CatalogThreadData = {
         file: config.catalog,
         storages: config.storages,
+        readers: config.readers,
         firstGapId: startedAt * 1000 + 500_000_000_000,
         startedAt,
       };

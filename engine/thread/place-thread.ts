@@ -6,12 +6,13 @@ import { parentPort, workerData } from 'node:worker_threads';
 import Sqlite from 'better-sqlite3';
 import { Catalog } from '../catalog/catalog.ts';
 import { Reconciler } from '../catalog/reconcile.ts';
+import { modesOf } from '../recording/file-modes.ts';
 import { FolderPlace } from '../retention/folder-place.ts';
 import type { Place, PlaceCalls, PlaceReply, PlaceRequest, PlaceThreadData } from '../retention/place.ts';
 import { EngineError } from '../types.ts';
 
 const port = parentPort!;
-const { to, catalog: file, access } = workerData as PlaceThreadData;
+const { to, catalog: file, access, readers } = workerData as PlaceThreadData;
 const tell = (reply: PlaceReply): void => port.postMessage(reply);
 const ALIVE_MS = 1000;
 /** Between the folders of a tier that is compared: files that wait to be moved come first. */
@@ -37,9 +38,9 @@ function known(): boolean {
 }
 
 async function open(): Promise<Place> {
-  if (!access) return new FolderPlace(to, known);
+  if (!access) return new FolderPlace(to, known, undefined, modesOf(readers));
   const { BucketPlace } = await import('../retention/bucket-place.ts');
-  return new BucketPlace(access);
+  return new BucketPlace(access, modesOf(readers));
 }
 const place = open();
 place.catch(() => undefined); // told to each who asks

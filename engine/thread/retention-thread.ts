@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import Sqlite from 'better-sqlite3';
 import { systemClock } from '../clock.ts';
+import { modesOf, prepareDatabase } from '../recording/file-modes.ts';
 import { CatalogSource } from '../retention/catalog-source.ts';
 import { DeletionStore } from '../retention/deletion-store.ts';
 import { MoveStore } from '../retention/move-store.ts';
@@ -21,6 +22,7 @@ import { EngineError, type EngineConfig } from '../types.ts';
 import type { UpkeepReply } from '../upkeep/types.ts';
 import { sibling } from './sibling.ts';
 import { folderBackend, placeBackend } from './place-backend.ts';
+import type { UpkeepThreadData } from './upkeep-thread.ts';
 
 const port = parentPort!;
 const config = workerData as EngineConfig;
@@ -47,13 +49,15 @@ function usedStorages(): string[] {
 
 const folders = new Folders({
   inUse: usedStorages,
-  open: (to) => new PlaceLink({ to, catalog: config.catalog, access: null }, folderBackend, systemClock),
+  open: (to) =>
+    new PlaceLink({ to, catalog: config.catalog, access: null, readers: config.readers }, folderBackend, systemClock),
 });
 
 let lock: Sqlite.Database | null = null;
 /** Held until this thread ends, however it does. */
 function own(): boolean {
   if (lock) return true;
+  prepareDatabase(`${config.catalog}-moves`, modesOf(config.readers).file);
   const db = new Sqlite(`${config.catalog}-moves`, { timeout: 0 });
   try {
     db.exec('BEGIN EXCLUSIVE');
@@ -72,7 +76,8 @@ const tiering = new Tiering({
   source: () => new CatalogSource(db),
   files: folders,
   recorded: config.storages,
-  open: (data) => new PlaceLink({ ...data, catalog: config.catalog }, placeBackend, systemClock),
+  open: (data) =>
+    new PlaceLink({ ...data, catalog: config.catalog, readers: config.readers }, placeBackend, systemClock),
   tell: (message) => tell({ message }),
   own,
 });
@@ -83,7 +88,9 @@ let batches = 0;
 
 /** A thread for each job, gone with it. */
 const startJob: UpkeepEffects['start'] = (job, onProgress) => {
-  const worker = new Worker(sibling('upkeep-thread', import.meta.url), { workerData: job });
+  const worker = new Worker(sibling('upkeep-thread', import.meta.url), {
+    workerData: { job, readers: config.readers } satisfies UpkeepThreadData,
+  });
   let reason = new EngineError('cancelled', `the ${job.kind} was ended before it was done`);
   const done = new Promise<Extract<UpkeepReply, { result: unknown }>['result']>((resolve, reject) => {
     worker.on('message', (reply: UpkeepReply) => {

@@ -1,12 +1,13 @@
 /**
  * Thread for one job beside recording: a check, a backup, a copy. It runs with the lowest priority and ends with its
- * job. `workerData` is the {@link UpkeepJob}.
+ * job. `workerData`: {@link UpkeepThreadData}.
  */
 import { constants, setPriority } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Catalog } from '../catalog/catalog.ts';
 import { Reconciler } from '../catalog/reconcile.ts';
+import { modesOf, type Readers } from '../recording/file-modes.ts';
 import { EngineError } from '../types.ts';
 import { backUp, isBackedUp } from '../upkeep/backup.ts';
 import { checkStorages } from '../upkeep/check.ts';
@@ -17,7 +18,14 @@ const TELL_MS = 1000;
 /** Apart from the ids that the engine and the catalogue's thread give. */
 const FIRST_GAP_ID = Date.now() * 1000 + 250_000_000_000;
 
+export interface UpkeepThreadData {
+  job: UpkeepJob;
+  readers: Readers | undefined;
+}
+
 const port = parentPort!;
+const { job, readers } = workerData as UpkeepThreadData;
+const modes = modesOf(readers);
 const tell = (reply: UpkeepReply): void => port.postMessage(reply);
 // Linux knows priorities of threads, and takes that of the disk from it; elsewhere it would be that of all of Node-RED.
 if (process.platform === 'linux') setPriority(0, constants.priority.PRIORITY_LOW);
@@ -53,14 +61,14 @@ async function run(job: UpkeepJob): Promise<UpkeepReport[UpkeepJob['kind']]> {
       const { folder, since } = options;
       const now = Date.now();
       if (since !== null && isBackedUp(source.catalog, folder, since, now)) return null;
-      return backUp(source, options, now, (done) => progress({ done }));
+      return backUp(source, options, now, (done) => progress({ done }), modes);
     }
     case 'copy':
-      return copyFootage(job.items, job.folder, pause, (done) => progress({ done }));
+      return copyFootage(job.items, job.folder, pause, (done) => progress({ done }), modes);
   }
 }
 
-run(workerData as UpkeepJob).then(
+run(job).then(
   (result) => tell({ result }),
   (error: unknown) => {
     const code = error instanceof EngineError ? error.code : 'upkeep';

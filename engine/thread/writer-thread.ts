@@ -1,12 +1,14 @@
 /** Thread of one storage folder: see file-writer.ts. `workerData`: {@link WriterThreadData}. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { lastFileIn } from '../catalog/known.ts';
+import { modesOf, type Readers } from '../recording/file-modes.ts';
 import { FileWriter, SYNC_MS, type WriterReply, type WriterRequest } from '../recording/file-writer.ts';
 
 export interface WriterThreadData {
   storage: string;
   /** Its file. */
   catalog: string;
+  readers: Readers | undefined;
 }
 
 /** What came of the requests of a message, and the buffers that came with them. */
@@ -17,11 +19,12 @@ export interface WriterAnswer {
 
 const port = parentPort!;
 let replies: WriterReply[] = [];
-const { storage, catalog } = workerData as WriterThreadData;
+const { storage, catalog, readers } = workerData as WriterThreadData;
 const writer = new FileWriter(
   storage,
   (reply) => replies.push(reply),
   () => lastFileIn(catalog, storage),
+  modesOf(readers),
 );
 
 function answer(buffers: ArrayBuffer[]): void {

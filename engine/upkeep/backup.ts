@@ -22,6 +22,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
+import { DEFAULT_MODES, prepareDatabase, type Modes } from '../recording/file-modes.ts';
 import { EngineError } from '../types.ts';
 import type { BackupOptions, BackupReport, BackupSource } from './types.ts';
 
@@ -108,7 +109,7 @@ function isOwn(backup: string, { catalog, installation }: Owner): boolean {
 function ownerOf(catalog: string): Owner {
   const file = catalog + ID_SUFFIX;
   if (!existsSync(file)) {
-    writeFileSync(file + PARTIAL, `${randomUUID()}\n`);
+    writeFileSync(file + PARTIAL, `${randomUUID()}\n`, { mode: DEFAULT_MODES.file });
     sync(file + PARTIAL);
     renameSync(file + PARTIAL, file);
   }
@@ -124,8 +125,9 @@ export async function backUp(
   { folder, keep }: Pick<BackupOptions, 'folder' | 'keep'>,
   now: number,
   progress: (done: number) => void = () => undefined,
+  modes: Modes = DEFAULT_MODES,
 ): Promise<BackupReport> {
-  mkdirSync(folder, { recursive: true });
+  mkdirSync(folder, { recursive: true, mode: modes.folder });
   const needed = statSync(catalog).size + SPARE_BYTES;
   const owner = ownerOf(catalog);
   // Of others may be under way.
@@ -175,6 +177,7 @@ export async function backUp(
 
 /** As it is at one moment, while others go on writing; checked. Returns its schema. */
 async function copyCatalog(from: string, to: string, progress: (done: number) => void): Promise<number> {
+  prepareDatabase(to, 0o600); // as the folder it is in, whoever may read the catalogue
   const source = new Sqlite(from, { readonly: true, fileMustExist: true, timeout: 5000 });
   try {
     // What is written meanwhile would make SQLite begin again and again; a transaction keeps the moment.

@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { crc32 } from '../media/crc32.ts';
+import { DEFAULT_MODES, type Modes } from '../recording/file-modes.ts';
 import { footageFile } from '../recording/segment-path.ts';
 import { EngineError } from '../types.ts';
 import type { CopyItem, CopyReport } from './types.ts';
@@ -29,6 +30,7 @@ export async function copyFootage(
   folder: string,
   pause: (ms: number) => Promise<void>,
   progress: (done: number) => void = () => undefined,
+  modes: Modes = DEFAULT_MODES,
 ): Promise<CopyReport> {
   if (!existsSync(folder) || !statSync(folder).isDirectory()) {
     throw new EngineError('copy', `${folder} is not there: make the folder, or mount its disk`);
@@ -42,7 +44,7 @@ export async function copyFootage(
   let bytes = 0;
   for (const item of left) {
     const from = performance.now();
-    copyOne(item, footageFile(folder, item.path));
+    copyOne(item, footageFile(folder, item.path), modes);
     bytes += item.bytes;
     progress(needed > 0 ? bytes / needed : 1);
     // Recording wants the disk, too.
@@ -51,13 +53,13 @@ export async function copyFootage(
   return { files: items.length, bytes: items.reduce((sum, item) => sum + item.bytes, 0) };
 }
 
-function copyOne({ storage, path, hash }: CopyItem, to: string): void {
-  mkdirSync(dirname(to), { recursive: true });
+function copyOne({ storage, path, hash }: CopyItem, to: string, modes: Modes): void {
+  mkdirSync(dirname(to), { recursive: true, mode: modes.folder });
   const part = `${to}.partial`;
   const source = openSync(join(storage, path), 'r');
   let sum = 0;
   try {
-    const target = openSync(part, 'w');
+    const target = openSync(part, 'w', modes.file);
     try {
       for (const chunk of chunksOf(source)) {
         sum = crc32(chunk, sum);

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Catalog, SegmentRow } from '../catalog/catalog.ts';
 import { isLost, type Reconciler } from '../catalog/reconcile.ts';
 import { scanSegmentFile, type ScannedFile } from '../catalog/segment-file.ts';
+import { DEFAULT_MODES } from '../recording/file-modes.ts';
 import { parseSegmentPath } from '../recording/segment-path.ts';
 import type { Fault } from './types.ts';
 
@@ -75,7 +76,8 @@ function quarantine(storage: string, path: string): string {
   const wanted = join(storage, QUARANTINE, path);
   let to = wanted;
   for (let copy = 1; existsSync(to); copy++) to = `${wanted}.${copy}`;
-  mkdirSync(dirname(to), { recursive: true });
+  // The file keeps its own rights: its folders need not give more than any of them.
+  mkdirSync(dirname(to), { recursive: true, mode: DEFAULT_MODES.folder });
   renameSync(join(storage, path), to);
   return to;
 }

@@ -4,6 +4,7 @@ import type { Node, NodeAPI, NodeDef, NodeMessage } from 'node-red';
 import type { IndexedEvent } from '../../engine/events/types.ts';
 import { ClipMaker, LOOK_AGAIN_MS, NotYet } from '../../engine/notify/clip-maker.ts';
 import { influxPayload, lineOf } from '../../engine/notify/line-protocol.ts';
+import { modesOf } from '../../engine/recording/file-modes.ts';
 import { clipPoint, clipRecord, indexedRecord, topicsOf } from '../../engine/notify/topics.ts';
 import type {
   ChannelState,
@@ -95,6 +96,7 @@ export default function register(RED: NodeAPI): void {
       {
         ...{ clips: service.clips, stills: service.stills, query: service.query, now: () => Date.now() },
         ffmpegPath: host.config.ffmpegPath,
+        modes: modesOf(host.config.readers),
         link: async (camera, { start, end }) => {
           if (spec.baseUrl === null) return null;
           const access = { cameras: [camera], rights: ['playback' as const, 'export' as const], range: { start, end } };

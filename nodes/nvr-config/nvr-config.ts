@@ -42,6 +42,10 @@ export default function register(RED: NodeAPI): void {
   // Before Node-RED's own handlers: they close the nodes, and the nodes must know that it is for good.
   process.prependOnceListener('SIGINT', onSignal);
   process.prependOnceListener('SIGTERM', onSignal);
+  // Node-RED ends upon these, too. A program that has it built in may not: then they are left to that.
+  for (const signal of ['SIGHUP', 'SIGUSR2', 'SIGBREAK'] as const) {
+    if (process.listenerCount(signal) > 0) process.prependOnceListener(signal, onSignal);
+  }
 
   /** The engine of a config node: the one from before the Deploy when nothing changed. */
   function takeUp(id: string, config: EngineConfig): Shared {

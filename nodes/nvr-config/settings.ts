@@ -2,6 +2,7 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import type { Right } from '../../engine/http/tokens.ts';
+import { READERS, type Readers } from '../../engine/recording/file-modes.ts';
 import type { EngineConfig } from '../../engine/types.ts';
 
 export interface NvrConfigProperties {
@@ -9,6 +10,8 @@ export interface NvrConfigProperties {
   catalog: string;
   ffmpegPath: string;
   httpPath: string;
+  /** Who may read what is stored; missing in flows of older versions. */
+  readers?: Readers;
   /** What those who may open the dashboard may do there; missing in flows of older versions. */
   dashboardAccess?: DashboardAccess;
   /** The dashboard shows cameras to everybody who reaches it, though nothing asks who they are. */
@@ -42,6 +45,8 @@ export function toEngineConfig(properties: NvrConfigProperties, userDir: string)
     storages: [...new Set(storages)],
     catalog: resolve(userDir, properties.catalog || join(storages[0] ?? 'nvr', 'catalog.sqlite')),
     ffmpegPath: properties.ffmpegPath || 'ffmpeg',
+    // Whatever else a flow says is not to give more to others than is usual.
+    readers: READERS.find((readers) => readers === properties.readers) ?? 'group',
   };
 }
 

@@ -18,7 +18,12 @@ describe('nvr-config', function () {
 
   it('makes folders absolute, one a line', () => {
     const config = toEngineConfig({ storage: 'a\n /b \n\na', catalog: '', ffmpegPath: '', httpPath: '' }, '/u');
-    assert.deepEqual(config, { storages: ['/u/a', '/b'], catalog: '/u/a/catalog.sqlite', ffmpegPath: 'ffmpeg' });
+    assert.deepEqual(config, {
+      storages: ['/u/a', '/b'],
+      catalog: '/u/a/catalog.sqlite',
+      ffmpegPath: 'ffmpeg',
+      readers: 'group',
+    });
   });
 
   it('names each wrong value with its field', () => {

@@ -61,7 +61,7 @@ describe('npm start -- --camera', () => {
 
   it('moves user and password into credentials, and leaves none where there are none', () => {
     const flow = withCameras(bundled, [
-      parseCamera('front=rtsp://admin:p@ss@host/x'),
+      { ...parseCamera('front=rtsp://admin@host/x'), password: 'p@ss' },
       parseCamera('gate=rtsp://host/y'),
     ]);
     const [front, gate] = flow.filter(({ type }) => type === 'camera-source');

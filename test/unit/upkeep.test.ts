@@ -11,6 +11,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   utimesSync,
@@ -398,6 +399,89 @@ describe('upkeep', () => {
     assert.throws(() => restore(broken, join(moved, 'catalog.sqlite'), [moved]), /cannot be read|damaged/);
     catalog = Catalog.open(join(moved, 'catalog.sqlite'));
     assert.equal((await check()).files, 5, 'as it was');
+  });
+
+  describe('with a backup from a stranger', () => {
+    let foreign: string;
+    let made: string;
+    let theirs: string[];
+
+    /** Footage of somebody else, which the backup names: to be deleted, left open, whole, and empty. */
+    beforeEach(async () => {
+      foreign = join(root, 'somebody');
+      mkdirSync(foreign);
+      writeFileSync(join(foreign, '.flow-nvr'), '');
+      const rows = addFootage(catalog, foreign, media, { camera: 'theirs', startMs: T0, segmentMs: 1000 });
+      theirs = rows.map(({ path }) => join(foreign, path));
+      const { db } = catalog;
+      const change = (set: string, name: string): void => {
+        db.prepare(`UPDATE segment SET ${set} WHERE path = ?`).run(name.slice(foreign.length + 1));
+      };
+      change("doomed = 'age'", theirs[0]!);
+      change("state = 'open'", theirs[1]!);
+      truncateSync(theirs[1]!, statSync(theirs[1]!).size - 10);
+      truncateSync(theirs[2]!, 1200); // its header alone
+      change("state = 'open'", theirs[2]!);
+      const folder = join(root, 'backups');
+      ({ folder: made } = await backUp({ catalog: file, storages: [storage], files: [] }, { folder, keep: 1 }, T0));
+      catalog.close();
+      for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true });
+    });
+
+    const sizes = (): number[] => theirs.map((name) => statSync(name).size);
+
+    it('touches nothing in folders that only the backup names, and forgets them', () => {
+      const before = sizes();
+      const report = restore(made, file, [storage]);
+      assert.deepEqual(sizes(), before);
+      assert.deepEqual([report.foreign, report.absent, report.missing], [[foreign], [], 0]);
+      catalog = Catalog.open(file);
+      // Nor does retention later: it knows folders by these rows.
+      assert.deepEqual(catalog.db.prepare('SELECT path FROM storage').pluck().all(), [storage]);
+      assert.equal(catalog.db.prepare('SELECT count(*) FROM segment').pluck().get(), 6);
+      assert.deepEqual(catalog.db.prepare('SELECT DISTINCT storage_id FROM usage').pluck().all().length, 1);
+    });
+
+    it('takes folders that are named, or that the catalogue had which is replaced', () => {
+      const named = restore(made, file, [storage, foreign]);
+      assert.deepEqual(named.foreign, []);
+      assert.ok(!existsSync(theirs[0]!), 'it was being deleted');
+      const again = restore(made, file, [storage]);
+      assert.deepEqual(again.foreign, []);
+      catalog = Catalog.open(file);
+    });
+
+    it('takes a folder that is named by another way to it for itself', () => {
+      const way = join(root, 'way');
+      symlinkSync(storage, way);
+      const report = restore(made, file, [way]);
+      assert.deepEqual([report.indexed, report.doubles, report.missing, report.foreign], [0, 0, 0, [foreign]]);
+      catalog = Catalog.open(file);
+      assert.deepEqual(catalog.db.prepare('SELECT path FROM storage').pluck().all(), [storage]);
+    });
+
+    it('keeps what has a copy in a bucket', () => {
+      const backup = new Sqlite(join(made, 'catalog.sqlite'));
+      backup.exec("INSERT INTO storage (path) VALUES ('s3://footage/nvr')");
+      const set = 'UPDATE segment SET copy_id = (SELECT id FROM storage ORDER BY id DESC LIMIT 1) WHERE path = ?';
+      backup.prepare(set).run(theirs[4]!.slice(foreign.length + 1));
+      backup.close();
+      restore(made, file, [storage]);
+      catalog = Catalog.open(file);
+      const of = "SELECT st.path FROM segment s JOIN storage st ON st.id = s.storage_id WHERE s.path LIKE 'theirs%'";
+      assert.deepEqual(catalog.db.prepare(of).pluck().all(), ['s3://footage/nvr']);
+    });
+
+    it('refuses one that would name them again by itself', () => {
+      const backup = new Sqlite(join(made, 'catalog.sqlite'));
+      backup.exec(
+        "CREATE TRIGGER again AFTER INSERT ON segment BEGIN INSERT OR IGNORE INTO storage (path) VALUES ('/home'); END",
+      );
+      backup.close();
+      assert.throws(() => restore(made, file, [storage]), /runs by itself.*again/);
+      assert.ok(!existsSync(file));
+      catalog = Catalog.open(file);
+    });
   });
 
   it('copies footage and reads it again; what is not as it was recorded is told', async () => {
