@@ -27,6 +27,8 @@ export type Actions = Record<string, Action>;
 const MAX_MESSAGE = 64_000;
 const MAX_CAMERAS = 500;
 const MAX_DEPTH = 6;
+/** Of a field that is told to be wrong. */
+const MAX_NAME = 30;
 const MAX_TIME = 8.64e15;
 
 export const text =
@@ -104,7 +106,7 @@ function fieldsOf(payload: Payload, { fields = {} }: Action): Payload {
     const good = ['type', 'action', 'camera', 'cameras'].includes(name)
       ? name !== 'cameras' || (Array.isArray(value) && value.length <= MAX_CAMERAS)
       : Object.hasOwn(fields, name) && fields[name]!(value);
-    if (!good) throw refuse('a field of it is wrong');
+    if (!good) throw refuse(`its field ${JSON.stringify(name.slice(0, MAX_NAME))} is unknown or wrong`);
     clean[name] = value;
   }
   return clean;

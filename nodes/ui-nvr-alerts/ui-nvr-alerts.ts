@@ -13,11 +13,13 @@ const MAX_TEXT = 200;
 const name = text();
 /** As the page shows it: of the index, or as the feed told it. */
 const EVENT = record({
+  ...{ id: name, camera: optional(name) },
   ...{ eventId: name, kind: oneOf(...EVENT_KINDS), type: oneOf(...EVENT_KINDS), phase: name, cameras: list(name, 500) },
   ...{ correlationId: optional(text(1000)), source: optional(text(1000)), label: optional(text(1000)) },
   ...{ start: time, end: optional(time), sourceTime: optional(between(-8.64e15, 8.64e15)), uncertaintyMs: time },
   ...{ preMs: time, postMs: time, severity: oneOf(...SEVERITIES), zones: list(name, 500), score: optional(json) },
   ...{ boxes: list(json, 1000), tags: list(json, 1000), notes: list(json, 1000), footage: list(json, 500) },
+  problems: list(text(1000)),
   acknowledged: optional(record({ who: text(1000), at: time })),
 });
 const FILTER = record({
