@@ -60,7 +60,8 @@ describe("finding cameras in camera-source's dialog in Chromium", function () {
     await page.waitForFunction(`document.querySelectorAll('.flow-nvr-device').length === 3`);
     const accounts = sims.flatMap(({ calls }) => calls.filter(({ auth }) => auth !== 'none'));
     assert.deepEqual(accounts, [], 'no account was sent before a device was picked');
-    for (let picked = 0; picked < 3; picked++) await page.getByText('Connect', { exact: true }).first().click();
+    for (let picked = 0; picked < 3; picked++)
+      await page.locator('.flow-nvr-device').getByText('Connect', { exact: true }).first().click();
     await page.waitForFunction(`document.querySelectorAll('.flow-nvr-device input:checked').length === 2`);
     await page.getByText('wants another account').waitFor();
     assert.match(
