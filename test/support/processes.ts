@@ -10,8 +10,8 @@ export interface Process {
   environment: string;
 }
 
-/** For the environment of what is started. */
-export const markOf = (mark: string): NodeJS.ProcessEnv => ({ [MARK]: mark });
+/** For the environment of what is started; FFmpeg gets none but its own and what is named for it. */
+export const markOf = (mark: string): NodeJS.ProcessEnv => ({ [MARK]: mark, FLOW_NVR_FFMPEG_ENV: MARK });
 
 export function marked(mark: string): Process[] {
   return readdirSync('/proc')
