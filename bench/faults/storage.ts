@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -26,10 +26,16 @@ async function mountStorage(): Promise<{ path: string; unmount: () => Promise<vo
   return {
     path,
     unmount: async () => {
-      await run('umount', ['-l', path]);
+      // Also what else was mounted over it, if a test ended early.
+      while (await isMountPoint(path)) await run('umount', ['-l', path]);
       await rm(path, { recursive: true });
     },
   };
+}
+
+async function isMountPoint(path: string): Promise<boolean> {
+  const mounts = await readFile('/proc/self/mounts', 'utf8');
+  return mounts.split('\n').some((line) => line.split(' ')[1] === path);
 }
 
 /** Cameras that left the online state, or lost their stream, since then. */
