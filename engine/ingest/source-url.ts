@@ -2,6 +2,7 @@
 import { isAbsolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from '../types.ts';
+import { checkLavfi } from './lavfi.ts';
 
 export type SourceKind = 'rtsp' | 'rtmp' | 'http' | 'file' | 'lavfi';
 
@@ -93,13 +94,8 @@ export function parseSource(address: string, credentials: Account = {}): Source 
   if (/[\0-\x1f\x7f]/.test(text)) throw new EngineError('bad-url', 'the address has control characters in it');
   if (text.startsWith('lavfi:')) {
     const graph = text.slice(6);
-    // Sources that read files would get around the protocol whitelist.
-    if (!graph || /\b(a?movie|subtitles|ass|drawtext|filter_script|sendcmd)\b|textfile|file(name)?=/i.test(graph)) {
-      throw new EngineError(
-        'bad-url',
-        'a lavfi: address needs a test source such as lavfi:testsrc2=size=640x360:rate=15',
-      );
-    }
+    const checked = checkLavfi(graph);
+    if (!('filters' in checked)) throw new EngineError('bad-url', lavfiRefused(checked.filter));
     return { kind: 'lavfi', input: graph, endpoint: null };
   }
   if (isAbsolute(text)) return { kind: 'file', input: text, endpoint: null };
@@ -133,6 +129,13 @@ export function parseSource(address: string, credentials: Account = {}): Source 
     input: scheme + userInfo + rest,
     endpoint,
   };
+}
+
+function lavfiRefused(filter: string | null): string {
+  const why = filter
+    ? `a lavfi: address cannot use ${filter.slice(0, 40)} in this way`
+    : 'this lavfi: address is not a filter graph that can be checked';
+  return `${why}: only test pictures, and filters that need no files, such as lavfi:testsrc2=size=640x360:rate=15`;
 }
 
 /** Hides user information of URLs and the given secrets, plain and percent-encoded, in a text meant for people. */

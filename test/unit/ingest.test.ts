@@ -278,7 +278,7 @@ describe('names and the demo flow', () => {
   });
 
   it('put the user’s cameras in, with credentials apart', () => {
-    const flow = [{ id: 'x', type: 'camera-source', url: 'lavfi:x', wires: [['rec'], []] }];
+    const flow = [{ id: 'x', type: 'camera-source', url: 'lavfi:testsrc2', wires: [['rec'], []] }];
     const [camera] = withCameras(flow, [parseCamera('front=rtsp://u:p@h/1')]);
     assert.equal(camera!['url'], 'rtsp://h/1');
     assert.deepEqual(camera!.credentials, { username: 'u', password: 'p' });
