@@ -1,5 +1,5 @@
 /** What FFmpeg's last words mean for the user. */
-import type { OfflineReason } from '../types.ts';
+import { EngineError, type OfflineReason } from '../types.ts';
 
 const PATTERNS: readonly (readonly [RegExp, OfflineReason])[] = [
   [/401 Unauthorized|403 Forbidden|authorization failed/i, 'auth'],
@@ -31,4 +31,12 @@ export function isAudioRefused(lines: readonly string[]): boolean {
 export function backoffMs(failures: number, random: number): number {
   const base = Math.min(30_000, 500 * 2 ** Math.max(0, failures - 1));
   return Math.round(base * (0.8 + 0.4 * random));
+}
+
+/** @param host with its port, as a device named it */
+export function redirected(host: string): EngineError {
+  return new EngineError(
+    'redirect',
+    `the camera redirects to another host, ${host.slice(0, 100)}, which does not get its account: enter that address if it is right`,
+  );
 }

@@ -1,5 +1,10 @@
 /** FFmpeg children: one that runs for weeks (spawned, watched, stopped by a ladder) and jobs that end. */
-import { spawn, type ChildProcessByStdio, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import {
+  spawn,
+  type ChildProcessByStdio,
+  type ChildProcessWithoutNullStreams,
+  type StdioOptions,
+} from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../clock.ts';
@@ -13,13 +18,28 @@ export type Worker = ChildProcessByStdio<Writable, Readable | null, Readable>;
  * Starts FFmpeg with its output to a socket, or to a pipe of its own. Its stdin stays open for `q`; it ends by itself
  * when its stdout is closed (our death included) at the next fragment, or at its I/O timeout when the camera is silent.
  */
-export type Spawn = (file: string, args: readonly string[], output: Socket | 'pipe') => Worker;
+export type Spawn = (file: string, args: readonly string[], output: Socket | 'pipe', hidden?: Hidden) => Worker;
 
-export const spawnFfmpeg: Spawn = (file, args, output) => {
+/** What a child is told, but not in its command line, which every user of the machine can read. */
+export interface Hidden {
+  env?: Readonly<Record<string, string>>;
+  /** On its file descriptor 3. */
+  script?: string | null;
+}
+
+export const spawnFfmpeg: Spawn = (file, args, output, hidden = {}) => {
   // Cameras are asked directly: a proxy of the machine's environment is for the internet, and would see them.
   const env = { ...process.env };
-  for (const name of ['http_proxy', 'HTTP_PROXY']) Reflect.deleteProperty(env, name);
-  return spawn(file, args, { stdio: ['pipe', output, 'pipe'], windowsHide: true, env }) as Worker;
+  for (const name of ['http_proxy', 'HTTP_PROXY', 'no_proxy', 'NO_PROXY']) Reflect.deleteProperty(env, name);
+  Object.assign(env, hidden.env);
+  const stdio: StdioOptions = ['pipe', output, 'pipe', ...(hidden.script ? ['pipe' as const] : [])];
+  const child = spawn(file, args, { stdio, windowsHide: true, env }) as Worker;
+  if (hidden.script) {
+    const script = child.stdio[3] as unknown as Writable;
+    script.on('error', () => undefined); // it has ended before it read it; its exit code tells
+    script.end(hidden.script);
+  }
+  return child;
 };
 
 const KEPT_LINES = 20;
@@ -55,7 +75,7 @@ export class LastLines {
   private add(line: string): void {
     if (!line.trim()) return;
     // Hidden before it is cut: half a password would not be found.
-    const shown = redact(line, this.secrets).replace(/^\[[^\]]*\] /, '');
+    const shown = redact(line, this.secrets).replace(/^\[[^\]]*\] |^async:pipe:3: /, '');
     this.lines.push(shown.slice(0, LINE_LENGTH));
     if (this.lines.length > KEPT_LINES) this.lines.shift();
   }
@@ -95,10 +115,10 @@ const MAX_JOB_OUTPUT = 32 * 1024 * 1024;
 export function runJob(
   file: string,
   args: readonly string[],
-  options: { timeoutMs: number; input?: Buffer; secrets?: readonly (string | undefined)[] },
+  options: { timeoutMs: number; input?: Buffer; secrets?: readonly (string | undefined)[]; hidden?: Hidden },
 ): Promise<JobResult> {
   return new Promise((resolve, reject) => {
-    const child = spawnFfmpeg(file, args, 'pipe') as ChildProcessWithoutNullStreams;
+    const child = spawnFfmpeg(file, args, 'pipe', options.hidden) as ChildProcessWithoutNullStreams;
     const chunks: Buffer[] = [];
     let bytes = 0;
     const last = new LastLines(options.secrets ?? []);
