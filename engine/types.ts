@@ -30,7 +30,18 @@ export interface CameraSpec {
 
 /** Why a camera is not online. The names are part of the message contract and are translated in the editor. */
 export type OfflineReason =
-  'auth' | 'host' | 'refused' | 'path' | 'codec' | 'timeout' | 'stalled' | 'ended' | 'clock' | 'ffmpeg' | 'error';
+  | 'auth'
+  | 'host'
+  | 'redirect'
+  | 'refused'
+  | 'path'
+  | 'codec'
+  | 'timeout'
+  | 'stalled'
+  | 'ended'
+  | 'clock'
+  | 'ffmpeg'
+  | 'error';
 
 /** Facts about one stream, read from its init segment and counted while it runs. */
 export interface StreamInfo {

@@ -32,3 +32,14 @@ export function backoffMs(failures: number, random: number): number {
   const base = Math.min(30_000, 500 * 2 ** Math.max(0, failures - 1));
   return Math.round(base * (0.8 + 0.4 * random));
 }
+
+/** Why a camera gives no pictures. */
+export interface Problem {
+  reason: OfflineReason;
+  detail: string;
+}
+
+/** @param host with its port, as a device named it */
+export function redirectedTo(host: string): string {
+  return `the camera redirects to ${host.slice(0, 100)}, which does not get its account: enter that address if it is right`;
+}

@@ -21,29 +21,75 @@ export const IO_TIMEOUT_MS = 8000;
  */
 export const FRAGMENT_MS = 120;
 
-/** Only what the kind of source needs; a playlist or SDP cannot make FFmpeg open local files or other protocols. */
-const PROTOCOLS: Record<SourceKind, string> = {
-  rtsp: 'rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https',
-  rtmp: 'rtmp,rtmps,rtmpt,tcp,tls',
-  http: 'http,https,httpproxy,tcp,tls,crypto',
-  file: 'file',
-  lavfi: '',
-};
+/**
+ * Only what the kind of source needs; a playlist or SDP cannot make FFmpeg open local files or other protocols. What comes
+ * over HTTP is fetched for it by a relay, which speaks plain HTTP to it.
+ */
+function protocolsOf(kind: SourceKind, transport: RtspTransport): string {
+  switch (kind) {
+    case 'rtsp':
+      return transport === 'http'
+        ? 'rtp,tcp,tls,http,https'
+        : transport === 'udp'
+          ? 'rtp,srtp,udp,tcp,tls'
+          : 'rtp,tcp,tls';
+    case 'rtmp':
+      return 'rtmp,rtmps,tcp,tls';
+    case 'http':
+      return 'http,tcp,crypto';
+    case 'file':
+      return 'file';
+    case 'lavfi':
+      return '';
+  }
+}
 
-function inputArgs(source: Source, transport: RtspTransport, realTime: boolean, arrival = false): string[] {
+/** How FFmpeg is to open its input. */
+export interface InputOptions {
+  transport: RtspTransport;
+  /** {@link Transcode.arrival} */
+  arrival?: boolean;
+}
+
+/** What an address with an account is opened with: neither `q` on stdin nor the order of options is touched by it. */
+const SCRIPT = 'async:pipe:3';
+
+const QUICK = { fflags: '+genpts', analyzeduration: '3000000', fpsprobesize: '0' } as const;
+
+/**
+ * The script that FFmpeg reads from its file descriptor 3, for addresses that may have a password in them: its command
+ * line can be read by every user of the machine. Null for those that are on the command line.
+ */
+export function inputScript(source: Source, { transport, arrival = false }: InputOptions): string | null {
+  if (source.kind !== 'rtsp' && source.kind !== 'rtmp') return null;
   const timeout = String(IO_TIMEOUT_MS * 1000);
-  const protocols = PROTOCOLS[source.kind] ? ['-protocol_whitelist', PROTOCOLS[source.kind]] : [];
-  const quick = [
-    ...['-fflags', '+genpts', '-analyzeduration', '3000000', '-fpsprobesize', '0'],
-    ...(arrival ? ['-use_wallclock_as_timestamps', '1'] : []),
-  ];
+  const options: Record<string, string> = {
+    protocol_whitelist: protocolsOf(source.kind, transport),
+    ...QUICK,
+    ...(arrival ? { use_wallclock_as_timestamps: '1' } : {}),
+    ...(source.kind === 'rtsp' ? { rtsp_transport: transport, timeout } : { rw_timeout: timeout }),
+  };
+  // Quoted as FFmpeg reads it; control characters are in no address that was checked.
+  const file = source.input.replaceAll("'", String.raw`'\''`);
+  const lines = Object.entries(options).map(([name, value]) => `option ${name} ${value}`);
+  return ['ffconcat version 1.0', `file '${file}'`, ...lines, ''].join('\n');
+}
+
+function inputArgs(source: Source, { transport, arrival = false }: InputOptions, realTime: boolean): string[] {
+  const protocols = ['-protocol_whitelist', protocolsOf(source.kind, transport)];
+  const quick = ['-analyzeduration', QUICK.analyzeduration, '-fpsprobesize', QUICK.fpsprobesize];
   switch (source.kind) {
     case 'rtsp':
-      return [...protocols, ...quick, '-rtsp_transport', transport, '-timeout', timeout, '-i', source.input];
-    case 'rtmp':
-      return [...protocols, ...quick, '-rw_timeout', timeout, '-i', source.input];
+    case 'rtmp': {
+      const script = ['-f', 'concat', '-safe', '0', '-auto_convert', '0', '-i', SCRIPT];
+      return ['-protocol_whitelist', `async,pipe,${protocolsOf(source.kind, transport)}`, ...quick, ...script];
+    }
     case 'http':
-      return [...protocols, ...quick, '-rw_timeout', timeout, '-i', source.input];
+      return [
+        ...[...protocols, '-fflags', QUICK.fflags, ...quick],
+        ...(arrival ? ['-use_wallclock_as_timestamps', '1'] : []),
+        ...['-rw_timeout', String(IO_TIMEOUT_MS * 1000), '-i', source.input],
+      ];
     case 'file':
       return [...protocols, ...(realTime ? ['-re', '-stream_loop', '-1'] : []), '-i', source.input];
     case 'lavfi':
@@ -66,7 +112,7 @@ export function ingestArgs(
     '-hide_banner',
     '-nostats',
     ...['-loglevel', 'warning'],
-    ...inputArgs(source, options.transport, true, arrival),
+    ...inputArgs(source, { transport: options.transport, arrival }, true),
     ...['-map', '0:v:0'],
     ...(options.audio ? ['-map', '0:a:0?'] : []),
     ...(encodeVideo ? [...H264, ...KEYFRAME_EVERY_SECOND] : ['-c:v', 'copy']),
@@ -83,7 +129,7 @@ export function ingestArgs(
 
 /** ffprobe of an address, as JSON. */
 export function probeArgs(source: Source, transport: RtspTransport): string[] {
-  return ['-v', 'error', '-of', 'json', '-show_streams', ...inputArgs(source, transport, false)];
+  return ['-v', 'error', '-of', 'json', '-show_streams', ...inputArgs(source, { transport }, false)];
 }
 
 /** One JPEG of an address on stdout. */
@@ -91,7 +137,7 @@ export function stillArgs(source: Source, transport: RtspTransport): string[] {
   return [
     '-hide_banner',
     ...['-loglevel', 'error'],
-    ...inputArgs(source, transport, false),
+    ...inputArgs(source, { transport }, false),
     ...['-map', '0:v:0', '-frames:v', '1', '-vf', "scale='min(640,iw)':-2"],
     ...['-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '4', 'pipe:1'],
   ];

@@ -23,7 +23,15 @@ export type Worker = ChildProcessByStdio<Writable, Readable | null, Readable>;
  * Starts FFmpeg with its output to a socket, or to a pipe of its own. Its stdin stays open for `q`; it ends by itself
  * when its stdout is closed (our death included) at the next fragment, or at its I/O timeout when the camera is silent.
  */
-export type Spawn = (file: string, args: readonly string[], output: Socket | 'pipe') => Worker;
+export type Spawn = (file: string, args: readonly string[], output: Socket | 'pipe', hidden?: Hidden) => Worker;
+
+/** What a child is told, but not in its command line, which every user of the machine can read. */
+export interface Hidden {
+  /** Added to its environment. */
+  env?: Readonly<Record<string, string>>;
+  /** On its file descriptor 3. */
+  script?: string | null;
+}
 
 const CORES = availableParallelism();
 const ROOT = process.getuid?.() === 0;
@@ -48,16 +56,22 @@ const brokenCage = new WeakMap<ChildProcess, Promise<boolean>>();
 
 type Stdio = [stdin: 'pipe' | 'ignore', stdout: Socket | 'pipe' | 'ignore', stderr: 'pipe'];
 
+interface StartOptions {
+  need: Caged;
+  stdio?: Stdio;
+  /** Whether it leads a process group, so that {@link killTree} ends what it started, too. */
+  group?: boolean;
+  hidden?: Hidden | undefined;
+}
+
 /**
  * Starts FFmpeg or ffprobe: the only place that does. In the cage as far as the machine gives one, with an environment of
  * its own. Throws `ffmpeg` when the system is out of descriptors; other failures are told by `error`.
- *
- * @param group whether it leads a process group, so that {@link killTree} ends what it started, too
  */
 export function startFfmpeg(
   file: string,
   args: readonly string[],
-  { need, stdio = ['pipe', 'pipe', 'pipe'], group = false }: { need: Caged; stdio?: Stdio; group?: boolean },
+  { need, stdio = ['pipe', 'pipe', 'pipe'], group = false, hidden = {} }: StartOptions,
 ): ChildProcess {
   // One that is not there is started without a cage: Node then says so in its usual words.
   const program = findProgram(file);
@@ -65,10 +79,12 @@ export function startFfmpeg(
   const [first = file, ...rest] = wrapped ? cageArgv(cageTools(), measuresInForce(), need, ROOT) : [];
   const argv = first === file ? args : [...rest, program!, ...args];
   const child = spawn(first, argv, {
-    ...{ stdio, windowsHide: true, env: childEnvironment(process.env) },
+    stdio: [...stdio, ...(hidden.script ? ['pipe' as const] : [])],
+    ...{ windowsHide: true, env: { ...childEnvironment(process.env), ...hidden.env } },
     detached: group && process.platform !== 'win32',
   });
   adoptChild(child);
+  if (hidden.script) (child.stdio[3] as Writable).end(hidden.script);
   if (first !== file) watchCage(child, program!);
   return child;
 }
@@ -91,8 +107,8 @@ export async function cageBroke(child: ChildProcess): Promise<boolean> {
 }
 
 /** FFmpeg of a camera: it may talk to the network. */
-export const spawnFfmpeg: Spawn = (file, args, output) =>
-  startFfmpeg(file, args, { need: INGEST, stdio: ['pipe', output, 'pipe'] }) as Worker;
+export const spawnFfmpeg: Spawn = (file, args, output, hidden) =>
+  startFfmpeg(file, args, { need: INGEST, stdio: ['pipe', output, 'pipe'], hidden }) as Worker;
 
 /** FFmpeg that decodes what is piped to it. */
 export const spawnDecoder: Spawn = (file, args, output) =>
@@ -134,7 +150,7 @@ export class LastLines {
     // Hidden before it is cut: half a password would not be found.
     return this.kept.map((line) =>
       redact(line, this.secrets)
-        .replace(/^\[[^\]]*\] /, '')
+        .replace(/^\[[^\]]*\] |^async:pipe:3: /, '')
         .slice(0, LINE_LENGTH),
     );
   }
@@ -208,6 +224,7 @@ export interface JobOptions {
   signal?: AbortSignal;
   /** 0 to 19 */
   niceness?: number;
+  hidden?: Hidden;
 }
 
 /**
@@ -232,7 +249,9 @@ function runOnce(
       ...{ network: options.network ?? false, output, memoryBytes: memoryFor(options.work ?? 'decode', CORES) },
       cpuSeconds: (timeoutMs / 1000) * CORES,
     };
-    const started = startFfmpeg(file, args, { need: options.uncaged ? 'uncaged' : need, group: true });
+    const started = startFfmpeg(file, args, {
+      ...{ need: options.uncaged ? 'uncaged' : need, group: true, hidden: options.hidden },
+    });
     const child = started as ChildProcessWithoutNullStreams;
     const chunks: Buffer[] = [];
     const last = new LastLines(options.secrets ?? []);

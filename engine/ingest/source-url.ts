@@ -3,6 +3,7 @@ import { isAbsolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from '../types.ts';
 import { splitAddress, writeAddress, type Account } from './camera-address.ts';
+import { checkLavfi } from './lavfi.ts';
 
 export { splitCredentials } from './camera-address.ts';
 
@@ -32,21 +33,17 @@ export function parseSource(address: string, credentials: Account = {}): Source 
   if (/[\0-\x1f\x7f]/.test(text)) throw new EngineError('bad-url', 'the address has control characters in it');
   if (text.startsWith('lavfi:')) {
     const graph = text.slice(6);
-    // Sources that read files would get around the protocol whitelist.
-    if (!graph || /\b(a?movie|subtitles|ass|drawtext|filter_script|sendcmd)\b|textfile|file(name)?=/i.test(graph)) {
-      throw new EngineError(
-        'bad-url',
-        'a lavfi: address needs a test source such as lavfi:testsrc2=size=640x360:rate=15',
-      );
-    }
+    const checked = checkLavfi(graph);
+    if (!('filters' in checked)) throw new EngineError('bad-url', lavfiRefused(checked.filter));
     return { kind: 'lavfi', input: graph, endpoint: null };
   }
   if (isAbsolute(text)) return { kind: 'file', input: text, endpoint: null };
   if (/^file:/i.test(text)) {
     // Not `new URL`: its error carries the address.
     const url = URL.parse(text);
-    if (!url) throw new EngineError('bad-url', 'not a file: URL: write for example file:///media/test.mp4');
-    return { kind: 'file', input: fileURLToPath(url), endpoint: null };
+    const file = url && pathOf(url);
+    if (!file) throw new EngineError('bad-url', 'not a file: URL: write for example file:///media/test.mp4');
+    return { kind: 'file', input: file, endpoint: null };
   }
   const { address: read, account } = splitAddress(text);
   const known = KINDS[read.scheme];
@@ -66,6 +63,22 @@ export function parseSource(address: string, credentials: Account = {}): Source 
   const userInfo = !named && (username || password) ? `${encode(username ?? '')}:${encode(password ?? '')}@` : '';
   // Written anew from the parts that were read: FFmpeg's own reading finds the same host.
   return { kind: known.kind, input: writeAddress({ ...read, rest }, userInfo), endpoint };
+}
+
+/** Null for a file of another host, and for one whose name has a `/` in it. */
+function pathOf(url: URL): string | null {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    return null;
+  }
+}
+
+function lavfiRefused(filter: string | null): string {
+  const why = filter
+    ? `a lavfi: address cannot use ${filter.slice(0, 40)} in this way`
+    : 'this lavfi: address is not a filter graph that can be checked';
+  return `${why}: only test pictures, and filters that need no files, such as lavfi:testsrc2=size=640x360:rate=15`;
 }
 
 /** Half a surrogate pair is no character, and `encodeURIComponent` throws. */

@@ -14,6 +14,7 @@ import { TimeCheck, type WrongTimes } from './time-check.ts';
 import { ingestArgs, IO_TIMEOUT_MS, type Transcode } from './ffmpeg-args.ts';
 import { ffmpegMissing, LastLines, stopLadder, type Spawn, type Worker } from './ffmpeg-process.ts';
 import { PacedPipe } from './paced-pipe.ts';
+import { openAccess, type Access } from './source-access.ts';
 import { parseSource, type Source } from './source-url.ts';
 
 export type IngestState =
@@ -58,6 +59,9 @@ export class StreamIngest {
   private readonly source: Source;
   private generation = 0;
   private child: Worker | null = null;
+  private access: Access | null = null;
+  /** Ends what is asked of the camera before FFmpeg is started. */
+  private asking: AbortController | null = null;
   private pipe: PacedPipe | null = null;
   private last: LastLines | null = null;
   private eager = false;
@@ -159,11 +163,13 @@ export class StreamIngest {
     this.lastEndTicks = 0;
     this.sink.state({ state: 'connecting' });
     this.connect(current).catch((error: unknown) => {
-      if (current()) this.fail('error', error instanceof Error ? error.message : String(error));
+      if (!current()) return;
+      const { code, message } = error instanceof EngineError ? error : { code: 'error', message: String(error) };
+      this.fail(code === 'redirect' ? code : 'error', message);
     });
   }
 
-  /** Starts FFmpeg. Rejects when it cannot be given a pipe. */
+  /** Starts FFmpeg. Rejects when it cannot be given a pipe, and with `redirect` when the camera leads to another host. */
   private async connect(current: () => boolean): Promise<void> {
     const { spawn, ffmpegPath } = this.effects;
     const last = new LastLines([this.camera.password]);
@@ -193,19 +199,28 @@ export class StreamIngest {
         this.relaunchWith({ ...this.transcode, audio: true });
         return;
       }
-      this.fail(classifyFailure(last.lines), last.lines.at(-1) ?? 'the stream ended');
+      const reason = access.problem();
+      if (reason) this.fail(reason.reason, reason.detail);
+      else this.fail(classifyFailure(last.lines), last.lines.at(-1) ?? 'the stream ended');
     };
+    const { transport } = this.camera;
+    const access = await this.openAccess();
+    if (!current()) {
+      access.close();
+      return;
+    }
+    this.access = access;
     const pipe = await PacedPipe.open({ data, end: closed });
     if (!current()) {
       pipe?.close();
       return;
     }
-    const args = ingestArgs(this.source, {
-      transport: this.camera.transport,
+    const args = ingestArgs(access.source, {
+      transport,
       audio: this.camera.audio && this.name === 'main',
       transcode: this.transcode,
     });
-    const child = spawn(ffmpegPath, args, pipe?.childEnd ?? 'pipe');
+    const child = spawn(ffmpegPath, args, pipe?.childEnd ?? 'pipe', access.hidden);
     pipe?.childEnd.destroy();
     this.child = child;
     this.pipe = pipe;
@@ -216,6 +231,18 @@ export class StreamIngest {
     child.stderr.on('data', (chunk: Buffer) => last.push(chunk));
     child.stdout?.on('data', data).once('close', closed);
     child.on('close', closed);
+  }
+
+  private async openAccess(): Promise<Access> {
+    const asking = new AbortController();
+    this.asking = asking;
+    try {
+      const { transport, password } = this.camera;
+      const options = { transport, arrival: this.transcode.arrival };
+      return await openAccess(this.source, options, { secrets: [password], signal: asking.signal });
+    } finally {
+      if (this.asking === asking) this.asking = null;
+    }
   }
 
   private onInit(init: InitSegment): void {
@@ -380,6 +407,9 @@ export class StreamIngest {
     this.settling = null;
     const child = this.child;
     this.child = null;
+    this.asking?.abort();
+    this.access?.close();
+    this.access = null;
     this.pipe?.close();
     this.pipe = null;
     if (child) this.ending = stopLadder(child, this.effects.clock);

@@ -4,6 +4,7 @@ import { redact } from '../../engine/diagnostics/redact.ts';
 import { classifyFailure } from '../../engine/ingest/failure.ts';
 import { probeArgs, stillArgs } from '../../engine/ingest/ffmpeg-args.ts';
 import { runJob } from '../../engine/ingest/ffmpeg-process.ts';
+import { openAccess, type Access } from '../../engine/ingest/source-access.ts';
 import { parseSource, splitCredentials } from '../../engine/ingest/source-url.ts';
 import { EngineError, type OfflineReason, type RtspTransport } from '../../engine/types.ts';
 
@@ -39,26 +40,26 @@ const TIMEOUT_MS = 20_000;
 
 export async function testStream(request: TestRequest): Promise<TestResult> {
   const secrets = [request.password, splitCredentials(request.url.trim()).password];
+  let access: Access | null = null;
   try {
-    const source = parseSource(request.url, request);
+    const { transport } = request;
+    access = await openAccess(parseSource(request.url, request), { transport }, { secrets });
+    const { source, hidden } = access;
     const ffprobe = join(dirname(request.ffmpegPath), basename(request.ffmpegPath).replace('ffmpeg', 'ffprobe'));
     const path = request.ffmpegPath.includes('/') || request.ffmpegPath.includes('\\') ? ffprobe : basename(ffprobe);
-    const probe = await runJob(path, probeArgs(source, request.transport), {
-      timeoutMs: TIMEOUT_MS,
-      secrets,
-      network: true,
-    });
+    const job = { timeoutMs: TIMEOUT_MS, secrets, network: true, hidden };
+    const probe = await runJob(path, probeArgs(source, transport), job);
     const streams =
       probe.code === 0 ? (JSON.parse(probe.stdout.toString('utf8')) as { streams?: ProbedStream[] }).streams : [];
     const video = streams?.find((stream) => stream.codec_type === 'video');
     if (!video) {
+      const problem = access.problem();
+      if (problem) return { ok: false, reason: problem.reason, message: redact(problem.detail, secrets) };
       const reason = probe.code === 0 ? 'codec' : classifyFailure(probe.stderr);
       return { ok: false, reason, message: probe.stderr.at(-1) ?? 'there is no video in this stream' };
     }
     const audio = streams?.find((stream) => stream.codec_type === 'audio');
-    const still = await runJob(request.ffmpegPath, stillArgs(source, request.transport), {
-      ...{ timeoutMs: TIMEOUT_MS, secrets, network: true },
-    });
+    const still = await runJob(request.ffmpegPath, stillArgs(source, transport), job);
     return {
       ok: true,
       video: {
@@ -78,8 +79,11 @@ export async function testStream(request: TestRequest): Promise<TestResult> {
     };
   } catch (error) {
     const code = error instanceof EngineError ? error.code : 'error';
-    const reason = code === 'bad-url' ? 'url' : code === 'timeout' || code === 'ffmpeg' ? code : 'error';
+    const known = (['redirect', 'timeout', 'ffmpeg'] as const).find((one) => one === code);
+    const reason = code === 'bad-url' ? 'url' : (known ?? 'error');
     return { ok: false, reason, message: redact(error instanceof Error ? error.message : String(error), secrets) };
+  } finally {
+    access?.close();
   }
 }
 

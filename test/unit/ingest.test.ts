@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
-import { ingestArgs } from '../../engine/ingest/ffmpeg-args.ts';
+import { ingestArgs, inputScript } from '../../engine/ingest/ffmpeg-args.ts';
 import { LastLines } from '../../engine/ingest/ffmpeg-process.ts';
 import { backoffMs, classifyFailure, isAudioRefused } from '../../engine/ingest/failure.ts';
 import { redact } from '../../engine/diagnostics/redact.ts';
@@ -11,6 +11,7 @@ import { scheduledMode } from '../../engine/recording/schedule.ts';
 import { nextBoundary, parseSegmentPath, segmentPath } from '../../engine/recording/segment-path.ts';
 import type { RecorderSpec } from '../../engine/types.ts';
 import { slug } from '../../nodes/camera-source/camera-spec.ts';
+import type { RtspTransport } from '../../engine/types.ts';
 import { parseCamera, withCameras } from '../../scripts/demo-flow.ts';
 
 describe('camera addresses', () => {
@@ -149,38 +150,29 @@ describe('FFmpeg command lines', () => {
     '-f mp4 -movflags +empty_moov+default_base_moof+frag_keyframe -frag_duration 120000 -flush_packets 1 pipe:1';
   const head = '-hide_banner -nostats -loglevel warning';
   const quick = '-fflags +genpts -analyzeduration 3000000 -fpsprobesize 0';
+  const script = `-protocol_whitelist async,pipe,rtp,tcp,tls ${quick.replace('-fflags +genpts ', '')} -f concat -safe 0 -auto_convert 0 -i async:pipe:3`;
   const h264 =
     '-c:v libx264 -preset veryfast -tune zerolatency -pix_fmt yuv420p -threads 1 -force_key_frames expr:gte(t,n_forced)';
   const rows: [string, boolean, typeof copy, string][] = [
-    [
-      'rtsp://c/1',
-      true,
-      copy,
-      `-protocol_whitelist rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https ${quick} -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a copy`,
-    ],
-    [
-      'rtsp://c/1',
-      true,
-      { ...copy, audio: true },
-      `-protocol_whitelist rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https ${quick} -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac`,
-    ],
+    ['rtsp://c/1', true, copy, `${script} -map 0:v:0 -map 0:a:0? -c:v copy -c:a copy`],
+    ['rtsp://c/1', true, { ...copy, audio: true }, `${script} -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac`],
     [
       'http://c/x.m3u8',
       false,
       copy,
-      `-protocol_whitelist http,https,httpproxy,tcp,tls,crypto ${quick} -rw_timeout 8000000 -i http://c/x.m3u8 -map 0:v:0 -c:v copy`,
+      `-protocol_whitelist http,tcp,crypto ${quick} -rw_timeout 8000000 -i http://c/x.m3u8 -map 0:v:0 -c:v copy`,
     ],
     [
       'http://c/video.mjpg',
       false,
       { ...copy, video: true, arrival: true },
-      `-protocol_whitelist http,https,httpproxy,tcp,tls,crypto ${quick} -use_wallclock_as_timestamps 1 -rw_timeout 8000000 -i http://c/video.mjpg -map 0:v:0 ${h264} -fps_mode vfr -enc_time_base 1:90000`,
+      `-protocol_whitelist http,tcp,crypto ${quick} -use_wallclock_as_timestamps 1 -rw_timeout 8000000 -i http://c/video.mjpg -map 0:v:0 ${h264} -fps_mode vfr -enc_time_base 1:90000`,
     ],
     [
       'rtsp://c/1',
       true,
       { ...copy, arrival: true },
-      `-protocol_whitelist rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https ${quick} -use_wallclock_as_timestamps 1 -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac -af aresample=async=1000`,
+      `${script} -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac -af aresample=async=1000`,
     ],
     ['/a.mp4', false, copy, '-protocol_whitelist file -re -stream_loop -1 -i /a.mp4 -map 0:v:0 -c:v copy'],
   ];
@@ -190,6 +182,40 @@ describe('FFmpeg command lines', () => {
       assert.equal(args.join(' '), `${head} ${middle} ${tail}`);
     });
   }
+});
+
+describe('FFmpeg scripts', () => {
+  const of = (url: string, transport: RtspTransport = 'tcp', arrival = false): string[] | undefined =>
+    inputScript(parseSource(url, { username: 'u', password: "it's" }), { transport, arrival })?.split('\n');
+
+  it('have the address with its account, and what belongs to it', () => {
+    assert.deepEqual(of('rtsp://c/1'), [
+      ...['ffconcat version 1.0', String.raw`file 'rtsp://u:it'\''s@c/1'`, 'option protocol_whitelist rtp,tcp,tls'],
+      ...['option fflags +genpts', 'option analyzeduration 3000000', 'option fpsprobesize 0'],
+      ...['option rtsp_transport tcp', 'option timeout 8000000', ''],
+    ]);
+    assert.ok(of('rtsp://c/1', 'udp')?.includes('option protocol_whitelist rtp,srtp,udp,tcp,tls'));
+    assert.ok(of('rtsp://c/1', 'tcp', true)?.includes('option use_wallclock_as_timestamps 1'));
+    assert.ok(of('rtmp://c/1')?.includes('option rw_timeout 8000000'));
+  });
+
+  it('are for addresses that may have an account', () => {
+    for (const url of ['http://c/1', '/a.mp4', 'lavfi:testsrc2']) assert.equal(of(url), undefined);
+  });
+
+  it('are read back by FFmpeg as they were meant, whatever the password is', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme', maxLength: 30 }), (password) => {
+        const source = parseSource('rtsp://127.0.0.1:1/x', { username: 'u', password });
+        const file = inputScript(source, { transport: 'tcp' })!.split('\n')[1]!;
+        // As av_get_token reads it: what is between quotes is as it is, and a backslash outside of them keeps what follows.
+        const read = file
+          .slice('file '.length)
+          .replace(/'([^']*)'|\\(.)/g, (_, quoted?: string, kept?: string) => quoted ?? kept!);
+        assert.equal(read, source.input);
+      }),
+    );
+  });
 });
 
 describe('failures', () => {
@@ -282,7 +308,7 @@ describe('names and the demo flow', () => {
   });
 
   it('put the user’s cameras in, with credentials apart', () => {
-    const flow = [{ id: 'x', type: 'camera-source', url: 'lavfi:x', wires: [['rec'], []] }];
+    const flow = [{ id: 'x', type: 'camera-source', url: 'lavfi:testsrc2', wires: [['rec'], []] }];
     const [camera] = withCameras(flow, [{ ...parseCamera('front=rtsp://u@h/1'), password: 'p' }]);
     assert.equal(camera!['url'], 'rtsp://h/1');
     assert.deepEqual(camera!.credentials, { username: 'u', password: 'p' });

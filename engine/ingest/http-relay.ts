@@ -1,0 +1,321 @@
+/**
+ * Fetches for FFmpeg what a camera serves over HTTP. A playlist, a key or a redirect can name any address, and FFmpeg
+ * would call it: behind this relay it has no way to hosts but the camera's, and does not know the account at all.
+ * FFmpeg is told the relay as its proxy, in its environment, with a secret that only this user can read.
+ */
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  createServer,
+  Agent,
+  request as requestHttp,
+  validateHeaderValue,
+  type ClientRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { Agent as TlsAgent, request as requestHttps } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { authorization, parseChallenges, type Challenge } from '../onvif/digest.ts';
+import { EngineError } from '../types.ts';
+import { plain, plainPlaylist, Targets, type Target } from './http-target.ts';
+import type { Problem } from './failure.ts';
+
+/** No byte for so long: the camera is gone. */
+const IDLE_MS = 8000;
+/** A longer playlist is passed on as it is. */
+const MAX_PLAYLIST = 4 * 1024 * 1024;
+const MAX_DRAINED = 64 * 1024;
+const REQUEST_HEADERS = ['accept', 'cookie', 'icy-metadata', 'range', 'referer', 'user-agent'];
+const RESPONSE_HEADERS = [
+  'accept-ranges',
+  'content-length',
+  'content-range',
+  'content-type',
+  'icy-metaint',
+  'set-cookie',
+];
+
+export interface HttpAccount {
+  username: string;
+  password: string;
+}
+
+export class HttpRelay {
+  /** What FFmpeg is told to open: without an account, and without what else in it could be a secret. */
+  readonly url: string;
+  private readonly targets: Targets;
+  private readonly account: HttpAccount | null;
+  private readonly server: Server;
+  private readonly secret = randomBytes(16).toString('hex');
+  /** What FFmpeg is not told of the address, by what stands for it there. */
+  private readonly hidden: ReadonlyMap<string, string>;
+  private readonly agents = { plain: new Agent({ keepAlive: true }), tls: new TlsAgent({ keepAlive: true }) };
+  private login: { basic: true } | { challenge: Challenge; count: number } | null = null;
+  private failure: Problem | null = null;
+
+  private constructor(address: string, account: HttpAccount | null, secrets: readonly string[]) {
+    const url = new URL(address);
+    this.targets = new Targets(url);
+    this.account = account;
+    const hidden = new Map<string, string>();
+    const hide = (text: string): string => {
+      const token = randomBytes(12).toString('hex');
+      hidden.set(token, text);
+      return token;
+    };
+    let path = url.pathname;
+    for (const secret of secrets) if (path.includes(secret)) path = path.replaceAll(secret, hide(secret));
+    const { host, port } = this.targets.own;
+    this.url = `http://${host}:${port}${path}${url.search ? `?${hide(url.search.slice(1))}` : ''}`;
+    this.hidden = hidden;
+    this.server = createServer((request, response) => this.serve(request, response));
+    this.server.requestTimeout = 0;
+    this.server.keepAliveTimeout = 60_000;
+    // Without a listener Node closes what asks for a tunnel or another protocol.
+    this.server.on('clientError', (_, socket) => socket.destroy());
+    this.server.on('error', () => undefined); // a connection that could not be taken: FFmpeg tells what it missed
+  }
+
+  /**
+   * @param address http: or https:, without an account
+   * @param secrets that may stand in its path; FFmpeg is not told them
+   * Rejects when no port can be had.
+   */
+  static async open(address: string, account: HttpAccount | null, secrets: readonly string[]): Promise<HttpRelay> {
+    const relay = new HttpRelay(address, account, secrets);
+    relay.server.listen(0, '127.0.0.1');
+    await once(relay.server, 'listening');
+    return relay;
+  }
+
+  /** For FFmpeg's environment. */
+  get env(): Record<string, string> {
+    const { port } = this.server.address() as AddressInfo;
+    return { http_proxy: `http://nvr:${this.secret}@127.0.0.1:${port}`, no_proxy: '' };
+  }
+
+  /** Why the camera could not be asked, or where it wanted to lead us. */
+  get problem(): Problem | null {
+    return this.failure;
+  }
+
+  close(): void {
+    this.server.close();
+    this.server.closeAllConnections();
+    this.agents.plain.destroy();
+    this.agents.tls.destroy();
+  }
+
+  private serve(request: IncomingMessage, response: ServerResponse): void {
+    response.on('error', () => undefined); // FFmpeg has gone; its end is seen elsewhere
+    if (!this.isOurs(request.headers['proxy-authorization'])) {
+      response.writeHead(407, { 'Proxy-Authenticate': 'Basic realm="Flow NVR"' }).end();
+      return;
+    }
+    const url = URL.parse(request.url ?? '');
+    const target = url && this.targets.find(url);
+    if (!target) {
+      this.refuse(url?.host ?? '', response);
+      return;
+    }
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.writeHead(405).end();
+      return;
+    }
+    this.fetch(target, this.reveal(url, target), request, response, true);
+  }
+
+  private isOurs(header: string | undefined): boolean {
+    const expected = Buffer.from(`Basic ${Buffer.from(`nvr:${this.secret}`).toString('base64')}`);
+    const given = Buffer.from(header ?? '');
+    return given.length === expected.length && timingSafeEqual(given, expected);
+  }
+
+  private refuse(host: string, response: ServerResponse): void {
+    const other = host.slice(0, 100);
+    this.failure ??= {
+      reason: 'redirect',
+      detail: `the camera leads to ${other}: if that is right, enter that address, or write #also=${other} behind this one`,
+    };
+    response.writeHead(403).end();
+  }
+
+  /** The path as the camera knows it. */
+  private reveal(url: URL, target: Target): string {
+    let path = url.pathname + url.search;
+    if (this.targets.isOwn(target)) for (const [token, text] of this.hidden) path = path.replaceAll(token, () => text);
+    return path;
+  }
+
+  private fetch(
+    target: Target,
+    path: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    mayLogIn: boolean,
+  ): void {
+    const { host, port, tls } = target;
+    const method = request.method!;
+    const options = {
+      ...{ host: host.replace(/^\[|\]$/g, ''), port, method, path, timeout: IDLE_MS },
+      headers: {
+        ...pick(request, REQUEST_HEADERS),
+        ...{ host: port === (tls ? 443 : 80) ? host : `${host}:${port}` },
+        ...this.loginFor(target, method, path),
+      },
+      // Cameras are not strict about what they send, and make their own certificates.
+      ...{ insecureHTTPParser: true, rejectUnauthorized: false },
+    };
+    let upstream: ClientRequest;
+    try {
+      const { plain, tls: encrypted } = this.agents;
+      upstream = tls ? requestHttps({ ...options, agent: encrypted }) : requestHttp({ ...options, agent: plain });
+    } catch {
+      response.writeHead(400).end(); // characters in the path that no request can have
+      return;
+    }
+    response.once('close', () => upstream.destroy());
+    upstream.once('timeout', () => upstream.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })));
+    let told = false;
+    upstream.on('error', (error: NodeJS.ErrnoException) => {
+      told = true;
+      if (upstream.reusedSocket && error.code === 'ECONNRESET' && !response.headersSent) {
+        // The camera closed it while nothing was asked.
+        this.fetch(target, path, request, response, mayLogIn);
+        return;
+      }
+      // One that was cut off ends for FFmpeg as it ended for us.
+      if (response.headersSent || response.destroyed) {
+        response.destroy();
+        return;
+      }
+      this.failure ??= unreachable(error);
+      response.writeHead(502).end();
+    });
+    upstream.once('response', (answer) => {
+      told = true;
+      if (target.host === this.targets.own.host) this.targets.ownAddress = answer.socket.remoteAddress ?? null;
+      if (answer.statusCode === 401 && mayLogIn && this.canLogIn(target, answer)) {
+        drain(answer, () => {
+          if (!response.destroyed) this.fetch(target, path, request, response, false);
+        });
+        return;
+      }
+      this.pass(target, path, answer, response);
+    });
+    // It wants to speak something else: Node ends that without a word.
+    upstream.once('close', () => {
+      if (!told && !response.headersSent) response.writeHead(502).end();
+    });
+    upstream.end();
+  }
+
+  private loginFor(target: Target, method: string, path: string): { authorization?: string } {
+    const { login, account } = this;
+    if (!login || !account || !this.targets.isOwn(target)) return {};
+    if ('challenge' in login) {
+      return { authorization: authorization(login.challenge, { method, path, ...account }, ++login.count) };
+    }
+    return { authorization: `Basic ${Buffer.from(`${account.username}:${account.password}`).toString('base64')}` };
+  }
+
+  private canLogIn(target: Target, answer: IncomingMessage): boolean {
+    if (!this.account || !this.targets.isOwn(target)) return false;
+    const headers = answer.headersDistinct['www-authenticate'] ?? [];
+    const challenge = parseChallenges(headers);
+    if (!challenge && !headers.some((header) => /^\s*Basic\b/i.test(header))) return false;
+    this.login = challenge ? { challenge, count: 0 } : { basic: true };
+    return true;
+  }
+
+  private pass(target: Target, path: string, answer: IncomingMessage, response: ServerResponse): void {
+    const status = answer.statusCode ?? 502;
+    const headers = pick(answer, RESPONSE_HEADERS);
+    const location = answer.headers.location;
+    if (status >= 300 && status < 400 && location) {
+      const { host, port, tls } = target;
+      const to = URL.parse(plain(URL.parse(location, `http${tls ? 's' : ''}://${host}:${port}${path}`)?.href ?? ''));
+      answer.destroy();
+      if (!to || !this.targets.find(to)) this.refuse(to?.host ?? '', response);
+      else response.writeHead(status, { location: to.href }).end();
+      return;
+    }
+    answer.on('error', () => response.destroy());
+    if (isPlaylist(path, answer)) {
+      void passPlaylist(answer, status, headers, response).catch(() => response.destroy());
+      return;
+    }
+    response.writeHead(status, headers);
+    answer.pipe(response);
+  }
+}
+
+/** Reads the rest of an answer that nobody wants, so that its connection can be used again; gives it up where that is long. */
+function drain(answer: IncomingMessage, done: () => void): void {
+  let bytes = 0;
+  answer.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAX_DRAINED) answer.destroy();
+  });
+  answer.on('error', () => undefined); // `close` follows
+  answer.once('close', done);
+}
+
+function isPlaylist(path: string, answer: IncomingMessage): boolean {
+  return /mpegurl|dash\+xml/i.test(answer.headers['content-type'] ?? '') || /\.(m3u8?|mpd)(\?|$)/i.test(path);
+}
+
+async function passPlaylist(
+  answer: IncomingMessage,
+  status: number,
+  headers: OutgoingHttpHeaders,
+  response: ServerResponse,
+): Promise<void> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_PLAYLIST) throw new EngineError('error', 'a playlist without an end');
+    chunks.push(chunk);
+  }
+  // All of it was read, and it has another length now.
+  delete headers['content-range'];
+  delete headers['accept-ranges'];
+  const body = Buffer.from(plainPlaylist(Buffer.concat(chunks).toString('latin1')), 'latin1');
+  response.writeHead(status === 206 ? 200 : status, { ...headers, 'content-length': body.length }).end(body);
+}
+
+/** Some headers of a message, those left out that Node would not send. */
+function pick(message: IncomingMessage, names: readonly string[]): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = {};
+  for (const name of names) {
+    const value = message.headers[name];
+    if (value === undefined) continue;
+    try {
+      for (const one of [value].flat()) validateHeaderValue(name, one);
+      headers[name] = value;
+    } catch {
+      // Characters that no header may have: FFmpeg does without it.
+    }
+  }
+  return headers;
+}
+
+function unreachable({ code, message }: NodeJS.ErrnoException): Problem {
+  switch (code) {
+    case 'ECONNREFUSED':
+      return { reason: 'refused', detail: 'Connection refused' };
+    case 'ETIMEDOUT':
+      return { reason: 'timeout', detail: 'Connection timed out' };
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return { reason: 'host', detail: `the camera's host cannot be reached (${code})` };
+    default:
+      return { reason: 'ended', detail: message.slice(0, 200) };
+  }
+}
