@@ -1,6 +1,6 @@
 /**
  * `npm test`: makes sure of what the tests need, builds, and runs mocha: two files at once, then those that measure how fast
- * things go on (`test/alone`) one after the other. `npm test -- FILE … --grep X` goes to mocha.
+ * things go on or build anew what others use (`test/alone`) one after the other. `npm test -- FILE … --grep X` goes to mocha.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

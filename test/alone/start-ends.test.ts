@@ -51,7 +51,10 @@ describe('what npm start began', function () {
       ...{ cwd: ROOT, env: { ...process.env, ...markOf(mark) }, stdio: 'ignore', detached: true },
     });
     npm.unref();
-    await until(() => openFiles() > 0);
+    await until(() => {
+      assert.equal(npm.exitCode, null, 'npm start has ended');
+      return openFiles() > 0;
+    });
   }
 
   function openFiles(): number {

@@ -5,10 +5,10 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { build } from '../scripts/build.ts';
-import { NodeRed } from './support/node-red.ts';
+import { build } from '../../scripts/build.ts';
+import { NodeRed } from '../support/node-red.ts';
 
-const ROOT = join(import.meta.dirname, '..');
+const ROOT = join(import.meta.dirname, '../..');
 const LANGUAGES = ['en-US', 'de'];
 
 interface Manifest {
