@@ -113,6 +113,7 @@ function dashboard(gate: Gate, request: Request, response: Response, next: NextF
   if (around.asked || gate.admittedUntil(headers) !== null) {
     // For the socket, which httpNodeAuth does not ask.
     if (gate.admittedUntil(headers) === null) response.append('Set-Cookie', gate.cookie(BEHIND_LOGIN_MS));
+    response.set('X-Frame-Options', 'SAMEORIGIN');
     next();
     // Browsers ask for the manifest without cookies; it has the dashboard's name.
   } else if (isOpenTo(headers) || request.path.endsWith('/manifest.webmanifest')) next();
@@ -143,6 +144,9 @@ function editor(request: Request, response: Response, next: NextFunction): void 
     response.status(403).json({ error: 'forbidden', message: `Request refused: ${why[reason]}` });
     return;
   }
+  keepTexts(request);
+  // In a frame of another site's page people would press its buttons without knowing.
+  response.set('X-Frame-Options', 'SAMEORIGIN');
   const has =
     headers['content-length'] !== undefined ? headers['content-length'] !== '0' : 'transfer-encoding' in headers;
   // Browsers say of what page a request with a body is: then forms are the editor's own, as its upload is. Logins are forms.
@@ -157,6 +161,40 @@ function editor(request: Request, response: Response, next: NextFunction): void 
     return;
   }
   next();
+}
+
+/** Fields of a body by which clients log in, on every route (RFC 6750 section 2.2) and on those of the login. */
+const LOGIN_FIELDS = [
+  'access_token',
+  'username',
+  'password',
+  'client_id',
+  'client_secret',
+  'grant_type',
+  'scope',
+  'token',
+];
+
+/**
+ * Node-RED and its libraries take these for texts, and fail where nobody catches it when they are not: that would end
+ * Node-RED. The body is read behind this, so it is looked at when it is set.
+ */
+function keepTexts(request: Request): void {
+  const names = /^\/auth\//i.test(request.path) ? LOGIN_FIELDS : LOGIN_FIELDS.slice(0, 1);
+  let body: unknown = request.body;
+  Object.defineProperty(request, 'body', {
+    configurable: true,
+    enumerable: true,
+    get: () => body,
+    set: (value: unknown) => {
+      body = value;
+      if (typeof value !== 'object' || value === null) return;
+      for (const name of names) {
+        if (Object.hasOwn(value, name) && typeof (value as Record<string, unknown>)[name] !== 'string')
+          Reflect.deleteProperty(value, name);
+      }
+    },
+  });
 }
 
 /** Why a request to the editor is none of its pages', or null. Links from elsewhere may open it, in a window of its own. */
@@ -196,7 +234,9 @@ function loginOf(folder: string): AdminAuth | undefined {
   };
 }
 
-function isSame(given: string, right: string): boolean {
+/** @param given what a client sent: not a text, perhaps */
+function isSame(given: unknown, right: string): boolean {
+  if (typeof given !== 'string') return false;
   const [a, b] = [Buffer.from(given), Buffer.from(right)];
   return a.length === b.length && timingSafeEqual(a, b);
 }

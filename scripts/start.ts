@@ -26,7 +26,7 @@ import { ensure } from './install-needs.ts';
 import { askPassword, refusePasswords, takePasswords, withPasswords } from './start/camera-accounts.ts';
 import { endTogether, spawnDemoCamera, spawnNodeRed, watchNpm } from './start/children.ts';
 import { requireLogin, setLogin } from './start/login.ts';
-import { dashboardLink, writeSettings } from './start/settings-file.ts';
+import { dashboardLink, refuseForeignFolder, writeSettings } from './start/settings-file.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const PACKAGE = '@flow-nvr/node-red-dashboard-2-nvr';
@@ -211,6 +211,7 @@ async function main(): Promise<void> {
   await requireFreePort(options);
   ensure(['ffmpeg']);
   build();
+  refuseForeignFolder(userDir);
   mkdirSync(userDir, { recursive: true, mode: 0o750 });
   linkPackages(userDir);
   const first = writeSettings(userDir);

@@ -52,14 +52,19 @@ export function controlRoutes(route: Route): void {
     },
   );
 
-  route('get', '/api/board/:widget', 'live', 'none', (nvr, request, response) => {
-    response.json(boardOf(nvr, request).read());
+  route('get', '/api/board/:widget', 'live', 'none', (nvr, request, response, access) => {
+    const board = boardOf(nvr, request).read();
+    const { order } = board;
+    // Other cameras are no business of a token that is not for them.
+    const mayKnow = (id: unknown): boolean => access.cameras === '*' || access.cameras.some((camera) => camera === id);
+    response.json(Array.isArray(order) ? { ...board, order: order.filter(mayKnow) } : board);
   });
 
   post(
     '/api/board/:widget',
     { what: ({ params }) => `order of the cameras of widget ${word(params['widget'])}`, everyMs: OFTEN_MS },
-    (nvr, request, response) => {
+    (nvr, request, response, access) => {
+      if (access.cameras !== '*') throw new EngineError('forbidden', 'this is for all cameras, and the token is not');
       boardOf(nvr, request).write(bodyOf(request.body));
       response.status(204).end();
     },
@@ -71,7 +76,9 @@ export function controlRoutes(route: Route): void {
     return `link to ${named} for ${word(String(Number(field(request, 'minutes'))))} minutes`;
   };
   const shared: Handler = async (nvr, request, response, access) => {
-    response.json(await share(nvr.tokens, access, bodyOf(request.body)));
+    const link = await share(nvr.tokens, access, bodyOf(request.body));
+    (response.locals as { made?: string }).made = link.id;
+    response.json(link);
   };
   route('post', '/api/share', 'export', 'none', shared, { what: linked });
 

@@ -10,6 +10,12 @@ const MAX_NAMES = 50;
 /** Who asks without an end wants what is announced, too. */
 const AHEAD_MS = HOUR_MS;
 
+/** Of a body or message; with one that is misspelt, more would be meant than somebody thinks. */
+const NAMES: readonly string[] = [
+  ...['cameras', 'start', 'end', 'types', 'zones', 'labels', 'text', 'severity', 'acknowledged', 'region'],
+  ...['order', 'limit', 'cursor'],
+];
+
 const bad = (message: string): EngineError => new EngineError('bad-request', message);
 
 function oneOf<T extends string>(known: readonly T[], name: string, list: readonly string[]): T[] {
@@ -61,6 +67,7 @@ function regionOf(list: readonly string[]): ReturnType<typeof boxOf> {
 export function filterOfJson(body: Readonly<Record<string, unknown>>): Query {
   const query: Query = {};
   for (const [name, value] of Object.entries(body)) {
+    if (!NAMES.includes(name)) throw bad(`${name.slice(0, 40)} is unknown: filters are ${NAMES.join(', ')}`);
     if (value === undefined || value === null) continue;
     const list: unknown[] = name === 'region' ? sidesOf(value) : Array.isArray(value) ? value : [value];
     if (list.some((one) => typeof one !== 'string' && typeof one !== 'number' && typeof one !== 'boolean')) {

@@ -54,7 +54,10 @@ export function addEventRoutes(route: Route): void {
     const filter = filterOf(query, camerasFor(query, access), Date.now());
     const limit = integerOf(query, 'limit', 1, 500, 100);
     const { events, cursor } = await nvr.query.call('events', filter, cursorOf(query), limit);
-    response.json({ events: events.map((event) => shownTo(access, event)), cursor: cursorText(cursor) });
+    const shown = events.map((event) => shownTo(access, event));
+    // Words may be of what is not shown: that such an event is found would tell them, letter by letter.
+    const found = filter.text === undefined ? shown : shown.filter((event, i) => event === events[i]);
+    response.json({ events: found, cursor: cursorText(cursor) });
   });
 
   route('get', '/api/tags', 'playback', 'none', async (nvr, _request, response, access) => {
@@ -71,6 +74,9 @@ export function addEventRoutes(route: Route): void {
       );
     const query = filterOfJson(asked as Record<string, unknown>);
     const filter = filterOf(query, camerasFor(query, access), Date.now());
+    // Words may be of what such a token is not shown, and how many were found would tell.
+    if (filter.text !== undefined && access.cameras !== '*')
+      throw new EngineError('forbidden', 'to acknowledge by words needs a token for all cameras');
     const acknowledged = await nvr.host.acknowledgeEvents(filter, whoOf(fieldsOf(request), access));
     response.json({ acknowledged });
   };
@@ -102,7 +108,7 @@ export function addEventRoutes(route: Route): void {
   });
 }
 
-/** An event of other cameras is not there for a token that is not for them. */
+/** An event belongs to each of its cameras; one of other cameras is not there for a token that is not for them. */
 async function mayTouch(nvr: NvrService, id: string, access: Access): Promise<void> {
   if (access.cameras === '*') return;
   const cameras = await nvr.query.call('camerasOf', id);

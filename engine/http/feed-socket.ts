@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { EngineError } from '../types.ts';
-import { demand, tokenOf } from './access.ts';
+import { askerOf, demand, tokenOf } from './access.ts';
 import type { Boundary } from './boundary.ts';
 import { shownTo, type FeedMessage } from './feed.ts';
 import { hold, Places, socketServer } from './held-socket.ts';
@@ -27,7 +27,8 @@ export class FeedSockets {
     const query = Object.fromEntries(new URL(request.url ?? '', 'http://nvr').searchParams);
     if (!nvr) throw new EngineError('engine', 'the NVR is not configured');
     const access = await demand(nvr.tokens, tokenOf(request, query), null, 'live');
-    const leave = this.places.take(access.id);
+    if (socket.destroyed) return; // it went while its token was looked at
+    const leave = this.places.take(askerOf(access), () => socket.destroy());
     if (!leave) throw new EngineError('busy', 'too many connections at once');
     socket.once('close', leave);
     this.server.handleUpgrade(request, socket, head, (client) =>

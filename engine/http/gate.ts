@@ -5,7 +5,7 @@
  * Keys and cookies are an end of validity, a nonce, and an HMAC-SHA-256 (RFC 2104) of both. Its secret is in a file of the
  * user folder that only the owner can read; without that file all keys and cookies are void.
  */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { join } from 'node:path';
@@ -64,7 +64,7 @@ export class Gate {
   admittedUntil(headers: IncomingHttpHeaders): number | null {
     for (const part of (headers.cookie ?? '').split(';')) {
       const [name, value] = part.trim().split('=', 2);
-      if (name !== COOKIE || value === undefined) continue;
+      if (name !== this.cookieName || value === undefined) continue;
       const end = this.endOf('cookie', value);
       if (end !== null) return end;
     }
@@ -80,7 +80,12 @@ export class Gate {
   /** @param lifeMs how long it admits; also how long the browser keeps it */
   cookie(lifeMs = COOKIE_MS): string {
     const value = this.sign('cookie', Date.now() + lifeMs);
-    return `${COOKIE}=${value}; Max-Age=${Math.floor(lifeMs / 1000)}; Path=/; HttpOnly; SameSite=Strict`;
+    return `${this.cookieName}=${value}; Max-Age=${Math.floor(lifeMs / 1000)}; Path=/; HttpOnly; SameSite=Strict`;
+  }
+
+  /** Of this Node-RED: browsers send cookies to all ports of a host, and a second one there has its own. */
+  private get cookieName(): string {
+    return `${COOKIE}_${createHash('sha256').update(this.secret()).digest('hex').slice(0, 8)}`;
   }
 
   private sign(purpose: Purpose, end: number): string {
@@ -93,7 +98,8 @@ export class Gate {
     const match = text.length > MAX_LENGTH ? null : /^(([0-9a-z]+)\.[\w-]+)\.([\w-]+)$/.exec(text);
     if (!match) return null;
     const [, body, end, mac] = match as unknown as [string, string, string, string];
-    const [given, right] = [Buffer.from(mac, 'base64url'), this.mac(purpose, body)];
+    // As texts: several texts stand for the same bytes, and one that was used must not come again as another.
+    const [given, right] = [Buffer.from(mac), Buffer.from(this.mac(purpose, body).toString('base64url'))];
     if (given.length !== right.length || !timingSafeEqual(given, right)) return null;
     const endMs = parseInt(end, 36);
     return endMs > Date.now() ? endMs : null;

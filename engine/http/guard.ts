@@ -101,7 +101,8 @@ export function guardOf(router: Router, { service, log }: GuardEffects): Guard {
         note(error instanceof EngineError ? error.code : 'error');
         throw error;
       }
-      note('done');
+      const { made } = response.locals as { made?: string };
+      note(made === undefined ? 'done' : `done, its id is ${made}`);
     };
     router[method](path, (request, response) => {
       run(request, response)

@@ -1,6 +1,7 @@
 /** A WebSocket that is open for as long as its token is good, its client is there, and asks for no more than it may. */
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { systemClock, type Clock } from '../clock.ts';
+import { placeToFree, type Asker } from '../playback/fair-queue.ts';
 import { demand } from './access.ts';
 import type { Boundary } from './boundary.ts';
 import type { NvrService } from './service.ts';
@@ -11,9 +12,9 @@ const PING_MS = 15_000;
 const CHECK_MS = 5000;
 /** Frames of a client between two checks: it sends a token every few minutes and answers a ping now and then. */
 const MAX_FRAMES = 100;
-/** Open at once, and of one token: a page shows each camera over a socket of its own. */
+/** Open at once, and of one asker: a page shows each camera over a socket of its own. */
 const MAX_SOCKETS = 200;
-const MAX_PER_TOKEN = MAX_SOCKETS / 2;
+const MAX_PER_ASKER = MAX_SOCKETS / 2;
 
 /** No compression: a small message could become a large one. */
 export function socketServer(): WebSocketServer {
@@ -25,23 +26,42 @@ export function socketServer(): WebSocketServer {
   return new WebSocketServer(options);
 }
 
+interface Place {
+  asker: Asker;
+  end: () => void;
+}
+
 /** Who has a place. Sockets cost memory and the work of sending. */
 export class Places {
-  private readonly taken = new Map<string, number>();
-  private all = 0;
+  /** The oldest first. */
+  private readonly held: Place[] = [];
 
-  /** @returns how to give the place back, or null if there is none for this token */
-  take(token: string): (() => void) | null {
-    const own = this.taken.get(token) ?? 0;
-    if (this.all >= MAX_SOCKETS || own >= MAX_PER_TOKEN) return null;
-    this.all++;
-    this.taken.set(token, own + 1);
-    return () => {
-      this.all--;
-      const left = (this.taken.get(token) ?? 1) - 1;
-      if (left > 0) this.taken.set(token, left);
-      else this.taken.delete(token);
-    };
+  /**
+   * Where all places are taken, one of whoever has most of them is ended for somebody who has less.
+   * @param end ends what has the place
+   * @returns how to give the place back, or null if there is none for this asker
+   */
+  take(asker: Asker, end: () => void): (() => void) | null {
+    if (this.held.filter((place) => place.asker.id === asker.id).length >= MAX_PER_ASKER) return null;
+    if (this.held.length >= MAX_SOCKETS) {
+      const given = this.held[placeToFree(this.askers(), asker) ?? -1];
+      if (!given) return null;
+      this.leave(given);
+      given.end();
+    }
+    const place = { asker, end };
+    this.held.push(place);
+    return () => this.leave(place);
+  }
+
+  private askers(): Asker[][] {
+    return this.held.map(({ asker }) => [asker]);
+  }
+
+  /** Does nothing for one that has left. */
+  private leave(place: Place): void {
+    const index = this.held.indexOf(place);
+    if (index >= 0) this.held.splice(index, 1);
   }
 }
 

@@ -3,14 +3,17 @@ import type { EngineHost } from '../engine-host.ts';
 import type { Hold } from '../retention/types.ts';
 import { EngineError } from '../types.ts';
 import { cameraOf } from './params.ts';
-import { rangeIn } from './shares.ts';
+import { isTime, rangeIn } from './shares.ts';
 import { allows, type Access } from './tokens.ts';
 
 const MAX_TEXT = 200;
 
-/** Those of cameras that the token is for; holds of all cameras are seen by all. */
+/** Those of cameras that the token is for; of holds of all cameras, a token for some sees that there is one. */
 export async function holdsFor(host: EngineHost, access: Access): Promise<Hold[]> {
-  return (await host.holds()).filter(({ camera }) => camera === null || allows(access, camera, 'playback'));
+  const all = access.cameras === '*';
+  return (await host.holds())
+    .filter(({ camera }) => camera === null || allows(access, camera, 'playback'))
+    .map((hold) => (hold.camera === null && !all ? { ...hold, name: '', who: '', why: '' } : hold));
 }
 
 /** @param body `{camera, start, end, name, why?, who?, until?}`; `camera` null for all */
@@ -18,7 +21,7 @@ export async function addHold(host: EngineHost, access: Access, body: Record<str
   const camera = body['camera'] === null ? null : cameraOf(body['camera']);
   demandControl(access, camera);
   const { until } = body;
-  if (until !== undefined && until !== null && !(typeof until === 'number' && until > Date.now())) {
+  if (until !== undefined && until !== null && !(isTime(until) && until > Date.now())) {
     throw new EngineError('bad-request', 'until must be a time in the future, or null for ever');
   }
   const name = textIn(body, 'name');

@@ -52,7 +52,8 @@ export class LiveSockets {
     const wanted = { camera, stream: streamOf(query), codecs: textOf(query, 'codecs') };
     if (!nvr) throw new EngineError('engine', 'the NVR is not configured');
     const access = await demand(nvr.tokens, tokenOf(request, query), camera, 'live');
-    const leave = this.places.take(access.id);
+    if (socket.destroyed) return; // it went while its token was looked at
+    const leave = this.places.take(askerOf(access), () => socket.destroy());
     if (!leave) throw new EngineError('busy', 'too many connections at once');
     socket.once('close', leave);
     this.server.handleUpgrade(request, socket, head, (client) =>

@@ -6,7 +6,7 @@ import type { Request, Response } from 'express';
 import { MAX_CLIP_MS, type ClipRequest } from '../playback/clips.ts';
 import { mediaPlaylist, partName } from '../playback/playlist.ts';
 import { EngineError, type TimeRange } from '../types.ts';
-import { askerOf, isGone, NothingRecorded } from './access.ts';
+import { isGone, NothingRecorded } from './access.ts';
 import type { Boundary } from './boundary.ts';
 import type { Route } from './guard.ts';
 import { word } from './journal.ts';
@@ -122,12 +122,7 @@ export function mediaRoutes(route: Route, boundary: Boundary): void {
     const camera = cameraOf(request.params['camera']);
     const fps = integerOf(request.query, 'fps', 1, 25, 5);
     const width = integerOf(request.query, 'width', 16, 1920, 640);
-    sendMjpeg(
-      nvr,
-      { camera, stream: streamOf(request.query), fps, width, until: access.expiresMs, asker: askerOf(access) },
-      response,
-      boundary,
-    );
+    sendMjpeg(nvr, { camera, stream: streamOf(request.query), fps, width, access }, response, boundary);
   });
 }
 

@@ -7,9 +7,10 @@ import { BOUNDED } from '../media/decoding.ts';
 import { placeToFree, type Asker } from '../playback/fair-queue.ts';
 import type { Viewer } from '../playback/live-hub.ts';
 import { EngineError, type StreamName } from '../types.ts';
-import { isGone } from './access.ts';
+import { askerOf, isGone } from './access.ts';
 import type { Boundary } from './boundary.ts';
 import type { NvrService } from './service.ts';
+import type { Access } from './tokens.ts';
 
 /** Each is a decoder: more would cost the recording its CPU. */
 const MAX_AT_ONCE = 8;
@@ -35,15 +36,19 @@ function makeRoom(asker: Asker): boolean {
   return given !== undefined;
 }
 
-/** Shows a stream until the client goes, its token ends, or who has fewer views needs the place. Throws `busy`. */
+/** Between two looks at whether a token was taken back. */
+const CHECK_MS = 5000;
+
+/** Shows a stream until the client goes, its token ends or is taken back, or who has fewer views needs the place. Throws `busy`. */
 export function sendMjpeg(
   nvr: NvrService,
-  of: { camera: string; stream: StreamName; fps: number; width: number; until: number; asker: Asker },
+  of: { camera: string; stream: StreamName; fps: number; width: number; access: Access },
   response: Response,
   boundary: Boundary,
 ): void {
   if (isGone(response)) return;
-  if (running >= MAX_AT_ONCE && !makeRoom(of.asker))
+  const asker = askerOf(of.access);
+  if (running >= MAX_AT_ONCE && !makeRoom(asker))
     throw new EngineError('busy', `at most ${MAX_AT_ONCE} MJPEG views at once; use live/ over WebSocket`);
   const child = spawnDecoder(
     nvr.host.config.ffmpegPath,
@@ -58,16 +63,21 @@ export function sendMjpeg(
     if (view.ended) return;
     view.ended = true;
     views.splice(views.indexOf(place), 1);
-    clearTimeout(timer);
+    clearTimeout(expiry);
+    clearInterval(check);
     view.leave();
     child.stdin.end();
     child.stdout.destroy(); // it may be full, and then the child would not be seen to close
     child.kill('SIGKILL'); // it leaves nothing behind
     response.end();
   };
-  const place = { asker: of.asker, end };
+  const place = { asker, end };
   views.push(place);
-  const timer = setTimeout(end, Math.min(Math.max(0, of.until - Date.now()), 2 ** 31 - 1));
+  const { id, expiresMs } = of.access;
+  const expiry = setTimeout(end, Math.min(Math.max(0, expiresMs - Date.now()), 2 ** 31 - 1));
+  const check = setInterval(() => {
+    if (nvr.tokens.isRevoked(id)) end();
+  }, CHECK_MS);
   child.on('spawn', () => lowerPriority(child, 10));
   child.on('error', () => response.destroy());
   child.stderr.resume();

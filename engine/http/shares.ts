@@ -12,6 +12,8 @@ const AHEAD_MS = 60_000;
 const SLACK_MS = 1000;
 
 export interface Share {
+  /** To take it back by. */
+  id: string;
   token: string;
   expires: number;
   /** Below the NVR's path: what each camera's link opens, a clip that plays while it loads. */
@@ -42,11 +44,17 @@ export async function share(tokens: Tokens, access: Access, body: Record<string,
   if (access.range) throw new EngineError('forbidden', 'what was shared cannot be shared on: ask who shared it');
   const denied = ids.find((camera) => !allows(access, camera, 'export'));
   if (denied !== undefined) throw new EngineError('forbidden', `the token is not for export of camera ${denied}`);
+  const till = Math.min(range.end, Date.now());
+  if (till <= range.start) throw new EngineError('bad-request', 'start must be earlier than now');
   const rights = (['playback', 'export'] as const).filter((right) => access.rights.includes(right));
   const expires = Date.now() + minutes * 60_000;
-  const token = await tokens.mint({ cameras: ids, rights, range }, minutes * 60_000);
-  const query = `start=${range.start}&end=${range.end}&token=${token}`;
-  return { token, expires, links: ids.map((camera) => ({ camera, path: `clip/${camera}.mp4?${query}` })) };
+  const token = await tokens.mint(
+    { cameras: ids, rights, range: { start: range.start, end: till }, from: access.id },
+    minutes * 60_000,
+  );
+  const query = `start=${range.start}&end=${till}&token=${token}`;
+  const { id } = await tokens.verify(token);
+  return { id, token, expires, links: ids.map((camera) => ({ camera, path: `clip/${camera}.mp4?${query}` })) };
 }
 
 export function rangeIn({ start, end }: { start?: unknown; end?: unknown }): TimeRange {
@@ -55,7 +63,8 @@ export function rangeIn({ start, end }: { start?: unknown; end?: unknown }): Tim
   return { start, end };
 }
 
-function isTime(value: unknown): value is number {
+/** Whole epoch ms, of this century or the one before. */
+export function isTime(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < 4_102_444_800_000;
 }
 

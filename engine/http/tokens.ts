@@ -19,6 +19,8 @@ export interface Grant {
   rights: readonly Right[];
   /** Only footage of this time; see shares.ts. */
   range?: TimeRange;
+  /** Id of the token that it was made with: it ends when that one is taken back. */
+  from?: string;
   /** Who has it, where several tokens are given to the same person or page: together they have one share of what is short. */
   by?: string;
 }
@@ -83,8 +85,8 @@ export class Tokens {
 
   async mint(grant: Grant, expiresInMs: number): Promise<string> {
     const { SignJWT } = await jose();
-    const { cameras, rights, range, by } = grant;
-    const more = { ...(range ? { range: [range.start, range.end] } : {}), ...(by === undefined ? {} : { by }) };
+    const { cameras, rights, range, from, by } = grant;
+    const more = { ...(range ? { range: [range.start, range.end] } : {}), from, by }; // undefined is not written
     return new SignJWT({ cameras, rights, ...more })
       .setProtectedHeader({ alg: 'HS256' })
       .setJti(randomUUID())
@@ -101,10 +103,10 @@ export class Tokens {
     for (const key of this.state.keys) {
       try {
         const { payload } = await jwtVerify(token, secretOf(key), { algorithms: ['HS256'] });
-        const { cameras, rights, range, by, jti, exp } = payload;
+        const { cameras, rights, range, from, by, jti, exp } = payload;
         const good = (cameras === '*' || isStrings(cameras)) && isStrings(rights) && jti && exp !== undefined;
         if (!good) break;
-        if (this.isRevoked(jti)) throw new EndedToken();
+        if (this.isRevoked(jti) || (typeof from === 'string' && this.isRevoked(from))) throw new EndedToken();
         const whose = typeof by === 'string' ? { by } : {};
         const access: Access = { cameras, rights: rights as Right[], id: jti, expiresMs: exp * 1000, ...whose };
         if (range === undefined) return access;
@@ -123,8 +125,8 @@ export class Tokens {
     return this.state.revoked.some(([revoked]) => revoked === id);
   }
 
-  /** Takes a token back before its end. */
-  revoke({ id, expiresMs }: Access): void {
+  /** Takes a token back before its end, and the links that were made with it. */
+  revoke({ id, expiresMs }: Pick<Access, 'id' | 'expiresMs'>): void {
     const still = this.state.revoked.filter(([, end]) => end > Date.now());
     this.state.revoked = [...still, [id, expiresMs] as [string, number]].slice(-MAX_REVOKED);
     this.save();

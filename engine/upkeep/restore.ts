@@ -80,6 +80,8 @@ export function restore(
     const there = all.filter((one) => existsSync(one));
     // Of moves that were under way then: what they name may be footage by now.
     opened.db.exec('DELETE FROM leftover');
+    // What was marked for deletion then is for the rules of now to decide on.
+    opened.db.exec('UPDATE segment SET doomed = NULL');
     reconciler.finishOpen(there);
     // Files that were moved since are found before any is taken for lost.
     for (const forget of [false, true]) {

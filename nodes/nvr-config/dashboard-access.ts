@@ -110,7 +110,8 @@ export function enter(RED: NodeAPI): RequestHandler {
     response.set({ 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer' });
     // Who is in already may use an old link: a bookmark, or the second click.
     const inside = gate.admittedUntil(request.headers) !== null;
-    if (!gate.takes(request.query['key']) && !inside) {
+    // A look at its headers does not use a key up.
+    if (!(request.method === 'GET' && gate.takes(request.query['key'])) && !inside) {
       refuseClosed(request, response);
       return;
     }

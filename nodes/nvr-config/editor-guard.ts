@@ -2,11 +2,14 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { NodeAPI, NodeDef } from 'node-red';
+import { Boundary } from '../../engine/http/boundary.ts';
 import { foreignEditor, isGuarded, surround } from '../guard.ts';
 import { hostNamesOf } from '../shared/host-names.ts';
+import { guardComms } from './comms-guard.ts';
 
 /** Of Express, which has no public way to ask whether it has a route. */
 interface Layer {
+  route?: unknown;
   regexp: RegExp & { fast_slash?: boolean };
 }
 interface Routed {
@@ -20,18 +23,29 @@ export function guardEditor(RED: NodeAPI): void {
     httpNodeAuth?: unknown;
   };
   const root = (httpNodeRoot || '/').replace(/\/*$/, '');
+  const admin = (httpAdminRoot || '/').replace(/\/*$/, '');
   surround({
     open: () => isOpen(RED),
     hostNames: () => hostNamesOf(RED),
     asked: Boolean(httpNodeAuth),
-    isOfNodes: (path) => path.startsWith(root) && hasRoute(RED.httpNode as Routed | undefined, path.slice(root.length)),
+    isOfNodes: (path) =>
+      path.startsWith(root) &&
+      hasRoute(RED.httpNode as Routed | undefined, path.slice(root.length)) &&
+      // Packages have routes for the editor below paths that their nodes have: the dashboard has.
+      !hasOwnRoute(RED.httpAdmin as Routed | undefined, path.slice(admin.length)),
   });
   const { server } = RED as { server?: Server };
-  if (!isGuarded() || !server || httpAdminRoot === false) return;
+  if (!server || httpAdminRoot === false) return;
   const comms = `${(httpAdminRoot ?? '/').replace(/\/*$/, '')}/comms`;
+  const boundary = new Boundary((line) => RED.log.warn(line));
   // Before Node-RED's own listener, which asks for no origin. It leaves a socket alone that has ended.
   server.prependListener('upgrade', (request: IncomingMessage, socket: Duplex) => {
-    if (request.url?.split('?')[0] === comms && foreignEditor(request)) socket.destroy();
+    if (!(request.url ?? '').startsWith(comms)) return;
+    if (isGuarded() && foreignEditor(request)) {
+      socket.destroy();
+      return;
+    }
+    guardComms(socket, boundary);
   });
 }
 
@@ -42,6 +56,11 @@ function isOpen(RED: NodeAPI): boolean {
     if (type === 'nvr-config' && !d && openToNetwork === true) open = true;
   });
   return open;
+}
+
+/** A route with handlers of its own at this path, whatever the method. */
+function hasOwnRoute(app: Routed | undefined, path: string): boolean {
+  return (app?._router?.stack ?? []).some(({ route, regexp }) => route !== undefined && regexp.test(path));
 }
 
 /** Middleware for all paths does not count. */

@@ -12,6 +12,7 @@ import type { FeedSockets } from '../../engine/http/feed-socket.ts';
 import type { LiveSockets } from '../../engine/http/live-socket.ts';
 import type { NvrService } from '../../engine/http/service.ts';
 import { textOf } from '../shared/nvr.ts';
+import { limitConnections } from './connection-limit.ts';
 import { dashboardToken, enter, type DashboardSettings } from './dashboard-access.ts';
 import { takeBodyFailures } from './body-failures.ts';
 
@@ -81,6 +82,7 @@ export class HttpServer {
     });
     if (this.listening || !server) return null; // Node-RED may be part of another program that has the server
     this.listening = true;
+    limitConnections(server);
     // Before Node-RED's own: see `onUpgrade`.
     server.prependListener('upgrade', this.onUpgrade);
     return null;

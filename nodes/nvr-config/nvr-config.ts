@@ -186,7 +186,11 @@ export default function register(RED: NodeAPI): void {
   );
   tokenRoute(
     '/nvr/token/revoke',
-    async ({ tokens }, { token }) => {
+    async ({ tokens }, { token, id }) => {
+      if (typeof id === 'string' && /^[0-9a-f-]{36}$/.test(id)) {
+        tokens.revoke({ id, expiresMs: Date.now() + MAX_TOKEN_MINUTES * 60_000 });
+        return { revoked: true };
+      }
       if (typeof token !== 'string') return null;
       try {
         tokens.revoke(await tokens.verify(token));
@@ -196,7 +200,7 @@ export default function register(RED: NodeAPI): void {
       }
       return { revoked: true };
     },
-    ', token',
+    ', token, or id (the log has those of links)',
   );
   // Tokens signed with a key older than the last two are good for nothing from then on.
   tokenRoute('/nvr/token/rotate', ({ tokens }) => Promise.resolve(tokens.rotate()).then(() => ({ rotated: true })), '');

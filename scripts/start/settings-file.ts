@@ -1,6 +1,6 @@
 /** Node-RED's settings.js of `npm start`, and the link to the dashboard that it guards. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gateOf } from '../../engine/http/gate.ts';
 
@@ -20,6 +20,8 @@ const { guard } = (() => {
 const nvr = guard(__dirname);
 
 module.exports = {
+  // This computer only, unless npm start -- --host says more.
+  uiHost: '127.0.0.1',
   flowFile: 'flows.json',
   flowFilePretty: true,
   // Encrypts the cameras' passwords in flows_cred.json. Without it they are lost.
@@ -38,6 +40,23 @@ module.exports = {
 /** What earlier versions wrote. Only a file that nobody has changed is replaced. */
 const EARLIER =
   /^\/\*\* Node-RED's settings, made by npm start when there were none\. Yours to change\. \*\/\nmodule\.exports = \{\n {2}flowFile: 'flows\.json',\n {2}flowFilePretty: true,\n {2}\/\/ Encrypts the cameras' passwords in flows_cred\.json\. Without it they are lost\.\n {2}credentialSecret: '([0-9a-f]{64})',\n {2}editorTheme: \{ tours: false, page: \{ title: 'Flow NVR' \} \},\n {2}telemetry: \{ enabled: false, updateNotification: false \},\n\};\n$/;
+
+/**
+ * Throws for a folder, or a settings.js in it, that another user could have written: Node-RED runs what is there. What belongs
+ * to whom this project belongs to is as good as the project.
+ */
+export function refuseForeignFolder(userDir: string): void {
+  const uid = process.getuid?.();
+  if (uid === undefined) return; // Windows
+  const trusted = [uid, 0, statSync(import.meta.dirname).uid];
+  for (const path of [userDir, join(userDir, 'settings.js')]) {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (!found || (trusted.includes(found.uid) && (found.mode & 0o002) === 0)) continue;
+    throw new Error(
+      `${path} can be changed by other users of this computer, whose programs Node-RED would run: use another folder, or chown and chmod o-w it`,
+    );
+  }
+}
 
 /**
  * Settings are written once: whoever changes them keeps the change. Those of an earlier version get the guards if they are

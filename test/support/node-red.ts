@@ -92,7 +92,7 @@ module.exports = {
   logging: { console: { level: 'info', metrics: false, audit: false } },
   // {user, pass: bcrypt hash} as JSON, for tests of a Node-RED that asks for a password.
   ...(process.env.HTTP_NODE_AUTH ? { httpNodeAuth: JSON.parse(process.env.HTTP_NODE_AUTH) } : {}),
-  ...(nvr ? { httpAdminMiddleware: nvr.editor, dashboard: { middleware: nvr.dashboard, ioMiddleware: nvr.socket } } : {}),
+  ...(nvr ? { adminAuth: nvr.adminAuth, httpAdminMiddleware: nvr.editor, dashboard: { middleware: nvr.dashboard, ioMiddleware: nvr.socket } } : {}),
   telemetry: { enabled: false, updateNotification: false },
   functionGlobalContext: {
     // performance's clocks follow the monotonic clock, which no test steps.
@@ -189,7 +189,11 @@ export class NodeRed {
       process.execPath,
       [this.#script, '-u', this.userDir, '-s', join(this.userDir, 'settings.cjs')],
       {
-        env: { ...process.env, ...this.#env, PORT: `${this.port}`, [MARK]: this.#run },
+        // FFmpeg gets what is named for it only.
+        env: {
+          ...{ ...process.env, ...this.#env, PORT: `${this.port}` },
+          ...{ [MARK]: this.#run, FLOW_NVR_FFMPEG_ENV: [MARK, this.#env['FLOW_NVR_FFMPEG_ENV']].join() },
+        },
         stdio: ['ignore', 'pipe', 'pipe'],
       },
     );

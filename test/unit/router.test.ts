@@ -282,7 +282,8 @@ describe('the HTTP routes', () => {
       });
       responses.push(response);
       const until = Date.now() + MINUTE_MS;
-      const of = { camera, stream: 'main' as const, fps: 5, width: 640, until, asker: { id, kind: 'viewer' as const } };
+      const access = { id, cameras: '*' as const, rights: ['live' as const], expiresMs: until };
+      const of = { camera, stream: 'main' as const, fps: 5, width: 640, access };
       sendMjpeg(nvr, of, response as unknown as Response, boundary);
     };
     for (let i = 0; i < 8; i++) show(`camera${i}`, 'greedy');
@@ -297,7 +298,7 @@ describe('the HTTP routes', () => {
     const ffmpegPath = join(folder, 'ffmpeg.sh');
     writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });
     const host = { config: { ffmpegPath } };
-    const asker = { id: 'somebody', kind: 'viewer' as const };
+    const access = { id: 'somebody', cameras: '*' as const, rights: ['live' as const] };
     const leaving: Promise<unknown>[] = [];
     const boundary = new Boundary(() => assert.fail('nothing should fail'));
     const show = (until: number): void => {
@@ -307,7 +308,13 @@ describe('the HTTP routes', () => {
       const response = Object.assign(new Writable({ write: () => undefined }), {
         ...{ set: () => undefined, flushHeaders: () => undefined, req: { socket: { destroyed: false } } },
       });
-      const of = { camera: 'front', stream: 'main' as const, fps: 5, width: 640, until, asker };
+      const of = {
+        camera: 'front',
+        stream: 'main' as const,
+        fps: 5,
+        width: 640,
+        access: { ...access, expiresMs: until },
+      };
       sendMjpeg(nvr, of, response as unknown as Response, boundary);
       leaving.push(gate.opened);
     };

@@ -199,18 +199,22 @@ describe('clients that hold a connection', () => {
     }
   });
 
-  it('have so many places, and one token not all of them', () => {
+  it('have so many places, and nobody all of them', () => {
     const places = new Places();
-    const take = (token: string, count: number): (() => void)[] =>
-      Array.from({ length: count }, () => places.take(token)).filter((leave) => leave !== null);
+    const ended: string[] = [];
+    const take = (id: string, count: number): (() => void)[] =>
+      Array.from({ length: count }, () => places.take({ id, kind: 'viewer' }, () => ended.push(id))).filter(
+        (leave) => leave !== null,
+      );
     const own = take('a', 150);
     assert.equal(own.length, 100);
     assert.equal(take('b', 150).length, 100);
-    assert.equal(places.take('c'), null);
-    own[0]!();
-    assert.notEqual(places.take('c'), null);
-    for (const leave of own.slice(1)) leave();
-    assert.equal(take('a', 150).length, 99);
+    assert.deepEqual(ended, []);
+    // Who has many gives one to somebody who has none.
+    assert.equal(take('c', 1).length, 1);
+    assert.equal(ended.length, 1);
+    for (const leave of [...own, ...own]) leave(); // twice is once
+    assert.equal(take('d', 150).length, 99); // the others have 101
   });
 });
 
