@@ -1,5 +1,5 @@
 /** Reads a segment file as it is on disk, whole or torn, without its media. */
-import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { boxesIn, readBoxHeader } from '../media/boxes.ts';
 import { parseFragment } from '../media/fragment.ts';
 import { INDEX_RESERVE, parseInitSegment, sealHeader, type InitSegment } from '../media/init-segment.ts';
@@ -19,6 +19,8 @@ export interface ScannedFile {
 }
 
 const MAX_HEADER = 1024 * 1024;
+/** The index of one fragment: of seconds of video, a few kilobytes. */
+const MAX_MOOF = 16 * 1024 * 1024;
 
 /**
  * Null when there is not one whole fragment in it. Throws what the system says when it cannot be read, and for a header
@@ -26,9 +28,11 @@ const MAX_HEADER = 1024 * 1024;
  * @param before what was found of the same file when it was shorter: only what was added is read
  */
 export function scanSegmentFile(file: string, before: ScannedFile | null = null): ScannedFile | null {
-  const fd = openSync(file, 'r');
+  // What is no file, a pipe for example, would be waited for without an end.
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    return scan(fd, fstatSync(fd).size, before);
+    const found = fstatSync(fd);
+    return found.isFile() ? scan(fd, found.size, before) : null;
   } finally {
     closeSync(fd);
   }
@@ -64,6 +68,7 @@ function scan(fd: number, fileBytes: number, before: ScannedFile | null): Scanne
     } else if (header.type === 'sidx') {
       sealed = true;
     } else if (header.type === 'moof' && init) {
+      if (header.size > MAX_MOOF) break;
       const moof = read(fd, offset, header.size);
       const behind = read(fd, offset + header.size, 16);
       let next;

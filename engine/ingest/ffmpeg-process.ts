@@ -31,6 +31,8 @@ export interface Hidden {
   env?: Readonly<Record<string, string>>;
   /** On its file descriptor 3. */
   script?: string | null;
+  /** It gets no network: a file or a test picture needs none. */
+  offline?: boolean;
 }
 
 const CORES = availableParallelism();
@@ -106,9 +108,13 @@ export async function cageBroke(child: ChildProcess): Promise<boolean> {
   return (await brokenCage.get(child)) ?? false;
 }
 
-/** FFmpeg of a camera: it may talk to the network. */
+/** FFmpeg of a camera. */
 export const spawnFfmpeg: Spawn = (file, args, output, hidden) =>
-  startFfmpeg(file, args, { need: INGEST, stdio: ['pipe', output, 'pipe'], hidden }) as Worker;
+  startFfmpeg(file, args, {
+    need: hidden?.offline ? ENCODER : INGEST,
+    stdio: ['pipe', output, 'pipe'],
+    hidden,
+  }) as Worker;
 
 /** FFmpeg that decodes what is piped to it. */
 export const spawnDecoder: Spawn = (file, args, output) =>

@@ -71,7 +71,7 @@ export class HttpRelay {
     const { host, port } = this.targets.own;
     this.url = `http://${host}:${port}${path}${url.search ? `?${hide(url.search.slice(1))}` : ''}`;
     this.hidden = hidden;
-    this.server = createServer((request, response) => this.serve(request, response));
+    this.server = createServer((request, response) => this.safely(response, () => this.serve(request, response)));
     this.server.requestTimeout = 0;
     this.server.keepAliveTimeout = 60_000;
     // Without a listener Node closes what asks for a tunnel or another protocol.
@@ -107,6 +107,19 @@ export class HttpRelay {
     this.server.closeAllConnections();
     this.agents.plain.destroy();
     this.agents.tls.destroy();
+  }
+
+  /** What a camera sends must not end more than its own answer: these are callbacks of sockets, and nobody catches for them. */
+  private safely(response: ServerResponse, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.failure ??= {
+        reason: 'error',
+        detail: (error instanceof Error ? error.message : String(error)).slice(0, 200),
+      };
+      response.destroy();
+    }
   }
 
   private serve(request: IncomingMessage, response: ServerResponse): void {
@@ -180,36 +193,43 @@ export class HttpRelay {
     response.once('close', () => upstream.destroy());
     upstream.once('timeout', () => upstream.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })));
     let told = false;
-    upstream.on('error', (error: NodeJS.ErrnoException) => {
+    const safe =
+      <A extends unknown[]>(work: (...given: A) => void): ((...given: A) => void) =>
+      (...given) =>
+        this.safely(response, () => work(...given));
+    const onError = (error: NodeJS.ErrnoException): void => {
       told = true;
+      if (response.destroyed) return; // nobody waits for it
       if (upstream.reusedSocket && error.code === 'ECONNRESET' && !response.headersSent) {
         // The camera closed it while nothing was asked.
         this.fetch(target, path, request, response, mayLogIn);
         return;
       }
       // One that was cut off ends for FFmpeg as it ended for us.
-      if (response.headersSent || response.destroyed) {
+      if (response.headersSent) {
         response.destroy();
         return;
       }
       this.failure ??= unreachable(error);
       response.writeHead(502).end();
-    });
-    upstream.once('response', (answer) => {
+    };
+    const onAnswer = (answer: IncomingMessage): void => {
       told = true;
       if (target.host === this.targets.own.host) this.targets.ownAddress = answer.socket.remoteAddress ?? null;
       if (answer.statusCode === 401 && mayLogIn && this.canLogIn(target, answer)) {
-        drain(answer, () => {
+        const again = (): void => {
           if (!response.destroyed) this.fetch(target, path, request, response, false);
-        });
+        };
+        drain(answer, safe(again));
         return;
       }
       this.pass(target, path, answer, response);
-    });
-    // It wants to speak something else: Node ends that without a word.
-    upstream.once('close', () => {
+    };
+    /** It wants to speak something else: Node ends that without a word. */
+    const onClose = (): void => {
       if (!told && !response.headersSent) response.writeHead(502).end();
-    });
+    };
+    upstream.on('error', safe(onError)).on('response', safe(onAnswer)).on('close', safe(onClose));
     upstream.end();
   }
 
@@ -232,7 +252,9 @@ export class HttpRelay {
   }
 
   private pass(target: Target, path: string, answer: IncomingMessage, response: ServerResponse): void {
-    const status = answer.statusCode ?? 502;
+    // Node reads any three digits, and writes no more than are a status.
+    const given = answer.statusCode ?? 0;
+    const status = given >= 200 && given <= 599 ? given : 502;
     const headers = pick(answer, RESPONSE_HEADERS);
     const location = answer.headers.location;
     if (status >= 300 && status < 400 && location) {

@@ -3,7 +3,7 @@ import { inputScript, type InputOptions } from './ffmpeg-args.ts';
 import type { Hidden } from './ffmpeg-process.ts';
 import type { Problem } from './failure.ts';
 import { HttpRelay, type HttpAccount } from './http-relay.ts';
-import { resolveRtsp } from './rtsp-preflight.ts';
+import { refuseTunnelRedirect, resolveRtsp } from './rtsp-preflight.ts';
 import type { Source } from './source-url.ts';
 
 export interface Access {
@@ -29,6 +29,7 @@ export async function openAccess(
   switch (source.kind) {
     case 'rtsp': {
       const { scheme, userInfo, rest, account } = splitInput(source.input);
+      if (options.transport === 'http') await refuseTunnelRedirect(scheme + rest, signal);
       const address = await resolveRtsp(scheme + rest, account, signal);
       const input = scheme + rest === address ? source.input : address.replace('//', () => `//${userInfo}`);
       return direct({ ...source, input }, options);
@@ -48,9 +49,10 @@ export async function openAccess(
       };
     }
     case 'rtmp':
+      return direct(source, options);
     case 'file':
     case 'lavfi':
-      return direct(source, options);
+      return { source, hidden: { offline: true }, problem: () => null, close: () => undefined };
   }
 }
 

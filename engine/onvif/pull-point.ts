@@ -28,6 +28,8 @@ const GRACE_MS = 5000;
 const UNSUBSCRIBE_MS = 2000;
 /** Between answers with events: a device that always has some more may not keep us busy with nothing else. */
 const REST_MS = 20;
+/** For each event that came: a device tells a hundred in a second at most, whoever makes it tell them. */
+const REST_PER_MESSAGE_MS = 10;
 /** What a device wants to see again in every request; it is an id or two. */
 const MAX_REFERENCE_CHARS = 4096;
 
@@ -127,8 +129,9 @@ export class PullPoint {
       if (notifications === null) continue;
       if (notifications.length > 0) {
         this.effects.onNotifications(notifications);
-        // A device that has more than it may tell at once gets time to go on.
-        await sleep(notifications.length >= MESSAGE_LIMIT ? 50 : REST_MS);
+        await sleep(Math.max(REST_MS, notifications.length * REST_PER_MESSAGE_MS), undefined, {
+          ...{ signal: this.abort.signal, ref: false },
+        }).catch(() => undefined);
       } else if (performance.now() - asked < waitMs * EARLY) {
         await sleep(this.options.pollMs, undefined, { signal: this.abort.signal, ref: false }).catch(() => undefined);
       }

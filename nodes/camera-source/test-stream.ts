@@ -47,7 +47,7 @@ export async function testStream(request: TestRequest): Promise<TestResult> {
     const { source, hidden } = access;
     const ffprobe = join(dirname(request.ffmpegPath), basename(request.ffmpegPath).replace('ffmpeg', 'ffprobe'));
     const path = request.ffmpegPath.includes('/') || request.ffmpegPath.includes('\\') ? ffprobe : basename(ffprobe);
-    const job = { timeoutMs: TIMEOUT_MS, secrets, network: true, hidden };
+    const job = { timeoutMs: TIMEOUT_MS, secrets, network: hidden.offline !== true, hidden };
     const probe = await runJob(path, probeArgs(source, transport), job);
     const streams =
       probe.code === 0 ? (JSON.parse(probe.stdout.toString('utf8')) as { streams?: ProbedStream[] }).streams : [];

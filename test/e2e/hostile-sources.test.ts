@@ -203,6 +203,17 @@ describe('a camera that leads elsewhere', function () {
     assert.equal(state.state === 'offline' && state.reason, 'path');
   });
 
+  it('by HTTP, asked for a tunnel of RTSP, is not followed, and is told', async () => {
+    const canary = await servers.canary();
+    const port = await servers.listen(
+      createHttp((_asked, response) => response.writeHead(302, { Location: `http://${OTHER}:${canary.port}/x` }).end()),
+      CAMERA,
+    );
+    const state = await ingest(`rtsp://${CAMERA}:${port}/x`, isOffline, { transport: 'http' });
+    assert.equal(state.state === 'offline' && state.reason, 'redirect');
+    assert.deepEqual(canary.heard, []);
+  });
+
   it('by RTSP in circles is told', async () => {
     let port = 0;
     const { server } = rtspCamera(
@@ -400,6 +411,9 @@ describe('the relay of a camera over HTTP', () => {
   it('outlives cameras that answer nonsense, redirect to nothing, or ask for a login without end', async () => {
     const answers = [
       'HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n',
+      ...['042', '000', '099', '999', '100', '204'].map(
+        (status) => `HTTP/1.1 ${status} x\r\nContent-Length: 0\r\n\r\n`,
+      ),
       'nonsense\r\n\r\n',
       'HTTP/1.1 302 Found\r\nLocation: \r\n\r\n',
       'HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n',
