@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { request, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { hash } from 'bcryptjs';
 import fc from 'fast-check';
@@ -135,3 +136,48 @@ for (const how of ['without a login', 'with a login', 'without the guard of its 
     });
   });
 }
+
+describe('routes that packages have for the editor below paths of their nodes', function () {
+  this.timeout(60_000);
+  let red: NodeRed;
+  before(async () => {
+    red = await NodeRed.create({ guarded: true, dashboard: true });
+    await red.start();
+    await red.deploy([{ id: 'dash', type: 'ui-base', name: 'Dashboard', path: '/dashboard' }] as never);
+  });
+  after(() => red.dispose());
+
+  const ask = async (method: string, path: string, headers: Record<string, string>): Promise<number> => {
+    const sent = request(red.url + path, {
+      method,
+      headers: { 'content-type': 'application/json', ...headers },
+      agent: false,
+    });
+    sent.end('{}');
+    const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+    answer.resume();
+    return answer.statusCode ?? 0;
+  };
+
+  it('refuse pages of other sites and foreign names, as the editor does', async () => {
+    for (const [method, path] of [
+      ['PATCH', '/dashboard/api/v1/dash/edit/page'],
+      ['PATCH', '/dashboard/api/v1/dash/flows'],
+      ['POST', '/dashboard/chart/x/clear'],
+      ['POST', '/flows'],
+    ] as const) {
+      assert.equal(await ask(method, path, { Host: 'evil.example' }), 403, `${path} by a foreign name`);
+      assert.equal(await ask(method, path, { Origin: 'http://evil.example' }), 403, `${path} by a foreign page`);
+      assert.notEqual(await ask(method, path, {}), 403, `${path} by a program`);
+    }
+  });
+
+  it('leave the pages of the dashboard to the dashboard, and none of either goes into a frame of another site', async () => {
+    const page = await fetch(`${red.url}/dashboard/`);
+    assert.equal(page.status, 403); // a browser without a key
+    assert.match(await page.text(), /not admitted|Open the dashboard/);
+    const editor = await fetch(`${red.url}/`);
+    assert.equal(editor.headers.get('x-frame-options'), 'SAMEORIGIN');
+    await editor.body?.cancel();
+  });
+});

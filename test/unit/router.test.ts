@@ -294,6 +294,36 @@ describe('the HTTP routes', () => {
     while (left.length < 9) await new Promise(setImmediate);
   });
 
+  it('end a live view when its token is taken back', async () => {
+    const ffmpegPath = join(folder, 'ffmpeg-revoked.sh');
+    writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });
+    const gate = new Gate();
+    const nvr = {
+      ...{ host: { config: { ffmpegPath } }, live: { join: () => () => gate.open() } },
+      tokens: { isRevoked: (id: string) => id === 'taken back' },
+    } as unknown as NvrService;
+    const response = Object.assign(new Writable({ write: () => undefined }), {
+      ...{ set: () => undefined, flushHeaders: () => undefined, req: { socket: { destroyed: false } } },
+    });
+    const access = {
+      id: 'taken back',
+      cameras: '*' as const,
+      rights: ['live' as const],
+      expiresMs: Date.now() + 3_600_000,
+    };
+    const of = { camera: 'front', stream: 'main' as const, fps: 5, width: 640, access };
+    for (let shown = false; !shown;) {
+      await new Promise(setImmediate);
+      try {
+        sendMjpeg(nvr, of, response as unknown as Response, new Boundary(() => assert.fail('nothing should fail')));
+        shown = true;
+      } catch (error) {
+        assert.equal((error as EngineError).code, 'busy'); // of the test before
+      }
+    }
+    await gate.opened;
+  });
+
   it('end a live view with its token, though the client takes nothing', async () => {
     const ffmpegPath = join(folder, 'ffmpeg.sh');
     writeFileSync(ffmpegPath, '#!/bin/sh\nexec yes\n', { mode: 0o755 });

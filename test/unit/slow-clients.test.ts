@@ -3,10 +3,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { PassThrough, type Duplex } from 'node:stream';
 import WebSocket, { type WebSocketServer } from 'ws';
 import { Boundary, boundAnswer, finish, refuseUpgrade } from '../../engine/http/boundary.ts';
+import { FeedSockets } from '../../engine/http/feed-socket.ts';
 import { hold, Places, socketServer, type Held } from '../../engine/http/held-socket.ts';
+import { LiveSockets } from '../../engine/http/live-socket.ts';
+import type { NvrService } from '../../engine/http/service.ts';
 import { frame } from '../support/raw-inputs.ts';
 import { TurnedClock } from '../support/turned-clock.ts';
 
@@ -197,6 +200,28 @@ describe('clients that hold a connection', () => {
         assert.deepEqual(lines, []);
       });
     }
+  });
+
+  it('leave no place behind when they go while their token is looked at', async () => {
+    const boundary = new Boundary(() => assert.fail('nothing should fail'));
+    const access = { id: 'one', cameras: '*', rights: ['live'], expiresMs: Date.now() + 60_000 };
+    const nvr = { tokens: { verify: () => Promise.resolve({ ...access }) } } as unknown as NvrService;
+    const request = { url: '/nvr/feed?token=x', method: 'GET', headers: {} } as unknown as IncomingMessage;
+    const [feed, live] = [new FeedSockets(boundary), new LiveSockets(boundary)];
+    const come = async (stays: boolean): Promise<void> => {
+      for (const upgrade of [
+        (socket: Duplex) => feed.upgrade(nvr, request, socket, Buffer.alloc(0)),
+        (socket: Duplex) => live.upgrade(nvr, 'live/front', request, socket, Buffer.alloc(0)),
+      ]) {
+        const socket = new PassThrough();
+        const upgraded = upgrade(socket);
+        if (!stays) socket.destroy();
+        await upgraded;
+        socket.destroy();
+      }
+    };
+    for (let i = 0; i < 150; i++) await come(false);
+    await come(true); // rejects with `busy` if there is no place
   });
 
   it('have so many places, and nobody all of them', () => {
