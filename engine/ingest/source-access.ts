@@ -3,6 +3,7 @@ import { inputScript, type InputOptions } from './ffmpeg-args.ts';
 import type { Hidden } from './ffmpeg-process.ts';
 import type { Problem } from './failure.ts';
 import { HttpRelay, type HttpAccount } from './http-relay.ts';
+import { RtspIntroduction } from './rtsp-introduction.ts';
 import { refuseTunnelRedirect, resolveRtsp } from './rtsp-preflight.ts';
 import type { Source } from './source-url.ts';
 
@@ -32,7 +33,12 @@ export async function openAccess(
       if (options.transport === 'http') await refuseTunnelRedirect(scheme + rest, signal);
       const address = await resolveRtsp(scheme + rest, account, signal);
       const input = scheme + rest === address ? source.input : address.replace('//', () => `//${userInfo}`);
-      return direct({ ...source, input }, options);
+      if (options.transport === 'http') return direct({ ...source, input }, options);
+      const introduction = await RtspIntroduction.open(input);
+      return {
+        source: { ...source, input: introduction.url },
+        ...{ hidden: {}, problem: () => null, close: () => introduction.close() },
+      };
     }
     case 'http': {
       const { scheme, rest, account } = splitInput(source.input);
