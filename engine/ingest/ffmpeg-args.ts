@@ -23,16 +23,12 @@ export const FRAGMENT_MS = 120;
 
 /**
  * Only what the kind of source needs; a playlist or SDP cannot make FFmpeg open local files or other protocols. What comes
- * over HTTP is fetched for it by a relay, which speaks plain HTTP to it.
+ * over HTTP is fetched for it by a relay, and RTSP over HTTP goes through a tunnel: both speak plain HTTP to it.
  */
 function protocolsOf(kind: SourceKind, transport: RtspTransport): string {
   switch (kind) {
     case 'rtsp':
-      return transport === 'http'
-        ? 'rtp,tcp,tls,http,https'
-        : transport === 'udp'
-          ? 'rtp,srtp,udp,tcp,tls'
-          : 'rtp,tcp,tls';
+      return transport === 'http' ? 'rtp,tcp,http' : transport === 'udp' ? 'rtp,srtp,udp,tcp,tls' : 'rtp,tcp,tls';
     case 'rtmp':
       return 'rtmp,rtmps,tcp,tls';
     case 'http':

@@ -4,6 +4,7 @@ import type { Hidden } from './ffmpeg-process.ts';
 import type { Problem } from './failure.ts';
 import { HttpRelay, type HttpAccount } from './http-relay.ts';
 import { resolveRtsp } from './rtsp-preflight.ts';
+import { RtspTunnel } from './rtsp-tunnel.ts';
 import type { Source } from './source-url.ts';
 
 export interface Access {
@@ -12,6 +13,8 @@ export interface Access {
   hidden: Hidden;
   /** Why there are no pictures, when we know better than FFmpeg. */
   problem(): Problem | null;
+  /** Pictures come: what went wrong until now did not keep them away. */
+  forget(): void;
   close(): void;
 }
 
@@ -28,6 +31,7 @@ export async function openAccess(
 ): Promise<Access> {
   switch (source.kind) {
     case 'rtsp': {
+      if (options.transport === 'http') return tunnel(source, options);
       const { scheme, userInfo, rest, account } = splitInput(source.input);
       const address = await resolveRtsp(scheme + rest, account, signal);
       const input = scheme + rest === address ? source.input : address.replace('//', () => `//${userInfo}`);
@@ -38,13 +42,14 @@ export async function openAccess(
       const relay = await HttpRelay.open(
         scheme + rest,
         account,
-        secrets.filter((secret) => secret !== undefined && secret !== '').map((secret) => encodeURIComponent(secret!)),
+        secrets
+          .filter((secret) => secret !== undefined && secret !== '')
+          .map((secret) => encodeURIComponent(secret!.toWellFormed())),
       );
       return {
         source: { ...source, input: relay.url },
         hidden: { env: relay.env },
-        problem: () => relay.problem,
-        close: () => relay.close(),
+        ...watched(relay),
       };
     }
     case 'rtmp':
@@ -54,8 +59,33 @@ export async function openAccess(
   }
 }
 
+/** The port is written out, so that FFmpeg and the tunnel mean the same. */
+async function tunnel(source: Source, options: InputOptions): Promise<Access> {
+  const { scheme, userInfo, rest } = splitInput(source.input);
+  const { host, port } = source.endpoint!;
+  const opened = await RtspTunnel.open({ host, port, tls: scheme.toLowerCase() === 'rtsps://' });
+  const input = `${scheme}${userInfo}${rest.replace(/^(\[[^\]]*\]|[^:/?#]*)(:\d*)?/, (_, name: string) => `${name}:${port}`)}`;
+  return {
+    source: { ...source, input },
+    hidden: { script: inputScript({ ...source, input }, options), env: opened.env },
+    ...watched(opened),
+  };
+}
+
+function watched(between: HttpRelay | RtspTunnel): Pick<Access, 'problem' | 'forget' | 'close'> {
+  return {
+    problem: () => between.problem,
+    forget: () => between.forget(),
+    close: () => between.close(),
+  };
+}
+
 function direct(source: Source, options: InputOptions): Access {
-  return { source, hidden: { script: inputScript(source, options) }, problem: () => null, close: () => undefined };
+  const nothing = (): void => undefined;
+  return {
+    ...{ source, hidden: { script: inputScript(source, options) } },
+    ...{ problem: () => null, forget: nothing, close: nothing },
+  };
 }
 
 /** The account that `parseSource` put into an address, taken out of it again. */
