@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createCipheriv, createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttps } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { IngestState } from '../../engine/ingest/stream-ingest.ts';
 import type { RtspTransport } from '../../engine/types.ts';
 import { testStream } from '../../nodes/camera-source/test-stream.ts';
+import { CERTIFICATE, KEY } from '../support/certificate.ts';
 import {
   CAMERA,
   FORMS,
@@ -96,6 +98,20 @@ describe('a camera that leads elsewhere', function () {
     assert.equal(state.state === 'offline' && state.reason, 'path');
   });
 
+  it('by RTSP has one connection of ours at a time', async () => {
+    let now = 0;
+    let most = 0;
+    const { server, asked } = rtspCamera((method) => (method === 'DESCRIBE' ? '404 Not Found' : '200 OK'));
+    server.on('connection', (socket) => {
+      most = Math.max(most, ++now);
+      socket.once('close', () => now--);
+    });
+    const port = await servers.listen(server, CAMERA);
+    await ingest(`rtsp://${CAMERA}:${port}/x`, isOffline);
+    assert.ok(asked.some((head) => head.includes('Flow NVR')) && asked.some((head) => head.includes('Lavf')));
+    assert.equal(most, 1);
+  });
+
   it('by RTSP in circles is told', async () => {
     let port = 0;
     const { server } = rtspCamera(
@@ -135,6 +151,18 @@ describe('a camera that leads elsewhere', function () {
       () => ({}),
       (to) => `${head}#EXT-X-MAP:URI="http://${to}/init.mp4"\n#EXTINF:1,\nown.ts\n#EXT-X-ENDLIST\n`,
     ],
+    [
+      'a segment of a DASH manifest',
+      200,
+      () => ({ 'Content-Type': 'application/dash+xml' }),
+      (to) => dash(`http://${to}/`),
+    ],
+    [
+      'an encrypted segment of a DASH manifest',
+      200,
+      () => ({ 'Content-Type': 'application/dash+xml' }),
+      (to) => dash(`&#104;ttps://${to}/`),
+    ],
     ['a list of files', 200, () => ({}), (to) => `ffconcat version 1.0\nfile 'http://${to}/x.ts'\n`],
     [
       'a session description',
@@ -145,6 +173,8 @@ describe('a camera that leads elsewhere', function () {
     ],
   ];
   const head = '#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-VERSION:7\n';
+  const dash = (base: string): string =>
+    `<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT4S"><BaseURL>${base}</BaseURL><Period><AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1000"><SegmentTemplate timescale="1" duration="2" initialization="i.mp4" media="$Number$.m4s"/></Representation></AdaptationSet></Period></MPD>`;
   for (const [name, status, headers, body] of elsewhere) {
     for (const place of ['another host', 'another port of its own'] as const) {
       it(`over HTTP by ${name} at ${place} is not followed`, async () => {
@@ -157,7 +187,7 @@ describe('a camera that leads elsewhere', function () {
         const port = await servers.listen(createHttp(serve), CAMERA);
         const state = await ingest(`http://${CAMERA}:${port}/index.m3u8`, isOffline);
         assert.deepEqual(canary.heard, []);
-        if (/redirect|variant|a segment$|key/.test(name))
+        if (/redirect|variant|a segment$|a segment of|key/.test(name))
           assert.equal(state.state === 'offline' && state.reason, 'redirect', JSON.stringify(state));
       });
     }
@@ -197,6 +227,26 @@ describe('a camera that leads elsewhere', function () {
     );
     assert.ok(got.length >= 2);
     assert.ok(got.every((headers) => headers.authorization === undefined));
+  });
+
+  it('over HTTP within its own host brings footage, by relative addresses, whole ones and keys', async () => {
+    const key = Buffer.from('0123456789abcdef');
+    const cipher = createCipheriv('aes-128-cbc', key, Buffer.alloc(16));
+    const encrypted = Buffer.concat([cipher.update(segment), cipher.final()]);
+    let port = 0;
+    const serve = ({ url = '' }: IncomingMessage, response: ServerResponse): void => {
+      if (url.startsWith('/key')) response.end(key);
+      else if (url.startsWith('/s/')) response.end(encrypted);
+      else if (url.startsWith('/moved'))
+        response.writeHead(302, { Location: `https://${CAMERA}:${port}/s/1.ts` }).end();
+      else
+        response.end(
+          `${head}#EXT-X-KEY:METHOD=AES-128,URI="https://${CAMERA}:${port}/key",IV=0x${'0'.repeat(32)}\n#EXTINF:12,\n/moved.ts\n#EXTINF:12,\ns/2.ts\n#EXT-X-ENDLIST\n`,
+        );
+    };
+    port = await servers.listen(createHttps({ key: KEY, cert: CERTIFICATE }, serve), CAMERA);
+    const isTold = (one: IngestState): boolean => isOnline(one) || isOffline(one);
+    assert.deepEqual(await ingest(`https://${CAMERA}:${port}/index.m3u8?a=b`, isTold), { state: 'online' });
   });
 
   const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
