@@ -47,6 +47,12 @@ export interface InputOptions {
   arrival?: boolean;
 }
 
+/** A source as FFmpeg is told it. */
+export interface Input extends Source {
+  /** There is nothing in it that other users may not read. */
+  isOpen?: boolean;
+}
+
 /** What an address with an account is opened with: neither `q` on stdin nor the order of options is touched by it. */
 const SCRIPT = 'async:pipe:3';
 
@@ -71,12 +77,19 @@ export function inputScript(source: Source, { transport, arrival = false }: Inpu
   return ['ffconcat version 1.0', `file '${file}'`, ...lines, ''].join('\n');
 }
 
-function inputArgs(source: Source, { transport, arrival = false }: InputOptions, realTime: boolean): string[] {
+function inputArgs(source: Input, { transport, arrival = false }: InputOptions, realTime: boolean): string[] {
   const protocols = ['-protocol_whitelist', protocolsOf(source.kind, transport)];
   const quick = ['-analyzeduration', QUICK.analyzeduration, '-fpsprobesize', QUICK.fpsprobesize];
   switch (source.kind) {
     case 'rtsp':
     case 'rtmp': {
+      if (source.kind === 'rtsp' && source.isOpen) {
+        return [
+          ...[...protocols, '-fflags', QUICK.fflags, ...quick],
+          ...(arrival ? ['-use_wallclock_as_timestamps', '1'] : []),
+          ...['-rtsp_transport', transport, '-timeout', String(IO_TIMEOUT_MS * 1000), '-i', source.input],
+        ];
+      }
       const script = ['-f', 'concat', '-safe', '0', '-auto_convert', '0', '-i', SCRIPT];
       return ['-protocol_whitelist', `async,pipe,${protocolsOf(source.kind, transport)}`, ...quick, ...script];
     }
@@ -98,7 +111,7 @@ const KEYFRAME_EVERY_SECOND = ['-force_key_frames', 'expr:gte(t,n_forced)'];
 
 /** The one process of a stream: copies it into fragmented MP4 on stdout. */
 export function ingestArgs(
-  source: Source,
+  source: Input,
   options: { transport: RtspTransport; audio: boolean; transcode: Transcode },
 ): string[] {
   const { arrival } = options.transcode;
@@ -124,12 +137,12 @@ export function ingestArgs(
 }
 
 /** ffprobe of an address, as JSON. */
-export function probeArgs(source: Source, transport: RtspTransport): string[] {
+export function probeArgs(source: Input, transport: RtspTransport): string[] {
   return ['-v', 'error', '-of', 'json', '-show_streams', ...inputArgs(source, { transport }, false)];
 }
 
 /** One JPEG of an address on stdout. */
-export function stillArgs(source: Source, transport: RtspTransport): string[] {
+export function stillArgs(source: Input, transport: RtspTransport): string[] {
   return [
     '-hide_banner',
     ...['-loglevel', 'error'],

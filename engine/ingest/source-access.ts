@@ -1,15 +1,16 @@
 /** What has to be there before FFmpeg opens a camera's address, and while it has it open. */
-import { inputScript, type InputOptions } from './ffmpeg-args.ts';
+import { inputScript, type Input, type InputOptions } from './ffmpeg-args.ts';
 import type { Hidden } from './ffmpeg-process.ts';
 import type { Problem } from './failure.ts';
 import { HttpRelay, type HttpAccount } from './http-relay.ts';
 import { resolveRtsp } from './rtsp-preflight.ts';
+import { RtspHandover } from './rtsp-handover.ts';
 import { RtspTunnel } from './rtsp-tunnel.ts';
 import type { Source } from './source-url.ts';
 
 export interface Access {
   /** To make FFmpeg's arguments of. */
-  source: Source;
+  source: Input;
   hidden: Hidden;
   /** Why there are no pictures, when we know better than FFmpeg. */
   problem(): Problem | null;
@@ -35,7 +36,7 @@ export async function openAccess(
       const { scheme, userInfo, rest, account } = splitInput(source.input);
       const address = await resolveRtsp(scheme + rest, account, signal);
       const input = scheme + rest === address ? source.input : address.replace('//', () => `//${userInfo}`);
-      return direct({ ...source, input }, options);
+      return handOver({ ...source, input }, options);
     }
     case 'http': {
       const { scheme, rest, account } = splitInput(source.input);
@@ -57,6 +58,17 @@ export async function openAccess(
     case 'lavfi':
       return direct(source, options);
   }
+}
+
+async function handOver(source: Source, options: InputOptions): Promise<Access> {
+  const handover = await RtspHandover.open(source.input);
+  if (!handover) return direct(source, options);
+  const close = (): void => handover.close();
+  return {
+    source: { ...source, input: handover.url, isOpen: true },
+    // It was asked for once pictures come.
+    ...{ hidden: {}, problem: () => null, forget: close, close },
+  };
 }
 
 /** The port is written out, so that FFmpeg and the tunnel mean the same. */

@@ -185,6 +185,17 @@ describe('FFmpeg command lines', () => {
 });
 
 describe('FFmpeg scripts', () => {
+  it('are not needed for addresses without a secret', () => {
+    const source = { ...parseSource('rtsp://127.0.0.1:1/'), isOpen: true };
+    const args = ingestArgs(source, {
+      ...{ transport: 'udp', audio: false, transcode: { video: false, audio: false, arrival: true } },
+    });
+    assert.equal(
+      args.slice(4, args.indexOf('-map')).join(' '),
+      '-protocol_whitelist rtp,srtp,udp,tcp,tls -fflags +genpts -analyzeduration 3000000 -fpsprobesize 0 -use_wallclock_as_timestamps 1 -rtsp_transport udp -timeout 8000000 -i rtsp://127.0.0.1:1/',
+    );
+  });
+
   const of = (url: string, transport: RtspTransport = 'tcp', arrival = false): string[] | undefined =>
     inputScript(parseSource(url, { username: 'u', password: "it's" }), { transport, arrival })?.split('\n');
 
