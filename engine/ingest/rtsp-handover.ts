@@ -1,7 +1,7 @@
 /**
  * Tells FFmpeg an address that no other user may read. FFmpeg is started with a place on loopback; what asks there is
  * redirected to the camera, with its account. FFmpeg then talks to the camera as if it had been told the address at once:
- * nothing is between them (its concat demuxer would cost a sixth of its work).
+ * nothing is between them (its concat demuxer would cost 10 to 20 % of its work).
  */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
