@@ -43,3 +43,20 @@ export interface Problem {
 export function redirectedTo(host: string): string {
   return `the camera redirects to ${host.slice(0, 100)}, which does not get its account: enter that address if it is right`;
 }
+
+/** Why a camera could not be connected to. */
+export function unreachable({ code, message }: NodeJS.ErrnoException): Problem {
+  switch (code) {
+    case 'ECONNREFUSED':
+      return { reason: 'refused', detail: 'Connection refused' };
+    case 'ETIMEDOUT':
+      return { reason: 'timeout', detail: 'Connection timed out' };
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return { reason: 'host', detail: `the camera's host cannot be reached (${code})` };
+    default:
+      return { reason: 'ended', detail: message.slice(0, 200) };
+  }
+}

@@ -23,16 +23,12 @@ export const FRAGMENT_MS = 120;
 
 /**
  * Only what the kind of source needs; a playlist or SDP cannot make FFmpeg open local files or other protocols. What comes
- * over HTTP is fetched for it by a relay, which speaks plain HTTP to it.
+ * over HTTP is fetched for it by a relay, and RTSP over HTTP goes through a tunnel: both speak plain HTTP to it.
  */
 function protocolsOf(kind: SourceKind, transport: RtspTransport): string {
   switch (kind) {
     case 'rtsp':
-      return transport === 'http'
-        ? 'rtp,tcp,tls,http,https'
-        : transport === 'udp'
-          ? 'rtp,srtp,udp,tcp,tls'
-          : 'rtp,tcp,tls';
+      return transport === 'http' ? 'rtp,tcp,http' : transport === 'udp' ? 'rtp,srtp,udp,tcp,tls' : 'rtp,tcp,tls';
     case 'rtmp':
       return 'rtmp,rtmps,tcp,tls';
     case 'http':
@@ -51,23 +47,23 @@ export interface InputOptions {
   arrival?: boolean;
 }
 
+/** A source as FFmpeg is told it. */
+export interface Input extends Source {
+  /** There is nothing in it that other users may not read. */
+  isOpen?: boolean;
+}
+
 /** What an address with an account is opened with: neither `q` on stdin nor the order of options is touched by it. */
 const SCRIPT = 'async:pipe:3';
 
 const QUICK = { fflags: '+genpts', analyzeduration: '3000000', fpsprobesize: '0' } as const;
 
-/** Those that cannot be told to FFmpeg by RTSP (rtsp-introduction.ts), and may have a password in them. */
-function isScripted({ kind }: Source, transport: RtspTransport): boolean {
-  return kind === 'rtmp' || (kind === 'rtsp' && transport === 'http');
-}
-
 /**
  * The script that FFmpeg reads from its file descriptor 3, for addresses that may have a password in them: its command
- * line can be read by every user of the machine. Null for those that are on the command line. It costs FFmpeg a tenth more
- * CPU than an address on the command line, so it is for what is rare.
+ * line can be read by every user of the machine. Null for those that are on the command line.
  */
 export function inputScript(source: Source, { transport, arrival = false }: InputOptions): string | null {
-  if (!isScripted(source, transport)) return null;
+  if (source.kind !== 'rtsp' && source.kind !== 'rtmp') return null;
   const timeout = String(IO_TIMEOUT_MS * 1000);
   const options: Record<string, string> = {
     protocol_whitelist: protocolsOf(source.kind, transport),
@@ -81,23 +77,27 @@ export function inputScript(source: Source, { transport, arrival = false }: Inpu
   return ['ffconcat version 1.0', `file '${file}'`, ...lines, ''].join('\n');
 }
 
-function inputArgs(source: Source, { transport, arrival = false }: InputOptions, realTime: boolean): string[] {
+function inputArgs(source: Input, { transport, arrival = false }: InputOptions, realTime: boolean): string[] {
   const protocols = ['-protocol_whitelist', protocolsOf(source.kind, transport)];
   const quick = ['-analyzeduration', QUICK.analyzeduration, '-fpsprobesize', QUICK.fpsprobesize];
-  if (isScripted(source, transport)) {
-    const script = ['-f', 'concat', '-safe', '0', '-auto_convert', '0', '-i', SCRIPT];
-    return ['-protocol_whitelist', `async,pipe,${protocolsOf(source.kind, transport)}`, ...quick, ...script];
-  }
-  const timeout = String(IO_TIMEOUT_MS * 1000);
   switch (source.kind) {
     case 'rtsp':
-    case 'rtmp':
+    case 'rtmp': {
+      if (source.kind === 'rtsp' && source.isOpen) {
+        return [
+          ...[...protocols, '-fflags', QUICK.fflags, ...quick],
+          ...(arrival ? ['-use_wallclock_as_timestamps', '1'] : []),
+          ...['-rtsp_transport', transport, '-timeout', String(IO_TIMEOUT_MS * 1000), '-i', source.input],
+        ];
+      }
+      const script = ['-f', 'concat', '-safe', '0', '-auto_convert', '0', '-i', SCRIPT];
+      return ['-protocol_whitelist', `async,pipe,${protocolsOf(source.kind, transport)}`, ...quick, ...script];
+    }
     case 'http':
       return [
         ...[...protocols, '-fflags', QUICK.fflags, ...quick],
         ...(arrival ? ['-use_wallclock_as_timestamps', '1'] : []),
-        ...(source.kind === 'rtsp' ? ['-rtsp_transport', transport, '-timeout', timeout] : ['-rw_timeout', timeout]),
-        ...['-i', source.input],
+        ...['-rw_timeout', String(IO_TIMEOUT_MS * 1000), '-i', source.input],
       ];
     case 'file':
       return [...protocols, ...(realTime ? ['-re', '-stream_loop', '-1'] : []), '-i', source.input];
@@ -111,7 +111,7 @@ const KEYFRAME_EVERY_SECOND = ['-force_key_frames', 'expr:gte(t,n_forced)'];
 
 /** The one process of a stream: copies it into fragmented MP4 on stdout. */
 export function ingestArgs(
-  source: Source,
+  source: Input,
   options: { transport: RtspTransport; audio: boolean; transcode: Transcode },
 ): string[] {
   const { arrival } = options.transcode;
@@ -137,12 +137,12 @@ export function ingestArgs(
 }
 
 /** ffprobe of an address, as JSON. */
-export function probeArgs(source: Source, transport: RtspTransport): string[] {
+export function probeArgs(source: Input, transport: RtspTransport): string[] {
   return ['-v', 'error', '-of', 'json', '-show_streams', ...inputArgs(source, { transport }, false)];
 }
 
 /** One JPEG of an address on stdout. */
-export function stillArgs(source: Source, transport: RtspTransport): string[] {
+export function stillArgs(source: Input, transport: RtspTransport): string[] {
   return [
     '-hide_banner',
     ...['-loglevel', 'error'],

@@ -156,7 +156,7 @@ export class LastLines {
     // Hidden before it is cut: half a password would not be found.
     return this.kept.map((line) =>
       redact(line, this.secrets)
-        .replace(/^\[[^\]]*\] |^(async:pipe:3|rtsp:\/\/127\.0\.0\.1:\d+\/nvr-[0-9a-f]+): /, '')
+        .replace(/^\[[^\]]*\] |^(async:pipe:3|rtsp:\/\/127\.0\.0\.1:\d+\/): /, '')
         .slice(0, LINE_LENGTH),
     );
   }

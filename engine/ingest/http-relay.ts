@@ -3,7 +3,7 @@
  * would call it: behind this relay it has no way to hosts but the camera's, and does not know the account at all.
  * FFmpeg is told the relay as its proxy, in its environment, with a secret that only this user can read.
  */
-import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
   createServer,
@@ -20,23 +20,17 @@ import { Agent as TlsAgent, request as requestHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { authorization, parseChallenges, type Challenge } from '../onvif/digest.ts';
 import { EngineError } from '../types.ts';
+import { unreachable, type Problem } from './failure.ts';
 import { plain, plainPlaylist, Targets, type Target } from './http-target.ts';
-import type { Problem } from './failure.ts';
+import { HEAD_MS, MAX_CONNECTIONS, ProxySecret } from './proxy-secret.ts';
 
 /** No byte for so long: the camera is gone. */
 const IDLE_MS = 8000;
 /** A longer playlist is passed on as it is. */
 const MAX_PLAYLIST = 4 * 1024 * 1024;
 const MAX_DRAINED = 64 * 1024;
-const REQUEST_HEADERS = ['accept', 'cookie', 'icy-metadata', 'range', 'referer', 'user-agent'];
-const RESPONSE_HEADERS = [
-  'accept-ranges',
-  'content-length',
-  'content-range',
-  'content-type',
-  'icy-metaint',
-  'set-cookie',
-];
+const REQUEST_HEADERS = ['accept', 'icy-metadata', 'range', 'user-agent'];
+const RESPONSE_HEADERS = ['accept-ranges', 'content-length', 'content-range', 'content-type', 'icy-metaint'];
 
 export interface HttpAccount {
   username: string;
@@ -49,14 +43,17 @@ export class HttpRelay {
   private readonly targets: Targets;
   private readonly account: HttpAccount | null;
   private readonly server: Server;
-  private readonly secret = randomBytes(16).toString('hex');
+  private readonly secret = new ProxySecret();
   /** What FFmpeg is not told of the address, by what stands for it there. */
   private readonly hidden: ReadonlyMap<string, string>;
   private readonly agents = { plain: new Agent({ keepAlive: true }), tls: new TlsAgent({ keepAlive: true }) };
   private login: { basic: true } | { challenge: Challenge; count: number } | null = null;
   private failure: Problem | null = null;
 
-  private constructor(address: string, account: HttpAccount | null, secrets: readonly string[]) {
+  private readonly idleMs: number;
+
+  private constructor(address: string, account: HttpAccount | null, secrets: readonly string[], idleMs: number) {
+    this.idleMs = idleMs;
     const url = new URL(address);
     this.targets = new Targets(url);
     this.account = account;
@@ -71,9 +68,11 @@ export class HttpRelay {
     const { host, port } = this.targets.own;
     this.url = `http://${host}:${port}${path}${url.search ? `?${hide(url.search.slice(1))}` : ''}`;
     this.hidden = hidden;
-    this.server = createServer((request, response) => this.safely(response, () => this.serve(request, response)));
-    this.server.requestTimeout = 0;
-    this.server.keepAliveTimeout = 60_000;
+    const limits = { requestTimeout: 0, headersTimeout: HEAD_MS, connectionsCheckingInterval: HEAD_MS / 2 };
+    this.server = createServer({ ...limits, keepAliveTimeout: 60_000 }, (request, response) =>
+      this.safely(response, () => this.serve(request, response)),
+    );
+    this.server.maxConnections = MAX_CONNECTIONS;
     // Without a listener Node closes what asks for a tunnel or another protocol.
     this.server.on('clientError', (_, socket) => socket.destroy());
     this.server.on('error', () => undefined); // a connection that could not be taken: FFmpeg tells what it missed
@@ -82,10 +81,16 @@ export class HttpRelay {
   /**
    * @param address http: or https:, without an account
    * @param secrets that may stand in its path; FFmpeg is not told them
+   * @param idleMs without a byte after which the camera is gone
    * Rejects when no port can be had.
    */
-  static async open(address: string, account: HttpAccount | null, secrets: readonly string[]): Promise<HttpRelay> {
-    const relay = new HttpRelay(address, account, secrets);
+  static async open(
+    address: string,
+    account: HttpAccount | null,
+    secrets: readonly string[],
+    { idleMs = IDLE_MS } = {},
+  ): Promise<HttpRelay> {
+    const relay = new HttpRelay(address, account, secrets, idleMs);
     relay.server.listen(0, '127.0.0.1');
     await once(relay.server, 'listening');
     return relay;
@@ -93,13 +98,17 @@ export class HttpRelay {
 
   /** For FFmpeg's environment. */
   get env(): Record<string, string> {
-    const { port } = this.server.address() as AddressInfo;
-    return { http_proxy: `http://nvr:${this.secret}@127.0.0.1:${port}`, no_proxy: '' };
+    return this.secret.env((this.server.address() as AddressInfo).port);
   }
 
   /** Why the camera could not be asked, or where it wanted to lead us. */
   get problem(): Problem | null {
     return this.failure;
+  }
+
+  /** Pictures come: what went wrong until now did not keep them away. */
+  forget(): void {
+    this.failure = null;
   }
 
   close(): void {
@@ -114,17 +123,15 @@ export class HttpRelay {
     try {
       work();
     } catch (error) {
-      this.failure ??= {
-        reason: 'error',
-        detail: (error instanceof Error ? error.message : String(error)).slice(0, 200),
-      };
+      const detail = error instanceof Error ? error.message : String(error);
+      this.failure ??= { reason: 'error', detail: detail.slice(0, 200) };
       response.destroy();
     }
   }
 
   private serve(request: IncomingMessage, response: ServerResponse): void {
     response.on('error', () => undefined); // FFmpeg has gone; its end is seen elsewhere
-    if (!this.isOurs(request.headers['proxy-authorization'])) {
+    if (!this.secret.isIn(request.headers['proxy-authorization'])) {
       response.writeHead(407, { 'Proxy-Authenticate': 'Basic realm="Flow NVR"' }).end();
       return;
     }
@@ -141,12 +148,6 @@ export class HttpRelay {
     this.fetch(target, this.reveal(url, target), request, response, true);
   }
 
-  private isOurs(header: string | undefined): boolean {
-    const expected = Buffer.from(`Basic ${Buffer.from(`nvr:${this.secret}`).toString('base64')}`);
-    const given = Buffer.from(header ?? '');
-    return given.length === expected.length && timingSafeEqual(given, expected);
-  }
-
   private refuse(host: string, response: ServerResponse): void {
     const other = host.slice(0, 100);
     this.failure ??= {
@@ -159,7 +160,9 @@ export class HttpRelay {
   /** The path as the camera knows it. */
   private reveal(url: URL, target: Target): string {
     let path = url.pathname + url.search;
-    if (this.targets.isOwn(target)) for (const [token, text] of this.hidden) path = path.replaceAll(token, () => text);
+    if (!this.targets.isOwn(target)) return path;
+    // The last first: a short secret can be found in what stands for the one before.
+    for (const [token, text] of [...this.hidden].reverse()) path = path.replaceAll(token, () => text);
     return path;
   }
 
@@ -173,9 +176,11 @@ export class HttpRelay {
     const { host, port, tls } = target;
     const method = request.method!;
     const options = {
-      ...{ host: host.replace(/^\[|\]$/g, ''), port, method, path, timeout: IDLE_MS },
+      ...{ host: host.replace(/^\[|\]$/g, ''), port, method, path, timeout: this.idleMs },
       headers: {
         ...pick(request, REQUEST_HEADERS),
+        // FFmpeg sends cookies to every host; one can be as good as the account.
+        ...(this.targets.isOwn(target) ? pick(request, ['cookie']) : {}),
         ...{ host: port === (tls ? 443 : 80) ? host : `${host}:${port}` },
         ...this.loginFor(target, method, path),
       },
@@ -191,7 +196,12 @@ export class HttpRelay {
       return;
     }
     response.once('close', () => upstream.destroy());
-    upstream.once('timeout', () => upstream.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })));
+    upstream.once('timeout', () => {
+      // It may be FFmpeg that takes nothing: it has a limit of its own.
+      if (!response.writableNeedDrain) {
+        upstream.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' }));
+      }
+    });
     let told = false;
     const safe =
       <A extends unknown[]>(work: (...given: A) => void): ((...given: A) => void) =>
@@ -199,15 +209,14 @@ export class HttpRelay {
         this.safely(response, () => work(...given));
     const onError = (error: NodeJS.ErrnoException): void => {
       told = true;
-      if (response.destroyed) return; // nobody waits for it
-      if (upstream.reusedSocket && error.code === 'ECONNRESET' && !response.headersSent) {
-        // The camera closed it while nothing was asked.
-        this.fetch(target, path, request, response, mayLogIn);
+      // One that was cut off ends for FFmpeg as it ended for us.
+      if (response.headersSent || response.destroyed) {
+        response.destroy();
         return;
       }
-      // One that was cut off ends for FFmpeg as it ended for us.
-      if (response.headersSent) {
-        response.destroy();
+      if (upstream.reusedSocket && error.code === 'ECONNRESET') {
+        // The camera closed it while nothing was asked.
+        this.fetch(target, path, request, response, mayLogIn);
         return;
       }
       this.failure ??= unreachable(error);
@@ -255,7 +264,10 @@ export class HttpRelay {
     // Node reads any three digits, and writes no more than are a status.
     const given = answer.statusCode ?? 0;
     const status = given >= 200 && given <= 599 ? given : 502;
-    const headers = pick(answer, RESPONSE_HEADERS);
+    const headers = {
+      ...pick(answer, RESPONSE_HEADERS),
+      ...(this.targets.isOwn(target) ? pick(answer, ['set-cookie']) : {}),
+    };
     const location = answer.headers.location;
     if (status >= 300 && status < 400 && location) {
       const { host, port, tls } = target;
@@ -324,20 +336,4 @@ function pick(message: IncomingMessage, names: readonly string[]): OutgoingHttpH
     }
   }
   return headers;
-}
-
-function unreachable({ code, message }: NodeJS.ErrnoException): Problem {
-  switch (code) {
-    case 'ECONNREFUSED':
-      return { reason: 'refused', detail: 'Connection refused' };
-    case 'ETIMEDOUT':
-      return { reason: 'timeout', detail: 'Connection timed out' };
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-      return { reason: 'host', detail: `the camera's host cannot be reached (${code})` };
-    default:
-      return { reason: 'ended', detail: message.slice(0, 200) };
-  }
 }

@@ -2,8 +2,6 @@
  * Asks a camera whether it sends us elsewhere, before FFmpeg does. FFmpeg follows every RTSP redirect and gives the
  * account to whoever it leads to: here it goes to the host that it was set for, and to no other.
  */
-import { randomUUID } from 'node:crypto';
-import { get } from 'node:http';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { authorization, parseChallenges } from '../onvif/digest.ts';
@@ -35,38 +33,6 @@ export async function resolveRtsp(address: string, account: Account | null, sign
     url = next;
   }
   throw new EngineError('redirect', 'the camera redirects in circles: enter the address at which its stream is');
-}
-
-/**
- * RTSP in HTTP: FFmpeg follows the redirects of HTTP, so the camera is asked for one first, as QuickTime asks for a tunnel.
- * What does not answer in time is left to FFmpeg. Rejects with `redirect` when it leads anywhere.
- */
-export function refuseTunnelRedirect(address: string, signal?: AbortSignal): Promise<void> {
-  const { hostname, port, pathname, search } = new URL(address);
-  const headers = { Accept: 'application/x-rtsp-tunnelled', 'x-sessioncookie': randomUUID(), 'User-Agent': 'Flow NVR' };
-  return new Promise((resolve, reject) => {
-    const request = get(
-      {
-        ...{
-          host: bare(hostname),
-          port: Number(port) || PORTS['rtsp:'],
-          path: pathname + search,
-          headers,
-          agent: false,
-        },
-        ...{ timeout: TIMEOUT_MS, insecureHTTPParser: true, ...(signal ? { signal } : {}) },
-      },
-      ({ statusCode = 0, headers: { location } }) => {
-        request.destroy();
-        if (statusCode >= 300 && statusCode < 400 && location !== undefined)
-          reject(new EngineError('redirect', redirectedTo(URL.parse(location, address)?.host ?? location)));
-        else resolve();
-      },
-    );
-    request.on('timeout', () => request.destroy());
-    request.on('error', () => undefined); // FFmpeg says what is wrong
-    request.on('close', () => resolve());
-  });
 }
 
 /** Where the camera at this address sends us; null for nowhere. */

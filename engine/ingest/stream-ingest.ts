@@ -8,6 +8,7 @@ import { FragmentParser, type Fragment } from '../media/fragment.ts';
 import type { TimedFragment } from '../media/gop-ring.ts';
 import { mustTranscode, type InitSegment } from '../media/init-segment.ts';
 import { MediaClock, StepDetector } from '../media/media-clock.ts';
+import { redact } from '../diagnostics/redact.ts';
 import { EngineError, type CameraSpec, type OfflineReason, type StreamMetrics, type StreamName } from '../types.ts';
 import { backoffMs, classifyFailure, isAudioRefused } from './failure.ts';
 import { TimeCheck, type WrongTimes } from './time-check.ts';
@@ -308,6 +309,7 @@ export class StreamIngest {
       const judged = !this.transcode.arrival && this.source.kind !== 'file' && this.source.kind !== 'lavfi';
       this.times = judged ? new TimeCheck(mono, this.isSteady) : null;
       this.last?.clear(); // what was said until here did not keep it from working
+      this.access?.forget();
       if (this.pipe) this.pipe.eager = this.eager;
       if (this.pipe) this.pipe.brisk = this.brisk;
       this.failures = 0;
@@ -345,7 +347,8 @@ export class StreamIngest {
     this.endProcess();
     this.failures++;
     this.counters.reconnects++;
-    this.sink.state({ state: 'offline', reason, detail });
+    // A camera can name a host after its password.
+    this.sink.state({ state: 'offline', reason, detail: redact(detail, [this.camera.password]) });
     const away =
       reason === 'host' || reason === 'refused' || reason === 'ended' || reason === 'timeout' || reason === 'stalled';
     this.retry(backoffMs(this.failures, this.effects.random()), away, reason === 'refused');

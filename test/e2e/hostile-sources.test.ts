@@ -1,134 +1,29 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { once } from 'node:events';
+import { createCipheriv, createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer as createHttp, request, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../engine/clock.ts';
-import { spawnFfmpeg } from '../../engine/ingest/ffmpeg-process.ts';
-import { HttpRelay } from '../../engine/ingest/http-relay.ts';
-import { StreamIngest, type IngestState } from '../../engine/ingest/stream-ingest.ts';
+import type { IngestState } from '../../engine/ingest/stream-ingest.ts';
 import type { RtspTransport } from '../../engine/types.ts';
 import { testStream } from '../../nodes/camera-source/test-stream.ts';
-
-const USER = 'viewer';
-const SECRET = 'S3cr/t p@ss';
-const FORMS = [SECRET, encodeURIComponent(SECRET), Buffer.from(`${USER}:${SECRET}`).toString('base64')];
-/** The camera, and a computer that it has no business to lead us to. */
-const CAMERA = '127.0.0.2';
-const OTHER = '127.0.0.3';
-
-const H264 = ['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '5', '-pix_fmt', 'yuv420p'];
-function made(format: string, ...more: string[]): Buffer {
-  const picture = ['-f', 'lavfi', '-i', 'testsrc2=size=64x64:rate=5', '-t', '12', ...H264];
-  const { stdout, status, stderr } = spawnSync('ffmpeg', ['-v', 'error', ...picture, ...more, '-f', format, 'pipe:1'], {
-    maxBuffer: 2 ** 26,
-  });
-  assert.equal(status, 0, stderr.toString());
-  return stdout;
-}
-
-/** Cameras, and others, that end with the test. */
-class Servers {
-  private readonly all: Server[] = [];
-  private readonly sockets = new Set<Socket>();
-
-  async listen(server: Server, host: string): Promise<number> {
-    server.on('connection', (socket: Socket) => {
-      this.sockets.add(socket);
-      socket.on('error', () => undefined); // FFmpeg hangs up as it likes
-      socket.once('close', () => this.sockets.delete(socket));
-    });
-    server.listen(0, host);
-    await once(server, 'listening');
-    this.all.push(server);
-    return (server.address() as AddressInfo).port;
-  }
-
-  /** Notes who calls, and what is said to it. */
-  async canary(host = OTHER): Promise<{ port: number; heard: string[] }> {
-    const heard: string[] = [];
-    const server = createServer((socket) => {
-      heard.push('');
-      const index = heard.length - 1;
-      socket.on('data', (chunk: Buffer) => (heard[index] = (heard[index] ?? '') + chunk.toString('latin1')));
-    });
-    return { port: await this.listen(server, host), heard };
-  }
-
-  close(): void {
-    for (const server of this.all) server.close();
-    for (const socket of this.sockets) socket.destroy();
-  }
-}
-
-type Answer = (method: string, headers: string, url: string) => string | null;
-
-/** An RTSP camera; what `answer` gives is its status line and headers, null for no answer. */
-function rtspCamera(answer: Answer): { server: Server; asked: string[] } {
-  const asked: string[] = [];
-  const server = createServer((socket) => {
-    let text = '';
-    socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString('latin1');
-      for (let end = text.indexOf('\r\n\r\n'); end >= 0; end = text.indexOf('\r\n\r\n')) {
-        const head = text.slice(0, end);
-        text = text.slice(end + 4);
-        asked.push(head);
-        const [method = '', url = ''] = head.split(' ');
-        const cseq = /CSeq: *(\d+)/i.exec(head)?.[1] ?? '0';
-        const given = answer(method, head, url);
-        if (given !== null) socket.write(`RTSP/1.0 ${given}\r\nCSeq: ${cseq}\r\n\r\n`);
-      }
-    });
-  });
-  return { server, asked };
-}
-
-/** Runs the ingest of an address until it says something that `enough` waits for. */
-async function ingest(
-  address: string,
-  enough: (state: IngestState) => boolean,
-  { transport = 'tcp', account = true }: { transport?: RtspTransport; account?: boolean } = {},
-): Promise<IngestState> {
-  const told = Promise.withResolvers<IngestState>();
-  const camera = {
-    ...{ id: 'front', name: 'front', mainUrl: address, subUrl: null, transport, audio: false },
-    ...(account ? { username: USER, password: SECRET } : {}),
-  };
-  const stream = new StreamIngest(
-    camera as never,
-    'main',
-    {
-      state: (state) => {
-        if (enough(state)) told.resolve(state);
-      },
-      run: () => undefined,
-      fragment: () => undefined,
-      clockStep: () => undefined,
-    },
-    { clock: systemClock, spawn: spawnFfmpeg, ffmpegPath: 'ffmpeg', random: () => 0.5 },
-  );
-  stream.start();
-  try {
-    return await told.promise;
-  } finally {
-    await stream.stop();
-  }
-}
-/** Sends a file as a camera does, and does not end. */
-function play(response: ServerResponse, file: Buffer): void {
-  let sent = 0;
-  const timer = setInterval(() => {
-    if (sent < file.length) response.write(file.subarray(sent, (sent += Math.ceil(file.length / 120))));
-  }, 50);
-  response.once('close', () => clearInterval(timer));
-}
-const isOffline = (state: IngestState): boolean => state.state === 'offline';
-const isOnline = (state: IngestState): boolean => state.state === 'online';
+import { CERTIFICATE, KEY } from '../support/certificate.ts';
+import {
+  CAMERA,
+  FORMS,
+  ingest,
+  isOffline,
+  isOnline,
+  made,
+  OTHER,
+  play,
+  rtspCamera,
+  SECRET,
+  Servers,
+  USER,
+} from '../support/hostile-cameras.ts';
 
 /** Command lines and environments of our children. */
 function children(): { command: string; environment: string }[] {
@@ -203,15 +98,18 @@ describe('a camera that leads elsewhere', function () {
     assert.equal(state.state === 'offline' && state.reason, 'path');
   });
 
-  it('by HTTP, asked for a tunnel of RTSP, is not followed, and is told', async () => {
-    const canary = await servers.canary();
-    const port = await servers.listen(
-      createHttp((_asked, response) => response.writeHead(302, { Location: `http://${OTHER}:${canary.port}/x` }).end()),
-      CAMERA,
-    );
-    const state = await ingest(`rtsp://${CAMERA}:${port}/x`, isOffline, { transport: 'http' });
-    assert.equal(state.state === 'offline' && state.reason, 'redirect');
-    assert.deepEqual(canary.heard, []);
+  it('by RTSP has one connection of ours at a time', async () => {
+    let now = 0;
+    let most = 0;
+    const { server, asked } = rtspCamera((method) => (method === 'DESCRIBE' ? '404 Not Found' : '200 OK'));
+    server.on('connection', (socket) => {
+      most = Math.max(most, ++now);
+      socket.once('close', () => now--);
+    });
+    const port = await servers.listen(server, CAMERA);
+    await ingest(`rtsp://${CAMERA}:${port}/x`, isOffline);
+    assert.ok(asked.some((head) => head.includes('Flow NVR')) && asked.some((head) => head.includes('Lavf')));
+    assert.equal(most, 1);
   });
 
   it('by RTSP in circles is told', async () => {
@@ -253,6 +151,18 @@ describe('a camera that leads elsewhere', function () {
       () => ({}),
       (to) => `${head}#EXT-X-MAP:URI="http://${to}/init.mp4"\n#EXTINF:1,\nown.ts\n#EXT-X-ENDLIST\n`,
     ],
+    [
+      'a segment of a DASH manifest',
+      200,
+      () => ({ 'Content-Type': 'application/dash+xml' }),
+      (to) => dash(`http://${to}/`),
+    ],
+    [
+      'an encrypted segment of a DASH manifest',
+      200,
+      () => ({ 'Content-Type': 'application/dash+xml' }),
+      (to) => dash(`&#104;ttps://${to}/`),
+    ],
     ['a list of files', 200, () => ({}), (to) => `ffconcat version 1.0\nfile 'http://${to}/x.ts'\n`],
     [
       'a session description',
@@ -263,6 +173,8 @@ describe('a camera that leads elsewhere', function () {
     ],
   ];
   const head = '#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-VERSION:7\n';
+  const dash = (base: string): string =>
+    `<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="static" mediaPresentationDuration="PT4S"><BaseURL>${base}</BaseURL><Period><AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1000"><SegmentTemplate timescale="1" duration="2" initialization="i.mp4" media="$Number$.m4s"/></Representation></AdaptationSet></Period></MPD>`;
   for (const [name, status, headers, body] of elsewhere) {
     for (const place of ['another host', 'another port of its own'] as const) {
       it(`over HTTP by ${name} at ${place} is not followed`, async () => {
@@ -275,7 +187,7 @@ describe('a camera that leads elsewhere', function () {
         const port = await servers.listen(createHttp(serve), CAMERA);
         const state = await ingest(`http://${CAMERA}:${port}/index.m3u8`, isOffline);
         assert.deepEqual(canary.heard, []);
-        if (/redirect|variant|a segment$|key/.test(name))
+        if (/redirect|variant|a segment$|a segment of|key/.test(name))
           assert.equal(state.state === 'offline' && state.reason, 'redirect', JSON.stringify(state));
       });
     }
@@ -317,6 +229,26 @@ describe('a camera that leads elsewhere', function () {
     assert.ok(got.every((headers) => headers.authorization === undefined));
   });
 
+  it('over HTTP within its own host brings footage, by relative addresses, whole ones and keys', async () => {
+    const key = Buffer.from('0123456789abcdef');
+    const cipher = createCipheriv('aes-128-cbc', key, Buffer.alloc(16));
+    const encrypted = Buffer.concat([cipher.update(segment), cipher.final()]);
+    let port = 0;
+    const serve = ({ url = '' }: IncomingMessage, response: ServerResponse): void => {
+      if (url.startsWith('/key')) response.end(key);
+      else if (url.startsWith('/s/')) play(response, encrypted);
+      else if (url.startsWith('/moved'))
+        response.writeHead(302, { Location: `https://${CAMERA}:${port}/s/1.ts` }).end();
+      else
+        response.end(
+          `${head}#EXT-X-KEY:METHOD=AES-128,URI="https://${CAMERA}:${port}/key",IV=0x${'0'.repeat(32)}\n#EXTINF:12,\nmoved.ts\n#EXT-X-ENDLIST\n`,
+        );
+    };
+    port = await servers.listen(createHttps({ key: KEY, cert: CERTIFICATE }, serve), CAMERA);
+    const isTold = (one: IngestState): boolean => isOnline(one) || isOffline(one);
+    assert.deepEqual(await ingest(`https://${CAMERA}:${port}/index.m3u8?a=b`, isTold), { state: 'online' });
+  });
+
   const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
   for (const scheme of ['Basic', 'Digest']) {
     it(`gets its own account over HTTP (${scheme}), and footage comes`, async () => {
@@ -342,97 +274,6 @@ describe('a camera that leads elsewhere', function () {
       assert.deepEqual(state, { state: 'online' });
     });
   }
-});
-
-describe('the relay of a camera over HTTP', () => {
-  let servers: Servers;
-  let relay: HttpRelay | null = null;
-  beforeEach(() => (servers = new Servers()));
-  afterEach(() => {
-    relay?.close();
-    servers.close();
-  });
-  const through = (env: Record<string, string>, path: string, headers: Record<string, string> = {}) =>
-    new Promise<{ status: number; body: string }>((resolve, reject) => {
-      const { hostname, port, username, password } = new URL(env['http_proxy']!);
-      const proxy = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-      const all = { 'proxy-authorization': proxy, ...headers };
-      request({ host: hostname, port, path, headers: all }, (answer) => {
-        let body = '';
-        answer.setEncoding('latin1').on('data', (text: string) => (body += text));
-        answer.once('end', () => resolve({ status: answer.statusCode!, body }));
-        answer.once('error', reject);
-      })
-        .once('error', reject)
-        .end();
-    });
-
-  it('serves nobody but who knows its secret', async () => {
-    let asked = 0;
-    const port = await servers.listen(
-      createHttp((_asked, response) => (asked++, response.end('ok'))),
-      CAMERA,
-    );
-    relay = await HttpRelay.open(`http://${CAMERA}:${port}/x`, null, []);
-    for (const wrong of ['', 'Basic bnZyOng=', `Basic ${Buffer.from('nvr:').toString('base64')}`]) {
-      const { status } = await through(relay.env, relay.url, { 'proxy-authorization': wrong });
-      assert.equal(status, 407);
-    }
-    assert.equal(asked, 0);
-    assert.deepEqual(await through(relay.env, relay.url), { status: 200, body: 'ok' });
-  });
-
-  it('has the query and the password of an address to itself', async () => {
-    const paths: string[] = [];
-    const port = await servers.listen(
-      createHttp(({ url = '' }, response) => (paths.push(url), response.end('ok'))),
-      CAMERA,
-    );
-    const path = `/user=a&password=${encodeURIComponent(SECRET)}/live?token=abc`;
-    relay = await HttpRelay.open(`http://${CAMERA}:${port}${path}`, null, [encodeURIComponent(SECRET)]);
-    for (const secret of [...FORMS, 'token=abc']) assert.ok(!relay.url.includes(secret), relay.url);
-    await through(relay.env, relay.url);
-    assert.deepEqual(paths, [path]);
-  });
-
-  it('passes on parts, and ends as the camera ends', async () => {
-    const port = await servers.listen(
-      createHttp((asked, response) => {
-        if (asked.headers.range) response.writeHead(206, { 'Content-Range': 'bytes 1-2/4' }).end('bc');
-        else response.writeHead(200).write('half', () => response.destroy());
-      }),
-      CAMERA,
-    );
-    relay = await HttpRelay.open(`http://${CAMERA}:${port}/x`, null, []);
-    assert.deepEqual(await through(relay.env, relay.url, { range: 'bytes=1-2' }), { status: 206, body: 'bc' });
-    await assert.rejects(through(relay.env, relay.url));
-  });
-
-  it('outlives cameras that answer nonsense, redirect to nothing, or ask for a login without end', async () => {
-    const answers = [
-      'HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n',
-      ...['042', '000', '099', '999', '100', '204'].map(
-        (status) => `HTTP/1.1 ${status} x\r\nContent-Length: 0\r\n\r\n`,
-      ),
-      'nonsense\r\n\r\n',
-      'HTTP/1.1 302 Found\r\nLocation: \r\n\r\n',
-      'HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n',
-      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n',
-      'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm="x", nonce="1"\r\n\r\n' + 'x'.repeat(200_000),
-      'HTTP/1.1 200 OK\r\nContent-Type: application/x-mpegurl\r\nContent-Encoding: gzip\r\n\r\n\0\0\0',
-      'HTTP/1.1 200 OK\r\nSet-Cookie: a=\x01b\r\nContent-Type: video/\xff\r\nContent-Length: 0\r\n\r\n',
-    ];
-    let number = 0;
-    const server = createServer((socket) => {
-      socket.once('data', () => socket.end(Buffer.from(answers[number]!, 'latin1')));
-    });
-    const port = await servers.listen(server, CAMERA);
-    for (; number < answers.length; number++) {
-      relay = await HttpRelay.open(`http://${CAMERA}:${port}/x`, { username: USER, password: SECRET }, []);
-      await through(relay.env, relay.url).catch(() => undefined); // that it goes on is what counts
-      relay.close();
-    }
-  });
 });
 
 describe('the process list', function () {

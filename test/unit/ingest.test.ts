@@ -150,22 +150,12 @@ describe('FFmpeg command lines', () => {
     '-f mp4 -movflags +empty_moov+default_base_moof+frag_keyframe -frag_duration 120000 -flush_packets 1 pipe:1';
   const head = '-hide_banner -nostats -loglevel warning';
   const quick = '-fflags +genpts -analyzeduration 3000000 -fpsprobesize 0';
-  const script = `-protocol_whitelist async,pipe,rtmp,rtmps,tcp,tls ${quick.replace('-fflags +genpts ', '')} -f concat -safe 0 -auto_convert 0 -i async:pipe:3`;
+  const script = `-protocol_whitelist async,pipe,rtp,tcp,tls ${quick.replace('-fflags +genpts ', '')} -f concat -safe 0 -auto_convert 0 -i async:pipe:3`;
   const h264 =
     '-c:v libx264 -preset veryfast -tune zerolatency -pix_fmt yuv420p -threads 1 -force_key_frames expr:gte(t,n_forced)';
   const rows: [string, boolean, typeof copy, string][] = [
-    [
-      'rtsp://c/1',
-      true,
-      copy,
-      `-protocol_whitelist rtp,tcp,tls ${quick} -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a copy`,
-    ],
-    [
-      'rtsp://c/1',
-      true,
-      { ...copy, audio: true },
-      `-protocol_whitelist rtp,tcp,tls ${quick} -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac`,
-    ],
+    ['rtsp://c/1', true, copy, `${script} -map 0:v:0 -map 0:a:0? -c:v copy -c:a copy`],
+    ['rtsp://c/1', true, { ...copy, audio: true }, `${script} -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac`],
     [
       'http://c/x.m3u8',
       false,
@@ -182,9 +172,8 @@ describe('FFmpeg command lines', () => {
       'rtsp://c/1',
       true,
       { ...copy, arrival: true },
-      `-protocol_whitelist rtp,tcp,tls ${quick} -use_wallclock_as_timestamps 1 -rtsp_transport tcp -timeout 8000000 -i rtsp://c/1 -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac -af aresample=async=1000`,
+      `${script} -map 0:v:0 -map 0:a:0? -c:v copy -c:a aac -af aresample=async=1000`,
     ],
-    ['rtmp://c/1', false, copy, `${script} -map 0:v:0 -c:v copy`],
     ['/a.mp4', false, copy, '-protocol_whitelist file -re -stream_loop -1 -i /a.mp4 -map 0:v:0 -c:v copy'],
   ];
   for (const [url, audio, transcode, middle] of rows) {
@@ -196,33 +185,40 @@ describe('FFmpeg command lines', () => {
 });
 
 describe('FFmpeg scripts', () => {
-  const of = (url: string, transport: RtspTransport = 'http', arrival = false): string[] | undefined =>
+  it('are not needed for addresses without a secret', () => {
+    const source = { ...parseSource('rtsp://127.0.0.1:1/'), isOpen: true };
+    const args = ingestArgs(source, {
+      ...{ transport: 'udp', audio: false, transcode: { video: false, audio: false, arrival: true } },
+    });
+    assert.equal(
+      args.slice(4, args.indexOf('-map')).join(' '),
+      '-protocol_whitelist rtp,srtp,udp,tcp,tls -fflags +genpts -analyzeduration 3000000 -fpsprobesize 0 -use_wallclock_as_timestamps 1 -rtsp_transport udp -timeout 8000000 -i rtsp://127.0.0.1:1/',
+    );
+  });
+
+  const of = (url: string, transport: RtspTransport = 'tcp', arrival = false): string[] | undefined =>
     inputScript(parseSource(url, { username: 'u', password: "it's" }), { transport, arrival })?.split('\n');
 
   it('have the address with its account, and what belongs to it', () => {
     assert.deepEqual(of('rtsp://c/1'), [
-      ...[
-        'ffconcat version 1.0',
-        String.raw`file 'rtsp://u:it'\''s@c/1'`,
-        'option protocol_whitelist rtp,tcp,tls,http,https',
-      ],
+      ...['ffconcat version 1.0', String.raw`file 'rtsp://u:it'\''s@c/1'`, 'option protocol_whitelist rtp,tcp,tls'],
       ...['option fflags +genpts', 'option analyzeduration 3000000', 'option fpsprobesize 0'],
-      ...['option rtsp_transport http', 'option timeout 8000000', ''],
+      ...['option rtsp_transport tcp', 'option timeout 8000000', ''],
     ]);
-    assert.ok(of('rtsp://c/1', 'http', true)?.includes('option use_wallclock_as_timestamps 1'));
+    assert.ok(of('rtsp://c/1', 'udp')?.includes('option protocol_whitelist rtp,srtp,udp,tcp,tls'));
+    assert.ok(of('rtsp://c/1', 'tcp', true)?.includes('option use_wallclock_as_timestamps 1'));
     assert.ok(of('rtmp://c/1')?.includes('option rw_timeout 8000000'));
   });
 
   it('are for addresses that may have an account', () => {
     for (const url of ['http://c/1', '/a.mp4', 'lavfi:testsrc2']) assert.equal(of(url), undefined);
-    for (const transport of ['tcp', 'udp'] as const) assert.equal(of('rtsp://c/1', transport), undefined);
   });
 
   it('are read back by FFmpeg as they were meant, whatever the password is', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme', maxLength: 30 }), (password) => {
         const source = parseSource('rtsp://127.0.0.1:1/x', { username: 'u', password });
-        const file = inputScript(source, { transport: 'http' })!.split('\n')[1]!;
+        const file = inputScript(source, { transport: 'tcp' })!.split('\n')[1]!;
         // As av_get_token reads it: what is between quotes is as it is, and a backslash outside of them keeps what follows.
         const read = file
           .slice('file '.length)

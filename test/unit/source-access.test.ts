@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { plain, plainPlaylist, Targets } from '../../engine/ingest/http-target.ts';
 import { RtspReader, rtspRequest, type RtspResponse } from '../../engine/ingest/rtsp-message.ts';
-import { uidOf } from '../../engine/ingest/rtsp-introduction.ts';
 import { follow } from '../../engine/ingest/rtsp-preflight.ts';
 import { parseSource } from '../../engine/ingest/source-url.ts';
 
@@ -122,21 +121,6 @@ describe('what a camera over HTTP may make us call', () => {
       plainPlaylist('#EXT-X-KEY:METHOD=AES-128,URI="https://c:8443/k"\nhttps://[::1]/1.ts\nrelative.ts'),
       '#EXT-X-KEY:METHOD=AES-128,URI="http://c:8443/k"\nhttp://[::1]:443/1.ts\nrelative.ts',
     );
-  });
-});
-
-describe('whose a connection on this computer is', () => {
-  const table = [
-    '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode',
-    '   0: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 1 1 0 20 4 30 10 -1',
-    '   1: 0100007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1001        0 2 1 0 20 4 30 10 -1',
-    '   2: 0A00007F:C351 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1002        0 3 1 0 20 4 30 10 -1',
-  ].join('\n');
-  it('says the table of the kernel, for both of its sides', () => {
-    assert.equal(uidOf(table, 50_000, 8080), 1001);
-    assert.equal(uidOf(table, 8080, 50_000), 0);
-    assert.equal(uidOf(table, 50_001, 8080), null);
-    assert.equal(uidOf('', 1, 2), null);
   });
 });
 
