@@ -28,7 +28,7 @@ describe('motion-detect in Node-RED', function () {
   let rig: Rig;
 
   const flow = (node: FlowNode): FlowNode[] => {
-    const nodes = rig.flow({ mode: 'event', preRoll: 3, postRoll: 2 });
+    const nodes = rig.flow({ mode: 'event', preRoll: 2, postRoll: 2 });
     for (const source of nodes.filter(({ type }) => type === 'camera-source')) {
       const wires = source['wires'] as string[][];
       wires[0] = [...(wires[0] ?? []), 'motion'];
@@ -90,9 +90,9 @@ describe('motion-detect in Node-RED', function () {
       // The thing comes in from the left edge, a little at a time.
       assert.ok(payload.start - near > -300 && payload.start - near < 700, `${payload.start - near} ms`);
       const stamps = await rig.frames({ camera, stream: 'main' });
-      // Three seconds were asked for.
-      const before = stamps.findLast(({ sentMs }) => sentMs < near - 2900);
-      assert.ok(before && near - before.sentMs < 3100, 'the pre-roll is missing');
+      // Two seconds were asked for; the first visit begins three seconds after the camera began.
+      const before = stamps.findLast(({ sentMs }) => sentMs < payload.start - 1950);
+      assert.ok(before && payload.start - before.sentMs < 2100, 'the pre-roll is missing');
     }
   });
 
