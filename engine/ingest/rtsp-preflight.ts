@@ -42,7 +42,8 @@ async function askForRedirect(url: string, account: Account | null, signal?: Abo
   const connection = await Connection.open(target, signal);
   if (!connection) return null;
   try {
-    for (const method of ['OPTIONS', 'DESCRIBE']) {
+    // Some servers begin to film at DESCRIBE, and who asks them next is late by the time in between: it is for accounts alone.
+    for (const method of account ? ['OPTIONS', 'DESCRIBE'] : ['OPTIONS']) {
       const response = await connection.ask(method, url, account);
       if (!response) return null;
       const location = response.headers.get('location')?.[0];
