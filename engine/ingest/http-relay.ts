@@ -4,7 +4,6 @@
  * FFmpeg is told the relay as its proxy, in its environment, with a secret that only this user can read.
  */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import {
   createServer,
   Agent,
@@ -17,16 +16,15 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { Agent as TlsAgent, request as requestHttps } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { authorization, parseChallenges, type Challenge } from '../onvif/digest.ts';
 import { EngineError } from '../types.ts';
-import { unreachable, type Problem } from './failure.ts';
+import { unreachable } from './failure.ts';
 import { plain, plainPlaylist, Targets, type Target } from './http-target.ts';
-import { HEAD_MS, MAX_CONNECTIONS, ProxySecret } from './proxy-secret.ts';
+import { HEAD_MS, LoopbackProxy } from './loopback-proxy.ts';
 
 /** No byte for so long: the camera is gone. */
 const IDLE_MS = 8000;
-/** A longer playlist is passed on as it is. */
+/** A playlist that is longer is cut off. */
 const MAX_PLAYLIST = 4 * 1024 * 1024;
 const MAX_DRAINED = 64 * 1024;
 const REQUEST_HEADERS = ['accept', 'icy-metadata', 'range', 'user-agent'];
@@ -37,22 +35,20 @@ export interface HttpAccount {
   password: string;
 }
 
-export class HttpRelay {
+export class HttpRelay extends LoopbackProxy {
   /** What FFmpeg is told to open: without an account, and without what else in it could be a secret. */
   readonly url: string;
   private readonly targets: Targets;
   private readonly account: HttpAccount | null;
-  private readonly server: Server;
-  private readonly secret = new ProxySecret();
+  protected readonly server: Server;
   /** What FFmpeg is not told of the address, by what stands for it there. */
   private readonly hidden: ReadonlyMap<string, string>;
   private readonly agents = { plain: new Agent({ keepAlive: true }), tls: new TlsAgent({ keepAlive: true }) };
-  private login: { basic: true } | { challenge: Challenge; count: number } | null = null;
-  private failure: Problem | null = null;
-
   private readonly idleMs: number;
+  private login: { basic: true } | { challenge: Challenge; count: number } | null = null;
 
   private constructor(address: string, account: HttpAccount | null, secrets: readonly string[], idleMs: number) {
+    super();
     this.idleMs = idleMs;
     const url = new URL(address);
     this.targets = new Targets(url);
@@ -72,10 +68,8 @@ export class HttpRelay {
     this.server = createServer({ ...limits, keepAliveTimeout: 60_000 }, (request, response) =>
       this.safely(response, () => this.serve(request, response)),
     );
-    this.server.maxConnections = MAX_CONNECTIONS;
     // Without a listener Node closes what asks for a tunnel or another protocol.
     this.server.on('clientError', (_, socket) => socket.destroy());
-    this.server.on('error', () => undefined); // a connection that could not be taken: FFmpeg tells what it missed
   }
 
   /**
@@ -90,25 +84,7 @@ export class HttpRelay {
     secrets: readonly string[],
     { idleMs = IDLE_MS } = {},
   ): Promise<HttpRelay> {
-    const relay = new HttpRelay(address, account, secrets, idleMs);
-    relay.server.listen(0, '127.0.0.1');
-    await once(relay.server, 'listening');
-    return relay;
-  }
-
-  /** For FFmpeg's environment. */
-  get env(): Record<string, string> {
-    return this.secret.env((this.server.address() as AddressInfo).port);
-  }
-
-  /** Why the camera could not be asked, or where it wanted to lead us. */
-  get problem(): Problem | null {
-    return this.failure;
-  }
-
-  /** Pictures come: what went wrong until now did not keep them away. */
-  forget(): void {
-    this.failure = null;
+    return new HttpRelay(address, account, secrets, idleMs).listen();
   }
 
   close(): void {

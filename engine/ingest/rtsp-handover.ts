@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { HEAD_MS, MAX_CONNECTIONS } from './proxy-secret.ts';
+import { HEAD_MS, MAX_CONNECTIONS } from './loopback-proxy.ts';
 
 const MAX_HEAD = 8 * 1024;
 /** FFmpeg cuts header lines off at 4096 bytes. */

@@ -3,11 +3,10 @@
  * the account to whoever asks for it there. This is the proxy of all its requests: they reach the camera, or nobody.
  * Bytes pass unread, because neither side keeps to the length that a tunnel's request says.
  */
-import { once } from 'node:events';
-import { connect as connectTcp, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { redirectedTo, unreachable, type Problem } from './failure.ts';
-import { HEAD_MS, MAX_CONNECTIONS, ProxySecret } from './proxy-secret.ts';
+import { redirectedTo, unreachable } from './failure.ts';
+import { HEAD_MS, LoopbackProxy } from './loopback-proxy.ts';
 
 const MAX_HEAD = 16 * 1024;
 /** For the camera to take a connection. */
@@ -20,24 +19,21 @@ export interface TunnelEnd {
   tls: boolean;
 }
 
-export class RtspTunnel {
+export class RtspTunnel extends LoopbackProxy {
   private readonly camera: TunnelEnd;
   private readonly headMs: number;
   /** As FFmpeg writes it. */
   private readonly authority: string;
-  private readonly server: Server;
+  protected readonly server: Server;
   private readonly sockets = new Set<Socket>();
-  private readonly secret = new ProxySecret();
-  private failure: Problem | null = null;
 
   private constructor(camera: TunnelEnd, headMs: number) {
+    super();
     this.camera = camera;
     this.headMs = headMs;
     const host = camera.host.includes(':') ? `[${camera.host}]` : camera.host;
     this.authority = new URL(`http://${host}:${camera.port}`).host;
     this.server = createServer((client) => this.serve(client));
-    this.server.maxConnections = MAX_CONNECTIONS;
-    this.server.on('error', () => undefined); // a connection that could not be taken: FFmpeg tells what it missed
   }
 
   /**
@@ -45,25 +41,7 @@ export class RtspTunnel {
    * Rejects when no port can be had.
    */
   static async open(camera: TunnelEnd, { headMs = HEAD_MS } = {}): Promise<RtspTunnel> {
-    const tunnel = new RtspTunnel(camera, headMs);
-    tunnel.server.listen(0, '127.0.0.1');
-    await once(tunnel.server, 'listening');
-    return tunnel;
-  }
-
-  /** For FFmpeg's environment. */
-  get env(): Record<string, string> {
-    return this.secret.env((this.server.address() as AddressInfo).port);
-  }
-
-  /** Why the camera could not be asked, or where it wanted to lead us. */
-  get problem(): Problem | null {
-    return this.failure;
-  }
-
-  /** Pictures come: what went wrong until now did not keep them away. */
-  forget(): void {
-    this.failure = null;
+    return new RtspTunnel(camera, headMs).listen();
   }
 
   close(): void {

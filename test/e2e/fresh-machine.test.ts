@@ -3,10 +3,10 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { freePort } from '../support/node-red.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const TOOLS =
@@ -54,15 +54,6 @@ function environment(home: string, path: string): NodeJS.ProcessEnv {
     if (value !== '' && value !== 'null') env[`npm_config_${name.replace('-', '_')}`] = value;
   }
   return { ...env, HOME: home, PATH: path, npm_config_prefer_offline: 'true', npm_config_audit: 'false' };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 describe('a fresh machine without Python or a compiler', function () {

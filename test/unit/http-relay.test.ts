@@ -10,7 +10,7 @@ import {
 import { connect, createServer } from 'node:net';
 import fc from 'fast-check';
 import { HttpRelay } from '../../engine/ingest/http-relay.ts';
-import { MAX_CONNECTIONS } from '../../engine/ingest/proxy-secret.ts';
+import { MAX_CONNECTIONS } from '../../engine/ingest/loopback-proxy.ts';
 import { CAMERA, FORMS, OTHER, SECRET, Servers, USER } from '../support/hostile-cameras.ts';
 
 describe('the relay of a camera over HTTP', () => {
